@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ZeroMQ sockets of a run: samples by PUSH/PULL, news by PUB/SUB, requests by REQ/ROUTER.
+
+The trainer binds, everyone else connects. Loopback needs no keys; any other address needs CURVE keys, because
+whoever can reach an open port could otherwise feed it samples.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
+
+from .errors import UserError
+from .messages import (
+    MAX_IMAGE,
+    MessageError,
+    Posterior,
+    Sample,
+    SampleContract,
+    decode_event,
+    decode_sample,
+    encode_request,
+    encode_sample,
+    parse,
+)
+
+QUEUE = 4
+"""Messages that may wait on each side of the sample stream, per worker."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The three ports of a run on one host."""
+
+    host: str
+    samples: int
+    news: int
+    control: int
+
+    def url(self, port: int) -> str:
+        """``tcp://`` address of one of the ports."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Security:
+    """CURVE for addresses beyond loopback; keys are files in one folder, the same on every machine of a run."""
+
+    def __init__(self, host: str, keys: str) -> None:
+        if not keys and not is_loopback(host):
+            raise UserError(
+                f"The address {host} can be reached from other machines: give stream.keys a folder with keys, or use 127.0.0.1"
+            )
+        self.folder = Path(keys) if keys else None
+        self._authenticator: ThreadAuthenticator | None = None
+
+    @staticmethod
+    def create_keys(folder: str | os.PathLike[str]) -> None:
+        """Make the key pairs ``server`` and ``client`` in ``folder``, readable by their owner alone."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("server", "client"):
+            zmq.auth.create_certificates(folder, name)
+            os.chmod(Path(folder) / f"{name}.key_secret", 0o600)
+
+    def start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Begin to check clients; for the side that binds."""
+        if self.folder is not None:
+            self._authenticator = ThreadAuthenticator(context)
+            self._authenticator.start()
+            self._authenticator.configure_curve(domain="*", location=self.folder)
+
+    def stop(self) -> None:
+        """End the checking thread."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
+
+    def server(self, socket: zmq.Socket[bytes]) -> None:
+        """Prepare a socket that will bind."""
+        if self.folder is not None:
+            socket.curve_publickey, socket.curve_secretkey = self._pair("server")
+            socket.curve_server = True
+
+    def client(self, socket: zmq.Socket[bytes]) -> None:
+        """Prepare a socket that will connect."""
+        if self.folder is not None:
+            socket.curve_publickey, socket.curve_secretkey = self._pair("client")
+            socket.curve_serverkey = self._load("server.key")[0]
+
+    def _pair(self, name: str) -> tuple[bytes, bytes]:
+        public, secret = self._load(f"{name}.key_secret")
+        if secret is None:
+            raise UserError(f"{self.folder}/{name}.key_secret holds no secret key: make the keys anew")
+        return public, secret
+
+    def _load(self, name: str) -> tuple[bytes, bytes | None]:
+        assert self.folder is not None
+        try:
+            return zmq.auth.load_certificate(self.folder / name)
+        except (OSError, ValueError) as problem:
+            raise UserError(f"The key file {self.folder / name} can't be read: make the keys anew") from problem
+
+
+class Hub:
+    """The trainer's side: binds all three sockets."""
+
+    def __init__(self, host: str, port: int, keys: str = "") -> None:
+        self.security = Security(host, keys)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.security.start(self.context)
+        self.samples = self._socket(zmq.PULL)
+        self.news = self._socket(zmq.PUB)
+        self.control = self._socket(zmq.ROUTER)
+        self.samples.rcvhwm = QUEUE
+        self.samples.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
+        self.control.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
+        try:
+            ports = [
+                _bind(s, host, port + i if port else 0) for i, s in enumerate((self.samples, self.news, self.control))
+            ]
+        except UserError:
+            self.close()
+            raise
+        self.endpoints = Endpoints(host, *ports)
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self.context.socket(kind)
+        socket.linger = 0
+        self.security.server(socket)
+        return socket
+
+    def close(self) -> None:
+        """Close all sockets at once."""
+        self.security.stop()
+        self.context.destroy(linger=0)
+
+
+def _bind(socket: zmq.Socket[bytes], host: str, port: int) -> int:
+    address = Endpoints(host, port, port, port)
+    try:
+        if port == 0:
+            return int(socket.bind_to_random_port(address.url(0).removesuffix(":0")))
+        socket.bind(address.url(port))
+    except zmq.ZMQError as problem:
+        if problem.errno == zmq.EADDRINUSE:
+            raise UserError(
+                f"Port {port} on {host} is in use: choose another stream.port, or 0 for any free one"
+            ) from problem
+        raise UserError(f"The address {host}:{port} can't be used ({problem}): choose another stream.host") from problem
+    return port
+
+
+class SampleReceiver:
+    """Takes samples off the hub's PULL socket; ZeroMQ takes from connected workers in turn.
+
+    Whatever is not a sample of this run is dropped; ``dropped`` counts it and ``on_drop`` is told why.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], contract: SampleContract, on_drop: Callable[[str], None]) -> None:
+        self.socket = socket
+        self.contract = contract
+        self.on_drop = on_drop
+        self.dropped = 0
+
+    def receive(self, timeout: float) -> Sample | None:
+        """The next valid sample, or None after ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            if not self.socket.poll(max(0, int(1000 * (end - time.monotonic())))):
+                return None
+            frames = self.socket.recv_multipart(copy=False)
+            try:
+                return decode_sample([f.buffer for f in frames], self.contract)
+            except MessageError as problem:
+                self.dropped += 1
+                self.on_drop(str(problem))
+
+
+class Link:
+    """A worker's or watcher's side: connects to a hub."""
+
+    def __init__(self, endpoints: Endpoints, run: str, keys: str = "") -> None:
+        self.endpoints = endpoints
+        self.run = run
+        self.security = Security(endpoints.host, keys)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._samples: zmq.Socket[bytes] | None = None
+        self._news: zmq.Socket[bytes] | None = None
+        self._control: zmq.Socket[bytes] | None = None
+
+    def _connect(self, kind: int, port: int) -> zmq.Socket[bytes]:
+        socket = self.context.socket(kind)
+        socket.linger = 0
+        self.security.client(socket)
+        socket.connect(self.endpoints.url(port))
+        return socket
+
+    def send(self, sample: Sample, stopped: Callable[[], bool]) -> bool:
+        """Send one sample, waiting as long as the trainer is behind; False if ``stopped()`` said so meanwhile."""
+        if self._samples is None:
+            socket = self.context.socket(zmq.PUSH)
+            socket.linger = 0
+            socket.sndhwm = QUEUE
+            socket.immediate = True
+            self.security.client(socket)
+            socket.connect(self.endpoints.url(self.endpoints.samples))
+            self._samples = socket
+        while not stopped():
+            if self._samples.poll(100, zmq.POLLOUT):
+                self._samples.send_multipart(encode_sample(sample, self.run))
+                return True
+        return False
+
+    def subscribe(self, topic: bytes) -> None:
+        """Begin to listen to ``posterior`` or ``event``."""
+        if self._news is None:
+            self._news = self._connect(zmq.SUB, self.endpoints.news)
+            self._news.rcvhwm = 1000
+        self._news.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def news(self) -> list[Posterior | tuple[str, dict[str, object]]]:
+        """Everything heard since the last call, without waiting; foreign messages are left out."""
+        heard: list[Posterior | tuple[str, dict[str, object]]] = []
+        while self._news is not None and self._news.poll(0):
+            frames = self._news.recv_multipart()
+            try:
+                if len(frames) == 2 and frames[0] == b"posterior":
+                    heard.append(Posterior.decode(frames[1], self.run))
+                elif len(frames) == 2:
+                    heard.append(decode_event(frames[1], self.run))
+            except MessageError:
+                continue
+        return heard
+
+    def command(self, kind: str) -> None:
+        """Tell the trainer something (``pause``, ``resume``, ``stop``) without waiting for its answer."""
+        if self._control is None:
+            self._control = self._connect(zmq.DEALER, self.endpoints.control)
+        self._control.send_multipart([b"", encode_request(kind, run=self.run)])
+
+    def request(self, frames: Sequence[bytes], timeout: float) -> dict[str, object] | None:
+        """Ask the control socket and wait for the answer; None after ``timeout`` seconds.
+
+        Raises:
+            MessageError: if the answer is not one of ours.
+        """
+        socket = self._connect(zmq.REQ, self.endpoints.control)
+        try:
+            socket.send_multipart(frames)
+            if not socket.poll(int(1000 * timeout)):
+                return None
+            return parse(socket.recv_multipart()[0])
+        finally:
+            socket.close()
+
+    def close(self) -> None:
+        """Close all sockets at once; what was sent but not yet taken is lost."""
+        self.context.destroy(linger=0)

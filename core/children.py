@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Child processes that end with their parent.
+
+Every child holds a pipe from its parent on stdin. The pipe carries nothing: it closes when the parent closes it
+or dies, by whatever cause and on every system, and the child then ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import last_lines
+
+
+class Child:
+    """One child process with a log file."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it.
+
+        Raises:
+            UserError: if the program can't be started at all.
+        """
+        self.name = name
+        self.log = log
+        self.started = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {}
+        if sys.platform == "win32":
+            options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        else:
+            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends us in order.
+            options["start_new_session"] = True
+        with open(log, "ab") as stream:
+            try:
+                self._process = subprocess.Popen(
+                    list(command), stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}, **options,
+                )  # fmt: skip
+            except OSError as problem:
+                raise UserError(
+                    f"{command[0]} can't be started ({problem.strerror}): check that this program exists and may be run"
+                ) from problem
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def let_go(self) -> None:
+        """Close its lifeline: it ends by itself."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.let_go()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within ``seconds``."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def last_words(self, count: int = 6) -> list[str]:
+        """The last lines of its log."""
+        return last_lines(self.log, count)
+
+
+def end_with_parent(on_end: Callable[[], None], grace: float = 3.0) -> None:
+    """In a child: when stdin closes, call ``on_end`` once, and exit for certain ``grace`` seconds later."""
+
+    def watch() -> None:
+        try:
+            while os.read(0, 4096):
+                pass
+        except OSError:
+            pass  # a stdin that can't be read is a parent that is gone
+        on_end()
+        time.sleep(grace)
+        os._exit(3)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What travels between processes: JSON headers, raw buffers, nothing that executes.
+
+Every message carries ``schema`` and the ``run`` it belongs to. Whatever does not fit exactly raises
+:class:`MessageError`; the receiver counts and drops it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .randomization import Hidden, SceneModel
+
+SCHEMA = 1
+MAX_HEADER = 1 << 20
+MAX_IMAGE = 256 << 20
+
+
+class MessageError(ValueError):
+    """A message that is malformed, of another schema, or not of this run."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled rendering (x, b*, h).
+
+    Attributes:
+        image: RGBA, ``(H, W, 4)`` uint8, straight alpha, display sRGB; alpha 0 is background.
+        keypoints: pixels ``(J, 2)``; NaN where a point lies behind the camera.
+        depths: metres along the camera's z, ``(J,)``.
+        visibility: 0 outside, 1 hidden, 2 visible, ``(J,)``.
+        hidden: the variables that produced the image.
+        version: version of the prior they were drawn from.
+        worker, sequence: who rendered it, and as which of its samples.
+        camera_matrix: K ``(3, 3)``, pixels.
+        base_in_camera: ``T_cam_base`` ``(4, 4)``.
+    """
+
+    image: NDArray[np.uint8]
+    keypoints: NDArray[np.float64]
+    depths: NDArray[np.float64]
+    visibility: NDArray[np.int64]
+    hidden: Hidden
+    version: int
+    worker: int
+    sequence: int
+    camera_matrix: NDArray[np.float64]
+    base_in_camera: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SampleContract:
+    """What every sample of one run must look like."""
+
+    run: str
+    width: int
+    height: int
+    keypoints: int
+    bins: Mapping[str, int]
+
+    @classmethod
+    def of(cls, run: str, width: int, height: int, keypoints: int, model: SceneModel) -> SampleContract:
+        """The contract of a run that draws from ``model``."""
+        return cls(run, width, height, keypoints, {v.name: v.prior.bins for v in model.variables})
+
+
+def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
+    """Two frames: the JSON header and the image's own bytes (not copied)."""
+    height, width, _ = sample.image.shape
+    uv = [[None if math.isnan(c) else round(c, 5) for c in p] for p in sample.keypoints.tolist()]
+    header = {
+        "schema": SCHEMA, "type": "sample", "run": run, "worker": sample.worker, "sequence": sample.sequence,
+        "version": sample.version, "width": width, "height": height, "keypoints": uv,
+        "depths": sample.depths.tolist(), "visibility": sample.visibility.tolist(),
+        "bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values),
+        "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
+    }  # fmt: skip
+    return [_dump(header), memoryview(np.ascontiguousarray(sample.image)).cast("B")]
+
+
+def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract) -> Sample:
+    """Inverse of :func:`encode_sample`; the image is a read-only view of the second frame.
+
+    Raises:
+        MessageError: if anything differs from the contract.
+    """
+    if len(frames) != 2:
+        raise MessageError(f"a sample has 2 frames, not {len(frames)}")
+    header = parse(frames[0], "sample")
+    if header.get("run") != contract.run:
+        raise MessageError("the sample belongs to another run")
+    if (header.get("width"), header.get("height")) != (contract.width, contract.height):
+        raise MessageError(f"the image is {header.get('width')} × {header.get('height')} pixels")
+    if len(frames[1]) != contract.width * contract.height * 4:
+        raise MessageError(f"the image has {len(frames[1])} bytes")
+    j = contract.keypoints
+    keypoints = _array(header, "keypoints", (j, 2), missing=True)
+    visibility = _array(header, "visibility", (j,))
+    if not np.isin(visibility, (0, 1, 2)).all():
+        raise MessageError("a visibility is not 0, 1 or 2")
+    if np.isnan(keypoints[visibility > 0]).any():
+        raise MessageError("a keypoint inside the image has no position")
+    bins, values = header.get("bins"), header.get("values")
+    if not isinstance(bins, dict) or not isinstance(values, dict):
+        raise MessageError("the hidden values are not tables")
+    if bins.keys() != contract.bins.keys() or values.keys() != contract.bins.keys():
+        raise MessageError("the hidden values are not those of this run")
+    for name, count in contract.bins.items():
+        if type(bins[name]) is not int or not 0 <= bins[name] < count:
+            raise MessageError(f"{name} has no bin {bins[name]!r}")
+        if not _finite(values[name]):
+            raise MessageError(f"{name} has the value {values[name]!r}")
+    return Sample(
+        image=np.frombuffer(frames[1], np.uint8).reshape(contract.height, contract.width, 4),
+        keypoints=keypoints,
+        depths=_array(header, "depths", (j,)),
+        visibility=visibility.astype(np.int64),
+        hidden=Hidden(bins, {k: float(v) for k, v in values.items()}),
+        version=_count(header, "version"),
+        worker=_count(header, "worker"),
+        sequence=_count(header, "sequence"),
+        camera_matrix=_array(header, "camera_matrix", (3, 3)),
+        base_in_camera=_array(header, "base_in_camera", (4, 4)),
+    )
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The concentrations of every variable at one version."""
+
+    version: int
+    concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def encode(self, run: str) -> bytes:
+        """As JSON."""
+        tables = {k: list(v) for k, v in self.concentrations.items()}
+        return _dump({"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables})
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview, run: str) -> Posterior:
+        """Inverse of :meth:`encode`.
+
+        Raises:
+            MessageError: if it is malformed or of another run.
+        """
+        header = parse(data, "posterior")
+        if header.get("run") != run:
+            raise MessageError("the posterior belongs to another run")
+        tables = header.get("concentrations")
+        if not isinstance(tables, dict):
+            raise MessageError("the concentrations are not a table")
+        result = {}
+        for name, theta in tables.items():
+            if not isinstance(theta, list) or not all(_finite(t) and t > 0 for t in theta) or not theta:
+                raise MessageError(f"the concentrations of {name!r} are not positive numbers")
+            result[name] = tuple(float(t) for t in theta)
+        return cls(_count(header, "version"), result)
+
+
+def encode_event(run: str, kind: str, content: Mapping[str, Any]) -> bytes:
+    """News about a run: ``kind`` is ``state``, ``metrics``, ``progress`` or ``posterior``."""
+    return _dump({"schema": SCHEMA, "type": "event", "run": run, "kind": kind, "content": dict(content)})
+
+
+def decode_event(data: bytes | memoryview, run: str) -> tuple[str, dict[str, Any]]:
+    """Inverse of :func:`encode_event`.
+
+    Raises:
+        MessageError: if it is malformed or of another run.
+    """
+    header = parse(data, "event")
+    kind, content = header.get("kind"), header.get("content")
+    if header.get("run") != run:
+        raise MessageError("the event belongs to another run")
+    if not isinstance(kind, str) or not isinstance(content, dict):
+        raise MessageError("the event has no kind or no content")
+    return kind, content
+
+
+def encode_request(kind: str, **content: Any) -> bytes:
+    """A request or an answer on a control socket."""
+    return _dump({"schema": SCHEMA, "type": kind, **content})
+
+
+def parse(data: bytes | memoryview, kind: str | None = None) -> dict[str, Any]:
+    """A JSON header of our schema, of type ``kind`` unless that is None.
+
+    Raises:
+        MessageError: if it is too long, not JSON, not an object, or of another schema or type.
+    """
+    if len(data) > MAX_HEADER:
+        raise MessageError(f"the header has {len(data)} bytes")
+    try:
+        header = json.loads(bytes(data), parse_constant=_refuse)
+    except (ValueError, RecursionError) as problem:
+        raise MessageError("the header is not JSON") from problem
+    if not isinstance(header, dict):
+        raise MessageError("the header is not an object")
+    if header.get("schema") != SCHEMA:
+        raise MessageError(f"the message has schema {header.get('schema')!r}; this program speaks {SCHEMA}")
+    if not isinstance(header.get("type"), str) or (kind is not None and header["type"] != kind):
+        raise MessageError(f"the message is of type {header.get('type')!r}, not {kind!r}")
+    return header
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _count(header: Mapping[str, Any], name: str) -> int:
+    value = header.get(name)
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise MessageError(f"{name} is {value!r}")
+    return value
+
+
+def _array(header: Mapping[str, Any], name: str, shape: tuple[int, ...], missing: bool = False) -> NDArray[np.float64]:
+    def flatten(value: Any, depth: int) -> list[float]:
+        if depth == len(shape):
+            if value is None and missing:
+                return [math.nan]
+            if not _finite(value):
+                raise MessageError(f"{name} holds {value!r}")
+            return [float(value)]
+        if not isinstance(value, list) or len(value) != shape[depth]:
+            raise MessageError(f"{name} is not of shape {shape}")
+        return [x for entry in value for x in flatten(entry, depth + 1)]
+
+    return np.array(flatten(header.get(name), 0), dtype=np.float64).reshape(shape)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene's probabilistic model: named variables with priors, joint draws, and the posterior given a selection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .priors import Prior
+
+TAU = 2.0 * math.pi
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One hidden variable of the scene.
+
+    Attributes:
+        name: ``group/what``, such as ``joint/elbow_joint`` or ``camera/azimuth``.
+        prior: its present distribution.
+        unit: ``"rad"``, ``"m"``, ``"mm"``, ``"K"`` or ``""`` for plain numbers.
+        adapt: whether feedback may change its distribution.
+    """
+
+    name: str
+    prior: Prior
+    unit: str = ""
+    adapt: bool = True
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The hidden values behind one image: for every variable its bin and its value."""
+
+    bins: Mapping[str, int]
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SceneModel:
+    """The joint distribution of all hidden variables, independent given their bins.
+
+    ``version`` counts the updates; 0 is the initial prior.
+    """
+
+    variables: tuple[Variable, ...]
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        names = [v.name for v in self.variables]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"variable {twice[0]!r} appears twice")
+
+    def __getitem__(self, name: str) -> Variable:
+        for variable in self.variables:
+            if variable.name == name:
+                return variable
+        raise KeyError(name)
+
+    def draw(self, rng: np.random.Generator) -> Hidden:
+        """One sample of every variable."""
+        bins: dict[str, int] = {}
+        values: dict[str, float] = {}
+        for variable in self.variables:
+            k, x = variable.prior.draw(rng, 1)
+            bins[variable.name] = int(k[0])
+            values[variable.name] = float(x[0])
+        return Hidden(bins, values)
+
+    def log_prob(self, hidden: Hidden) -> float:
+        """Log density of the values of one draw, with every D and k integrated out."""
+        return float(sum(v.prior.log_prob(hidden.values[v.name]) for v in self.variables))
+
+    def concentrations(self) -> dict[str, tuple[float, ...]]:
+        """The concentrations of every variable, by name: what travels as a posterior."""
+        return {v.name: v.prior.concentration for v in self.variables}
+
+    def with_concentrations(self, concentrations: Mapping[str, Sequence[float]], version: int) -> SceneModel:
+        """This model with other concentrations.
+
+        Raises:
+            ValueError: if a name is unknown or a number of bins differs.
+        """
+        known = {v.name: v for v in self.variables}
+        for name, theta in concentrations.items():
+            if name not in known:
+                raise ValueError(f"unknown variable {name!r}")
+            if len(theta) != known[name].prior.bins:
+                raise ValueError(f"{name} has {known[name].prior.bins} bins, not {len(theta)}")
+        variables = tuple(
+            replace(v, prior=v.prior.with_concentration(concentrations[v.name])) if v.name in concentrations else v
+            for v in self.variables
+        )
+        return SceneModel(variables, version)
+
+
+def posterior(
+    model: SceneModel, initial: SceneModel, selected: Iterable[Hidden], *, forgetting: float, floor: float
+) -> SceneModel:
+    """The model after seeing the selected set S (paper, III-C): for each adapting variable, forget, count, floor.
+
+    The bin is found again from each value, so samples drawn under any earlier version count alike.
+    """
+    samples = list(selected)
+    variables = []
+    for variable in model.variables:
+        if variable.adapt and not variable.prior.constant and samples:
+            base = variable.prior.forget(initial[variable.name].prior, forgetting)
+            bins = base.bin_of([h.values[variable.name] for h in samples])
+            variable = replace(variable, prior=base.posterior(bins).with_floor(floor))
+        variables.append(variable)
+    return SceneModel(tuple(variables), model.version + 1)
+
+
+def default_scene_variables(reach: float) -> tuple[Variable, ...]:
+    """Camera, light and material variables for a robot that reaches ``reach`` metres from its base.
+
+    Frame: the robot's base, z up. The camera looks at a point near mid-reach height.
+    """
+
+    def of(name: str, low: float, high: float, bins: int, unit: str = "", adapt: bool = False, circular: bool = False) -> Variable:
+        return Variable(name, Prior.symmetric(low, high, bins, circular=circular), unit, adapt)
+
+    offset = 0.23 * reach
+    return (
+        of("camera/azimuth", -math.pi, math.pi, 12, "rad", True, True),
+        of("camera/elevation", 0.0, math.radians(60), 6, "rad", True),
+        of("camera/distance", 1.7 * reach, 2.7 * reach, 6, "m", True),
+        of("camera/roll", math.radians(-8), math.radians(8), 4, "rad"),
+        of("camera/target_x", -offset, offset, 6, "m"),
+        of("camera/target_y", -offset, offset, 6, "m"),
+        of("camera/target_z", 0.5 * offset, 2.5 * offset, 6, "m"),
+        of("camera/focal_length", 30.0, 40.0, 4, "mm"),
+        of("light/azimuth", -math.pi, math.pi, 8, "rad", False, True),
+        of("light/elevation", math.radians(15), math.radians(85), 6, "rad"),
+        of("light/strength", 0.5, 4.0, 6),
+        of("light/temperature", 2800.0, 9000.0, 6, "K"),
+        of("light/ambient", 0.15, 1.2, 6),
+        of("material/hue", 0.0, 1.0, 8, "", False, True),
+        of("material/saturation", 0.0, 1.0, 4),
+        of("material/brightness", 0.05, 0.9, 6),
+        of("material/tint", 0.0, 1.0, 4),
+        of("material/roughness", 0.15, 0.9, 4),
+    )
+
+
+def joint_variable(name: str, low: float, high: float, *, circular: bool, linear: bool = False, bins: int = 16) -> Variable:
+    """The variable of one joint, ``joint/<name>``; radians, or metres where ``linear``."""
+    return Variable(f"joint/{name}", Prior.symmetric(low, high, bins, circular=circular), "m" if linear else "rad", True)

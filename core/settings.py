@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything a run is started with, as data classes and as ``settings.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from . import files
+from .errors import UserError
+from .keypoints import Keypoint, joint_keypoints, skeleton
+from .priors import Prior
+from .randomization import SceneModel, Variable, default_scene_variables, joint_variable
+from .robot import Robot
+
+VERSION = 1
+T = TypeVar("T")
+
+
+def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _choice(default: str, *options: str) -> Any:
+    return field(default=default, metadata={"options": (default, *options)})
+
+
+@dataclass(frozen=True)
+class RobotSettings:
+    """Where the robot comes from: ``urdf`` (``path``), ``builtin``, or ``armature`` (by name, in the scene file)."""
+
+    kind: str = _choice("builtin", "urdf", "armature")
+    path: str = ""
+    armature: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VariableSettings:
+    """One variable's initial prior; see :class:`..randomization.Variable`."""
+
+    name: str
+    low: float
+    high: float
+    bins: int = _limits(16, 1, 256)
+    concentration: float = _limits(1.0, 1e-6)
+    circular: bool = False
+    adapt: bool = True
+    unit: str = ""
+
+    def variable(self) -> Variable:
+        """The variable itself."""
+        prior = Prior.symmetric(self.low, self.high, self.bins, self.concentration, self.circular)
+        return Variable(self.name, prior, self.unit, self.adapt)
+
+    @classmethod
+    def of(cls, variable: Variable) -> VariableSettings:
+        """The settings of a variable whose prior is still symmetric."""
+        p = variable.prior
+        return cls(variable.name, p.low, p.high, p.bins, p.concentration[0], p.circular, variable.adapt, variable.unit)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How workers render: size in pixels, samples per pixel, and the level of detail.
+
+    ``triangles`` is the number that the scene's meshes are reduced to in the workers; 0 keeps them all.
+    """
+
+    engine: str = _choice("cycles", "eevee", "workbench")
+    width: int = _limits(160, 32, 4096)
+    height: int = _limits(120, 32, 4096)
+    samples: int = _limits(2, 1, 4096)
+    device: str = _choice("cpu", "gpu")
+    triangles: int = _limits(12000, 0)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How many Blender workers render, how many of them follow the posteriors, and with how many threads each."""
+
+    count: int = _limits(2, 1, 256)
+    adaptive: int = _limits(1, 0, 256)
+    threads: int = _limits(1, 1, 256)
+    blender: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The learning itself.
+
+    Attributes:
+        epoch_images: images trained on between two validations (paper: 10,000).
+        epochs: at most this many; 0 means without end.
+        minutes: at most this long; 0 means without limit.
+        target_sigma: standard deviation of the belief maps' targets, in percent of the image diagonal.
+        fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
+        reuse: how often one rendering may be trained on, each time under another background.
+        store_mb: memory for renderings kept for reuse, in MiB.
+    """
+
+    network: str = _choice("light", "vgg")
+    stages: int = _limits(6, 1, 12)
+    batch_size: int = _limits(32, 1, 4096)
+    epoch_images: int = _limits(4000, 1)
+    epochs: int = _limits(25, 0)
+    minutes: float = _limits(0.0, 0.0)
+    learning_rate: float = _limits(2e-3, 1e-8, 1.0)
+    target_sigma: float = _limits(0.8, 0.05, 20.0)
+    device: str = _choice("auto", "cpu", "cuda")
+    pretrained: bool = True
+    seed: int = _limits(1, 0)
+    validation_images: int = _limits(256, 8)
+    test_images: int = _limits(256, 8)
+    fresh_share: float = _limits(0.5, 0.01, 1.0)
+    reuse: int = _limits(4, 1, 1000)
+    store_mb: int = _limits(512, 1)
+
+
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """How validation errors move the priors (paper, III-C).
+
+    Attributes:
+        share: share of the validation samples, those with the highest loss, that form the selected set S.
+        forgetting: weight of the initial prior in each update.
+        floor: least marginal probability of a bin, as a share of the uniform one.
+    """
+
+    enabled: bool = True
+    share: float = _limits(0.25, 0.01, 1.0)
+    forgetting: float = _limits(0.5, 0.0, 1.0)
+    floor: float = _limits(0.2, 0.0, 0.99)
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """What the trainer does to every rendering; ``backgrounds`` is a folder of photographs or empty."""
+
+    backgrounds: str = ""
+    distractors: bool = True
+    colour: bool = True
+    noise: bool = True
+    geometry: bool = True
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """Where the trainer listens. Anything but loopback needs ``keys``, a folder of CURVE keys. Port 0 takes any."""
+
+    host: str = "127.0.0.1"
+    port: int = _limits(0, 0, 65000)
+    keys: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one run."""
+
+    robot: RobotSettings = field(default_factory=RobotSettings)
+    keypoints: tuple[Keypoint, ...] = ()
+    skeleton: tuple[tuple[str, str], ...] = ()
+    variables: tuple[VariableSettings, ...] = ()
+    render: RenderSettings = field(default_factory=RenderSettings)
+    workers: WorkerSettings = field(default_factory=WorkerSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+
+    def scene_model(self) -> SceneModel:
+        """The scene's probabilistic model at version 0."""
+        return SceneModel(tuple(v.variable() for v in self.variables))
+
+    def joint_names(self) -> tuple[str, ...]:
+        """Joints that have a prior, in order."""
+        return tuple(v.name.removeprefix("joint/") for v in self.variables if v.name.startswith("joint/"))
+
+
+def complete(settings: Settings, robot: Robot) -> Settings:
+    """Fill in what the user left out: the robot's own keypoints, skeleton and variables.
+
+    Variables that are given replace the default of the same name; the others keep their defaults.
+    """
+    keypoints = settings.keypoints or joint_keypoints(robot)
+    edges = settings.skeleton or skeleton(robot, keypoints)
+    defaults = [
+        joint_variable(j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular, linear=j.kind == "prismatic")
+        for j in robot.moving_joints
+    ]
+    defaults += default_scene_variables(robot.reach() * 0.7)
+    given = {v.name: v for v in settings.variables}
+    merged = [given.pop(v.name, None) or VariableSettings.of(v) for v in defaults]
+    return replace(settings, keypoints=keypoints, skeleton=edges, variables=(*merged, *given.values()))
+
+
+def _joint_range(lower: float, upper: float, circular: bool) -> tuple[float, float]:
+    return (-math.pi, math.pi) if circular else (lower, upper)
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that no run can start from.
+
+    Raises:
+        UserError: naming the setting and what to do.
+    """
+    if not settings.keypoints:
+        raise UserError("There are no keypoints: add at least one")
+    names = [k.name for k in settings.keypoints]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise UserError(f"The keypoint name {twice!r} is used twice: rename one of them")
+    for a, b in settings.skeleton:
+        for name in (a, b):
+            if name not in names:
+                raise UserError(f"The skeleton refers to the keypoint {name!r}, which does not exist: remove that link")
+    if settings.workers.adaptive > settings.workers.count:
+        raise UserError(
+            f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: lower the number of adapting workers"
+        )
+    for v in settings.variables:
+        try:
+            v.variable()
+        except ValueError as problem:
+            raise UserError(f"The prior of {v.name} can't be used: {problem}") from problem
+    try:
+        settings.scene_model()
+    except ValueError as problem:
+        raise UserError(f"The variables can't be used: {problem}") from problem
+    if settings.augmentation.backgrounds and not os.path.isdir(settings.augmentation.backgrounds):
+        raise UserError(f"There is no folder of backgrounds at {settings.augmentation.backgrounds}: choose another")
+
+
+def load(path: str | os.PathLike[str]) -> Settings:
+    """Read ``settings.toml``; relative paths in it are taken from the file's own folder.
+
+    Raises:
+        UserError: naming the file, the setting and what to do.
+    """
+    file = Path(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UserError(f"{file} can't be read ({problem.strerror}): choose another settings file") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"{file} is not valid TOML: {problem}") from problem
+    version = data.pop("version", VERSION)
+    if version != VERSION:
+        raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")
+    settings = _build(Settings, data, str(file))
+    folder = file.resolve().parent
+    robot = replace(
+        settings.robot,
+        path=_absolute(settings.robot.path, folder),
+        packages={k: _absolute(v, folder) for k, v in settings.robot.packages.items()},
+    )
+    augmentation = replace(settings.augmentation, backgrounds=_absolute(settings.augmentation.backgrounds, folder))
+    stream = replace(settings.stream, keys=_absolute(settings.stream.keys, folder))
+    return replace(settings, robot=robot, augmentation=augmentation, stream=stream)
+
+
+def save(settings: Settings, path: str | os.PathLike[str]) -> None:
+    """Write ``settings.toml``, whole or not at all."""
+    data = {"version": VERSION, **_plain(dataclasses.asdict(settings))}
+    files.write_text(path, tomli_w.dumps(data))
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return str(folder / Path(path).expanduser()) if path else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _build(cls: type[T], data: Any, where: str) -> T:
+    """A data class from plain values, with every type and limit checked."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: this must be a table, not {data!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise UserError(f"{where}: there is no setting {key!r}; known here: {', '.join(fields)}")
+    values = {}
+    for name, f in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], f"{where}: {name}", f.metadata)
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}: the setting {name!r} is missing")
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} must be a list, not {value!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_value(arguments[0], v, f"{where}[{i + 1}]", {}) for i, v in enumerate(value))
+        if len(value) != len(arguments):
+            raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+        return tuple(_value(a, v, f"{where}[{i + 1}]", {}) for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+    if origin is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+            raise UserError(f"{where} must be a table of texts, not {value!r}")
+        return dict(value)
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"settings of type {hint} are not supported")
+    return _scalar(hint, value, where, metadata)
+
+
+def _scalar(hint: type, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        raise UserError(f"{where} must be {kinds[hint]}, not {value!r}")
+    options = metadata.get("options")
+    if options and value not in options:
+        raise UserError(f"{where} must be one of {', '.join(options)}, not {value!r}")
+    low, high = metadata.get("low"), metadata.get("high")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} must be finite, not {value}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise UserError(f"{where} must be {bounds}, not {value}")
+    return value
