@@ -86,7 +86,7 @@ def orbit(azimuth: float, elevation: float, distance: float, roll: float, target
 def transform(matrix: ArrayLike, points: ArrayLike) -> Floats:
     """Apply ``T_a_b`` ``(4, 4)`` to points ``(N, 3)`` in frame b."""
     m = np.asarray(matrix, dtype=np.float64)
-    return np.asarray(points, dtype=np.float64).reshape(-1, 3) @ m[:3, :3].T + m[:3, 3]
+    return np.asarray(np.asarray(points, dtype=np.float64).reshape(-1, 3) @ m[:3, :3].T + m[:3, 3])
 
 
 def invert(matrix: ArrayLike) -> Floats:

@@ -67,7 +67,8 @@ class Security:
     def __init__(self, host: str, keys: str) -> None:
         if not keys and not is_loopback(host):
             raise UserError(
-                f"The address {host} can be reached from other machines: give stream.keys a folder with keys, or use 127.0.0.1"
+                f"The address {host} can be reached from other machines: "
+                "give stream.keys a folder with keys, or use 127.0.0.1"
             )
         self.folder = Path(keys) if keys else None
         self._authenticator: ThreadAuthenticator | None = None

@@ -82,7 +82,7 @@ def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
         "bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values),
         "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
     }  # fmt: skip
-    return [_dump(header), memoryview(np.ascontiguousarray(sample.image)).cast("B")]
+    return [_dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
 
 
 def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract) -> Sample:
@@ -141,7 +141,9 @@ class Posterior:
     def encode(self, run: str) -> bytes:
         """As JSON."""
         tables = {k: list(v) for k, v in self.concentrations.items()}
-        return _dump({"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables})
+        return _dump(
+            {"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables}
+        )
 
     @classmethod
     def decode(cls, data: bytes | memoryview, run: str) -> Posterior:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dirichlet-categorical priors over the bins of one variable (paper, III-B and III-C).
 
-    D ~ Dirichlet(concentration),  k | D = d ~ Categorical(d),  value | k ~ Uniform(lo(k), hi(k))
+D ~ Dirichlet(concentration),  k | D = d ~ Categorical(d),  value | k ~ Uniform(lo(k), hi(k))
 """
 
 from __future__ import annotations

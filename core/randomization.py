@@ -122,7 +122,9 @@ def default_scene_variables(reach: float) -> tuple[Variable, ...]:
     Frame: the robot's base, z up. The camera looks at a point near mid-reach height.
     """
 
-    def of(name: str, low: float, high: float, bins: int, unit: str = "", adapt: bool = False, circular: bool = False) -> Variable:
+    def of(
+        name: str, low: float, high: float, bins: int, unit: str = "", adapt: bool = False, circular: bool = False
+    ) -> Variable:
         return Variable(name, Prior.symmetric(low, high, bins, circular=circular), unit, adapt)
 
     offset = 0.23 * reach
@@ -148,6 +150,10 @@ def default_scene_variables(reach: float) -> tuple[Variable, ...]:
     )
 
 
-def joint_variable(name: str, low: float, high: float, *, circular: bool, linear: bool = False, bins: int = 16) -> Variable:
+def joint_variable(
+    name: str, low: float, high: float, *, circular: bool, linear: bool = False, bins: int = 16
+) -> Variable:
     """The variable of one joint, ``joint/<name>``; radians, or metres where ``linear``."""
-    return Variable(f"joint/{name}", Prior.symmetric(low, high, bins, circular=circular), "m" if linear else "rad", True)
+    return Variable(
+        f"joint/{name}", Prior.symmetric(low, high, bins, circular=circular), "m" if linear else "rad", True
+    )

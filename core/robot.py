@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import UserError
 
 Floats = NDArray[np.float64]
-Matrix = tuple[tuple[float, float, float, float], ...]
+Matrix = tuple[tuple[float, ...], ...]
 
 MOVING = ("revolute", "continuous", "prismatic")
 IDENTITY: Matrix = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
@@ -186,7 +186,7 @@ def as_matrix(values: Any) -> Matrix:
     m = np.asarray(values, dtype=np.float64)
     if m.shape != (4, 4):
         raise ValueError(f"a transform must be 4 × 4, not {m.shape}")
-    return tuple(tuple(float(x) for x in row) for row in m)  # type: ignore[return-value]
+    return tuple(tuple(float(x) for x in row) for row in m)
 
 
 def load_urdf(path: str | os.PathLike[str], packages: Mapping[str, str] | None = None) -> Robot:

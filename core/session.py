@@ -19,7 +19,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from . import files
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError
@@ -141,7 +140,9 @@ class Session:
             if not resume:
                 save(settings, run / "settings.toml")
         except OSError as problem:
-            raise UserError(f"The run's folder {run} can't be written ({problem.strerror}): choose another") from problem
+            raise UserError(
+                f"The run's folder {run} can't be written ({problem.strerror}): choose another"
+            ) from problem
 
     def start(self) -> None:
         """Start the trainer, and the scene builder where the run has no scene yet.
@@ -209,13 +210,14 @@ class Session:
         child = self._children.get("scene")
         if child is None or self.status.phase.over:
             return
-        if child.exit_code is None:
+        code = child.exit_code
+        if code is None:
             if child.age > SCENE_DEADLINE:
                 self._fail(child, f"the scene was not built within {SCENE_DEADLINE:.0f} s")
             return
         self._children.pop("scene")
         self.status.processes.pop("scene")
-        if child.exit_code != 0 or not (self.run / "scene.blend").exists():
+        if code != 0 or not (self.run / "scene.blend").exists():
             self._fail(child, "the scene could not be built")
 
     def _watch_trainer(self) -> None:
@@ -226,7 +228,9 @@ class Session:
             if child.exit_code == 0 and (self.run / "summary.json").exists():
                 self._begin_stopping(Phase.DONE, "finishing")
             else:
-                self._fail(child, "the trainer ended unexpectedly" if child.exit_code != 2 else "the trainer could not go on")
+                self._fail(
+                    child, "the trainer ended unexpectedly" if child.exit_code != 2 else "the trainer could not go on"
+                )
             return
         if self._endpoints is not None:
             return
@@ -262,7 +266,9 @@ class Session:
         assert self._endpoints is not None
         name = f"worker {index + 1}"
         e = self._endpoints
-        adapts = self.settings.feedback.enabled and index >= self.settings.workers.count - self.settings.workers.adaptive
+        adapts = (
+            self.settings.feedback.enabled and index >= self.settings.workers.count - self.settings.workers.adaptive
+        )
         restarts = self.status.processes[name].restarts if name in self.status.processes else 0
         command = [
             *self.programs.blender, "worker", "--run", str(self.run), "--identity", self.identity,
@@ -288,7 +294,7 @@ class Session:
     def _watch_stop(self) -> None:
         late = time.monotonic() > self._deadline
         for name, child in list(self._children.items()):
-            if child.exit_code is None and late:
+            if late:
                 child.kill()
             if child.exit_code is not None:
                 child.let_go()
@@ -306,9 +312,7 @@ class Session:
         self.status.reason = reason
         self._say(message)
         self._deadline = time.monotonic() + STOP_DEADLINE
-        told = self._link is not None and outcome is Phase.STOPPED
-        if told and self._link is not None:
-            self._link.command("stop")
+        told = outcome is Phase.STOPPED and self._command("stop")
         for name, child in self._children.items():
             if name != "trainer" or not told:
                 child.let_go()
@@ -316,11 +320,15 @@ class Session:
     def _fail(self, child: Child, what: str) -> None:
         words = child.last_words()
         lines = "".join(f"\n    {line}" for line in words)
-        self._begin_stopping(Phase.FAILED, "stopping", f"{what}; its log {child.log} ends with:{lines}" if words else what)
+        self._begin_stopping(
+            Phase.FAILED, "stopping", f"{what}; its log {child.log} ends with:{lines}" if words else what
+        )
 
-    def _command(self, kind: str) -> None:
-        if self._link is not None and not self.status.phase.over:
-            self._link.command(kind)
+    def _command(self, kind: str) -> bool:
+        if self._link is None or self.status.phase.over:
+            return False
+        self._link.command(kind)
+        return True
 
     def _close_link(self) -> None:
         if self._link is not None:

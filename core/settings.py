@@ -195,13 +195,15 @@ def complete(settings: Settings, robot: Robot) -> Settings:
     keypoints = settings.keypoints or joint_keypoints(robot)
     edges = settings.skeleton or skeleton(robot, keypoints)
     defaults = [
-        joint_variable(j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular, linear=j.kind == "prismatic")
+        joint_variable(
+            j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular, linear=j.kind == "prismatic"
+        )
         for j in robot.moving_joints
     ]
     defaults += default_scene_variables(robot.reach() * 0.7)
     given = {v.name: v for v in settings.variables}
-    merged = [given.pop(v.name, None) or VariableSettings.of(v) for v in defaults]
-    return replace(settings, keypoints=keypoints, skeleton=edges, variables=(*merged, *given.values()))
+    merged = {v.name: VariableSettings.of(v) for v in defaults} | given
+    return replace(settings, keypoints=keypoints, skeleton=edges, variables=tuple(merged.values()))
 
 
 def _joint_range(lower: float, upper: float, circular: bool) -> tuple[float, float]:
@@ -226,7 +228,8 @@ def check(settings: Settings) -> None:
                 raise UserError(f"The skeleton refers to the keypoint {name!r}, which does not exist: remove that link")
     if settings.workers.adaptive > settings.workers.count:
         raise UserError(
-            f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: lower the number of adapting workers"
+            f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: "
+            "lower the number of adapting workers"
         )
     for v in settings.variables:
         try:
@@ -237,7 +240,7 @@ def check(settings: Settings) -> None:
         settings.scene_model()
     except ValueError as problem:
         raise UserError(f"The variables can't be used: {problem}") from problem
-    if settings.augmentation.backgrounds and not os.path.isdir(settings.augmentation.backgrounds):
+    if settings.augmentation.backgrounds and not Path(settings.augmentation.backgrounds).is_dir():
         raise UserError(f"There is no folder of backgrounds at {settings.augmentation.backgrounds}: choose another")
 
 
@@ -317,7 +320,9 @@ def _value(hint: Any, value: Any, where: str, metadata: Mapping[str, Any]) -> An
             return tuple(_value(arguments[0], v, f"{where}[{i + 1}]", {}) for i, v in enumerate(value))
         if len(value) != len(arguments):
             raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
-        return tuple(_value(a, v, f"{where}[{i + 1}]", {}) for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+        return tuple(
+            _value(a, v, f"{where}[{i + 1}]", {}) for i, (a, v) in enumerate(zip(arguments, value, strict=True))
+        )
     if origin is dict:
         if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
             raise UserError(f"{where} must be a table of texts, not {value!r}")
