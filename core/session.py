@@ -184,7 +184,7 @@ class Session:
 
     def stop(self) -> None:
         """Ask everything to end: the trainer keeps its best model and writes its reports, the workers go at once."""
-        if self.status.phase.over or self.status.phase is Phase.STOPPING:
+        if self._ending():
             return
         self._begin_stopping(Phase.STOPPED, "stopping")
 
@@ -203,12 +203,15 @@ class Session:
         status = self.status.processes.setdefault(name, ProcessStatus(name, adapts=adapts))
         status.state, status.pid, status.rate = "starting", child.pid, 0.0
 
+    def _ending(self) -> bool:
+        return self.status.phase is Phase.STOPPING or self.status.phase.over
+
     def _say(self, message: str) -> None:
         self.status.message = message
 
     def _watch_scene(self) -> None:
         child = self._children.get("scene")
-        if child is None or self.status.phase.over:
+        if child is None or self._ending():
             return
         code = child.exit_code
         if code is None:
@@ -222,7 +225,7 @@ class Session:
 
     def _watch_trainer(self) -> None:
         child = self._children.get("trainer")
-        if child is None or self.status.phase.over:
+        if child is None or self._ending():
             return
         if child.exit_code is not None:
             if child.exit_code == 0 and (self.run / "summary.json").exists():
@@ -247,7 +250,7 @@ class Session:
             self._fail(child, f"the trainer was not ready within {TRAINER_DEADLINE:.0f} s")
 
     def _watch_workers(self) -> None:
-        if self._endpoints is None or "scene" in self._children or self.status.phase.over:
+        if self._endpoints is None or "scene" in self._children or self._ending():
             return
         for index in range(self.settings.workers.count):
             name = f"worker {index + 1}"
@@ -259,7 +262,7 @@ class Session:
             elif self.status.processes[name].state == "starting" and child.age > WORKER_DEADLINE:
                 child.kill()
                 self._mend_worker(index, child, f"sent no sample within {WORKER_DEADLINE:.0f} s")
-            if self.status.phase.over:
+            if self._ending():
                 return
 
     def _start_worker(self, index: int) -> None:
