@@ -360,3 +360,8 @@ def _triple(values: Any) -> tuple[float, float, float]:
 
 def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split())[:160] or type(problem).__name__
+
+
+def builtin_urdf() -> Path:
+    """The robot that ships with the package: a UR10 of simple shapes."""
+    return Path(__file__).resolve().parent.parent / "assets" / "ur10_simple.urdf"

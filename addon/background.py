@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headless Blender's two jobs in a run: building ``scene.blend``, and rendering samples from it without end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core import settings as settings_module
+from ..core.channel import Endpoints, Link
+from ..core.children import end_with_parent
+from ..core.errors import UserError
+from ..core.messages import MessageError, Posterior, Sample, encode_request
+from ..core.randomization import SceneModel
+from ..core.robot import builtin_urdf, load_urdf
+from ..core.settings import Settings
+from . import labels, meshes, rig
+from .render import Renderer
+from .stage import Stage, robot_meshes
+
+WELCOME_DEADLINE = 60.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``scene`` or ``worker`` with their options; 0 when done, 2 on a user's mistake, 1 on a fault."""
+    parser = argparse.ArgumentParser(prog="robot_keypoints")
+    jobs = parser.add_subparsers(dest="job", required=True)
+    for name in ("scene", "worker"):
+        job = jobs.add_parser(name)
+        job.add_argument("--run", type=Path, required=True)
+        if name == "worker":
+            job.add_argument("--identity", required=True)
+            job.add_argument("--host", required=True)
+            job.add_argument("--endpoints", required=True)
+            job.add_argument("--index", type=int, required=True)
+            job.add_argument("--restarts", type=int, default=0)
+            job.add_argument("--adaptive", action="store_true")
+    try:
+        options = parser.parse_args(list(arguments))
+    except SystemExit as usage:
+        return int(usage.code or 0)
+    stopped = threading.Event()
+    end_with_parent(stopped.set)
+    try:
+        settings = settings_module.load(options.run / "settings.toml")
+        if options.job == "scene":
+            build_scene(settings, options.run / "scene.blend")
+        else:
+            work(options, settings, stopped)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def build_scene(settings: Settings, path: Path) -> None:
+    """Save the scene of a run: the robot from its URDF, or a copy of the .blend that holds the user's own.
+
+    Raises:
+        UserError: if the robot can't be loaded or the file not be written.
+    """
+    if settings.robot.kind == "armature":
+        _open(Path(settings.robot.path))
+        rig.find(bpy.context.scene, settings.robot.armature)
+    else:
+        bpy.ops.wm.read_homefile(use_empty=True)
+        urdf = settings.robot.path if settings.robot.kind == "urdf" else builtin_urdf()
+        robot = load_urdf(urdf, settings.robot.packages)
+        for warning in robot.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        armature = rig.build(bpy.context.scene, robot)
+        Stage(bpy.context.scene, armature, settings)
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
+    except RuntimeError as problem:
+        raise UserError(
+            f"The scene {path} can't be written ({problem}): free some space or choose another"
+        ) from problem
+
+
+def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
+    """Render samples until ``stopped``.
+
+    Raises:
+        UserError: if the scene lacks what the settings name, or the trainer does not answer.
+    """
+    # Blender prints several lines per frame.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _open(options.run / "scene.blend")
+    scene = bpy.context.scene
+    armature = rig.find(scene, settings.robot.armature)
+    stage = Stage(scene, armature, settings)
+    if settings.render.triangles:
+        meshes.reduce_triangles(robot_meshes(armature), settings.render.triangles)
+    samples, news, control = (int(p) for p in options.endpoints.split(","))
+    link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
+    renderer = Renderer(scene, settings.render, settings.workers.threads)
+    try:
+        model = settings.scene_model()
+        if options.adaptive:
+            link.subscribe(b"posterior")
+            model = _welcome(link, model)
+        rng = np.random.default_rng([settings.training.seed, options.index, options.restarts])
+        sequence = 0
+        while not stopped.is_set():
+            model = _latest(link, model)
+            sample = make_sample(stage, renderer, model, rng, options.index, sequence)
+            if not link.send(sample, stopped.is_set):
+                break
+            sequence += 1
+    finally:
+        renderer.close()
+        link.close()
+
+
+def make_sample(
+    stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int
+) -> Sample:
+    """Draw the hidden variables, apply them, label and render: one sample (x, b*, h)."""
+    hidden = model.draw(rng)
+    stage.apply(hidden.values)
+    truth = labels.label(stage)
+    return Sample(
+        image=renderer.render(),
+        keypoints=truth.keypoints,
+        depths=truth.depths,
+        visibility=truth.visibility,
+        hidden=hidden,
+        version=model.version,
+        worker=worker,
+        sequence=sequence,
+        camera_matrix=truth.camera_matrix,
+        base_in_camera=truth.base_in_camera,
+    )
+
+
+def _open(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"There is no scene file at {path}: choose another")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
+    except RuntimeError as problem:
+        raise UserError(f"{path} can't be opened as a .blend file ({problem}): choose another") from problem
+
+
+def _welcome(link: Link, model: SceneModel) -> SceneModel:
+    """The posterior as it stands when an adapting worker joins (a restarted one joins late)."""
+    answer = link.request([encode_request("hello", run=link.run, role="worker")], WELCOME_DEADLINE)
+    if answer is None or answer.get("type") != "welcome":
+        raise UserError("The trainer did not welcome this worker: look at the trainer's log")
+    try:
+        return model.with_concentrations(answer["concentrations"], answer["version"])  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise UserError(
+            f"The trainer's posterior does not fit this scene ({problem}): start the run again"
+        ) from problem
+
+
+def _latest(link: Link, model: SceneModel) -> SceneModel:
+    for news in link.news():
+        if isinstance(news, Posterior) and news.version > model.version:
+            try:
+                model = model.with_concentrations(news.concentrations, news.version)
+            except ValueError as problem:
+                raise MessageError(f"a posterior does not fit this scene: {problem}") from problem
+    return model
