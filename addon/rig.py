@@ -88,7 +88,7 @@ def _add_bones(armature: bpy.types.Object, robot: Robot, length: float) -> None:
     armature.select_set(True)
     bpy.ops.object.mode_set(mode="EDIT")
     try:
-        frames = robot.link_frames({j.name: 0.0 for j in robot.moving_joints})
+        frames = robot.rest_frames()
         parents = {j.child: j.parent for j in robot.joints}
         for link in robot.links:
             bone = armature.data.edit_bones.new(link)

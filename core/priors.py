@@ -95,11 +95,10 @@ class Prior:
             bins ``(count,)`` and values ``(count,)``.
         """
         d = rng.dirichlet(self.concentration, size=count)
-        u = rng.random(count)
+        u, within = rng.random((2, count))
         bins = np.minimum((d.cumsum(axis=1) < u[:, None]).sum(axis=1), self.bins - 1)
-        edges = self.edges
-        values = edges[bins] + rng.random(count) * (edges[bins + 1] - edges[bins])
-        return bins.astype(np.int64), values
+        values = self.low + (bins + within) * ((self.high - self.low) / self.bins)
+        return bins, values
 
     def log_prob(self, values: ArrayLike) -> Floats:
         """Log density of each value with D and k integrated out; ``-inf`` outside the range.

@@ -132,6 +132,13 @@ class Robot:
             frames[joint.child] = frames[joint.parent] @ np.asarray(joint.origin) @ motion
         return frames
 
+    def rest_frames(self) -> dict[str, Floats]:
+        """``T_base_link`` with every joint at zero, followers and joints whose limits exclude it included."""
+        frames = {self.root: np.eye(4)}
+        for joint in self.joints:
+            frames[joint.child] = frames[joint.parent] @ np.asarray(joint.origin)
+        return frames
+
     def reach(self) -> float:
         """Longest chain of joint offsets from the root, metres: a radius that holds the robot."""
         extent = {self.root: 0.0}
