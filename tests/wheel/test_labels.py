@@ -51,7 +51,7 @@ def test_labels_lie_where_a_small_bright_sphere_is_rendered() -> None:
 
 
 def test_visibility_is_0_outside_1_behind_something_2_in_sight() -> None:
-    settings, stage = staged(width=160, height=120)
+    _, stage = staged(width=160, height=120)
     stage.apply({"camera/azimuth": 0.0, "camera/elevation": 0.2, "camera/distance": 3.0, "camera/focal_length": 30.0})
     for obj in robot_meshes(stage.armature):
         bpy.data.objects.remove(obj)
