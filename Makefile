@@ -1,0 +1,49 @@
+# make demo       train the UR10 and write the run's folder       (MINUTES=…, OUT=…)
+# make test       lint and all three tiers of tests               (BLENDER=… for the real-Blender tier)
+# make extension  the installable zips, in dist/
+# make lint       ruff and mypy
+#
+# Each does its own set-up in .venv on a fresh clone. PYTHON=… names another Python 3.11.
+
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint test-pure test-wheel test-real extension
+.NOTPARALLEL:
+
+demo: $(VENV)/.installed
+	@$(BIN)/robot-keypoints demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)")
+
+test: lint test-pure test-wheel test-real
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p robot_keypoints.core -p robot_keypoints.addon -p robot_keypoints.trainer
+	$(BIN)/mypy --strict tools
+
+# The tiers run in processes of their own: importing bpy changes a process for good.
+test-pure: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/pure
+
+test-wheel: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/wheel
+
+test-real: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/real
+
+extension: $(BIN)/python
+	@$(BIN)/python tools/build_extension.py
+
+$(VENV)/.installed: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
+	$(BIN)/python -m pip install --editable '.[trainer,bpy,demo,test]'
+	@# mypy needs to find the checkout under the package's name, whatever the folder is called.
+	@mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/robot_keypoints
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed (the bpy wheel has no other): install python3.11, or name one with PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
