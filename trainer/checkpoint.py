@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models and checkpoints on disk: safetensors and JSON, written whole or not at all, executing nothing when read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..core import files
+from ..core.errors import UserError
+from . import network
+from .network import KeypointNetwork, NetworkConfig
+
+SCHEMA = 1
+KEY = "robot_keypoints"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself besides its weights.
+
+    Attributes:
+        width, height: size of the images it was trained on, pixels.
+        robot: ``Robot.to_dict()``, or None.
+        training: summary of the training so far.
+    """
+
+    network: NetworkConfig
+    width: int
+    height: int
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    robot: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document in the file's metadata."""
+        return {
+            "schema": SCHEMA,
+            "network": self.network.to_dict(),
+            "input": {"width": self.width, "height": self.height},
+            "keypoints": list(self.keypoints),
+            "skeleton": [list(edge) for edge in self.skeleton],
+            "robot": self.robot,
+            "normalisation": {"mean": list(network.MEAN), "std": list(network.STD)},
+            "training": self.training,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: if the document is not one.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+        names = tuple(str(n) for n in data["keypoints"])
+        config = NetworkConfig.from_dict(data["network"])
+        width, height = int(data["input"]["width"]), int(data["input"]["height"])
+        if config.keypoints != len(names) or not (1 <= width <= 8192 and 1 <= height <= 8192):
+            raise ValueError("keypoints or input size do not fit the network")
+        edges = tuple((str(a), str(b)) for a, b in data["skeleton"])
+        if not {n for edge in edges for n in edge} <= set(names):
+            raise ValueError("the skeleton refers to other keypoints")
+        if data["robot"] is not None and not isinstance(data["robot"], dict):
+            raise ValueError("the robot is not a table")
+        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]))
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:
+    """Write a model file."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    document = json.dumps(info.to_dict(), allow_nan=False)
+    files.write_bytes(path, safetensors.torch.save(tensors, {KEY: document}))
+
+
+def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[KeypointNetwork, ModelInfo]:
+    """Read a model file; the network is in evaluation mode.
+
+    Raises:
+        UserError: if there is no such file, or it is not a model of ours.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"There is no model file at {file}: choose another")
+    try:
+        with safetensors.safe_open(file, "pt") as stream:
+            document = (stream.metadata() or {})[KEY]
+            tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118 - it is no mapping
+        info = ModelInfo.from_dict(json.loads(document))
+        net = network.build(info.network)
+        net.load_state_dict(tensors)
+    except OSError as problem:
+        raise UserError(f"{file} can't be read ({problem.strerror or problem}): choose another model") from problem
+    except Exception as problem:  # a foreign file can break any of these steps in its own way
+        raise UserError(f"{file} is not a model of Robot Keypoints: choose a model.safetensors of a run") from problem
+    net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return net, info
+
+
+@dataclass
+class Checkpoint:
+    """Everything that a run needs to go on.
+
+    Attributes:
+        tensors: weights, their running average and the optimiser's state, by dotted name.
+        state: plain JSON values: counters, priors, the optimiser's numbers.
+        generators: states of random-number generators, by name.
+    """
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+    generators: dict[str, Tensor]
+
+    def save(self, path: Path) -> None:
+        """One file, so that its parts always belong together."""
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
+        generators = {k: base64.b64encode(v.numpy().tobytes()).decode() for k, v in self.generators.items()}
+        document = json.dumps({"schema": SCHEMA, "state": self.state, "generators": generators}, allow_nan=False)
+        files.write_bytes(path, safetensors.torch.save(tensors, {KEY: document}))
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Inverse of :meth:`save`.
+
+        Raises:
+            UserError: if there is none, or it can't be read.
+        """
+        if not path.is_file():
+            raise UserError(f"There is no checkpoint at {path}: start a new run")
+        try:
+            with safetensors.safe_open(path, "pt") as stream:
+                document = json.loads((stream.metadata() or {})[KEY])
+                tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118 - it is no mapping
+            if document["schema"] != SCHEMA:
+                raise ValueError(f"schema {document['schema']!r}")
+            generators = {
+                k: torch.frombuffer(bytearray(base64.b64decode(v)), dtype=torch.uint8)
+                for k, v in document["generators"].items()
+            }
+            return cls(tensors, dict(document["state"]), generators)
+        except Exception as problem:  # a damaged file can break any of these steps in its own way
+            raise UserError(f"The checkpoint {path} can't be read: start a new run") from problem
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries below ``prefix.``, without it."""
+    return {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}
+
+
+def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors named ``INDEX.NAME``; its settings come from the run's settings again."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{k}": torch.as_tensor(v) for i, entries in state.items() for k, v in entries.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Inverse of :func:`flatten_optimiser`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line ``robot-keypoints``.
+
+Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else. Exit codes: 0 done, 2 a user's
+mistake (one line says which), 1 a fault, 130 and 143 ended by Ctrl-C and by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+
+
+def run() -> None:
+    """The console's entry point."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    begun = time.monotonic()
+    try:
+        options = _parser().parse_args(list(argv))
+    except SystemExit as usage:
+        return int(usage.code or 0)
+    commands = {"demo": _demo, "train": _train, "predict": _predict, "serve": _serve, "doctor": _doctor}
+    try:
+        return commands[options.command](options, begun)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except ImportError as problem:
+        print(f"error: A library is missing ({problem}): run robot-keypoints doctor", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-keypoints", description="Learn a robot's keypoints from its own renderings."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train a UR10 from its URDF with two workers and feedback")
+    demo.add_argument("--out", type=Path, help="folder of the run (default: runs/demo, or the next free name)")
+    demo.add_argument("--minutes", type=float, help="how long it may take (default: 9.5)")
+    demo.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+
+    train = commands.add_parser("train", help="train as a settings file says")
+    train.add_argument("settings", type=Path, nargs="?", metavar="SETTINGS.toml")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with an earlier run")
+    train.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME)")
+    train.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
+    train.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+
+    predict = commands.add_parser("predict", help="find keypoints in images")
+    predict.add_argument("model", type=Path, metavar="MODEL")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument("--overlay", type=Path, metavar="DIR", help="draw the keypoints on copies of the images")
+    predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
+
+    serve = commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
+    serve.add_argument("rest", nargs=argparse.REMAINDER)
+
+    doctor = commands.add_parser("doctor", help="check that everything works, and say how to mend what does not")
+    doctor.add_argument("--blender", default="", metavar="COMMAND", help="Blender to check instead of the bpy wheel")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
+    return parser
+
+
+def _demo(options: argparse.Namespace, begun: float) -> int:
+    from . import console, demo
+
+    minutes = options.minutes if options.minutes is not None else demo.MINUTES
+    if not 0.25 <= minutes <= 100000:
+        raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
+    out = _free(options.out or Path("runs", "demo"))
+    # The processes' own start and end are part of the time that was promised.
+    settings = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
+    return console.follow(out, settings, as_json=options.json)
+
+
+def _train(options: argparse.Namespace, begun: float) -> int:
+    from ..core import settings as settings_module
+    from ..core.robot import builtin_urdf, load_urdf
+    from . import console
+
+    if (options.resume is None) == (options.settings is None):
+        raise UserError("train needs either SETTINGS.toml or --resume RUN: give one of them")
+    if options.resume is not None:
+        if options.out is not None:
+            raise UserError("--out can't be given with --resume: a resumed run stays in its own folder")
+        if not (options.resume / "settings.toml").is_file():
+            raise UserError(f"There is no run in {options.resume}: give the folder that holds its settings.toml")
+    path = options.settings if options.resume is None else options.resume / "settings.toml"
+    settings = settings_module.load(path)
+    if options.workers is not None:
+        if not 1 <= options.workers <= 256:
+            raise UserError(f"--workers is {options.workers}: it must be between 1 and 256")
+        adaptive = min(settings.workers.adaptive, options.workers)
+        settings = replace(settings, workers=replace(settings.workers, count=options.workers, adaptive=adaptive))
+    if options.resume is not None:
+        settings_module.save(settings, options.resume / "settings.toml")
+        return console.follow(options.resume, settings, resume=True, as_json=options.json)
+    robot = settings.robot
+    if robot.kind != "armature":
+        urdf = robot.path if robot.kind == "urdf" else builtin_urdf()
+        settings = settings_module.complete(settings, load_urdf(urdf, robot.packages))
+    settings_module.check(settings)
+    if options.out is not None and (options.out / "settings.toml").exists():
+        raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
+    out = options.out or _free(Path("runs", path.stem))
+    return console.follow(out, settings, as_json=options.json)
+
+
+def _predict(options: argparse.Namespace, begun: float) -> int:
+    import numpy as np
+    from PIL import Image
+
+    from .overlay_image import draw
+    from .prediction import Predictor
+
+    predictor = Predictor.load(options.model)
+    if options.overlay is not None:
+        options.overlay.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    for path in options.images:
+        try:
+            with Image.open(path) as file:
+                transparent = "A" in file.getbands() or "transparency" in file.info
+                image = np.asarray(file.convert("RGBA" if transparent else "RGB"))
+        except (OSError, ValueError, Image.DecompressionBombError) as problem:
+            raise UserError(f"{path} can't be read as an image: choose another") from problem
+        found = predictor.predict([image])[0]
+        height, width = image.shape[:2]
+        results.append(
+            {"image": str(path), "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}
+        )
+        if options.overlay is not None:
+            picture = draw(image, predictor.info, [(k.u, k.v) for k in found], [k.confidence for k in found])
+            picture.save(_free_picture(options.overlay, path))
+    if options.json:
+        skeleton = [list(edge) for edge in predictor.info.skeleton]
+        print(json.dumps({"model": str(options.model), "skeleton": skeleton, "images": results}))
+        return 0
+    for result in results:
+        print(f"{result['image']} ({result['width']} × {result['height']})")
+        for k in result["keypoints"]:
+            spread = (k["covariance"][0][0] * k["covariance"][1][1]) ** 0.25
+            print(f"  {k['name']:<24} {k['u']:8.1f} {k['v']:8.1f} ± {spread:4.1f} px   {k['confidence']:4.0%}")
+    return 0
+
+
+def _serve(options: argparse.Namespace, begun: float) -> int:
+    from . import serve
+
+    return serve.main(options.rest)
+
+
+def _doctor(options: argparse.Namespace, begun: float) -> int:
+    from . import doctor
+
+    return doctor.report(options.blender, as_json=options.json)
+
+
+def _free(folder: Path) -> Path:
+    """``folder``, or the first of ``folder-2``, ``folder-3`` … that holds no run."""
+    candidate, number = folder, 1
+    while (candidate / "settings.toml").exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def _free_picture(folder: Path, image: Path) -> Path:
+    candidate, number = folder / f"{image.stem}.png", 1
+    while candidate.exists():
+        number += 1
+        candidate = folder / f"{image.stem}-{number}.png"
+    return candidate

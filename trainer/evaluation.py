@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network's answers on a fixed set of images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import metrics
+from .device import Precision
+from .network import KeypointNetwork, normalise
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """RGB images ``(N, 3, H, W)`` uint8 and their keypoints ``(N, J, 2)``, pixels."""
+
+    images: Tensor
+    keypoints: Floats
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.images.shape[-1], self.images.shape[-2]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of the first N images of a set.
+
+    Attributes:
+        losses: ``(N,)``.
+        predicted: pixels ``(N, J, 2)``.
+        confidences: ``(N, J)``.
+        errors: percent of the diagonal ``(N, J)``, NaN for keypoints outside.
+        seconds: it took.
+    """
+
+    losses: Floats
+    predicted: Floats
+    confidences: Floats
+    errors: Floats
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+
+@torch.no_grad()
+def evaluate(
+    network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
+    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None,
+) -> Evaluation | None:  # fmt: skip
+    """Losses and keypoints of every image; with a ``deadline`` (``time.monotonic()``) of as many as fit, at least one batch.
+
+    Returns:
+        None as soon as ``interrupted()``.
+    """
+    begin = time.monotonic()
+    width, height = data.size
+    network.eval()
+    losses, predicted, confidences = [], [], []
+    for i in range(0, len(data), batch):
+        if interrupted():
+            return None
+        if deadline is not None and losses and time.monotonic() > deadline:
+            break
+        images = data.images[i : i + batch].to(precision.device).float() / 255.0
+        keypoints = torch.from_numpy(data.keypoints[i : i + batch]).float().to(precision.device)
+        with precision.autocast():
+            output = network(normalise(images).contiguous(memory_format=torch.channels_last))
+        losses.append(network.loss(output, keypoints, width, height).cpu())
+        points, confidence = network.decode(output)
+        predicted.append(points.positions.cpu())
+        confidences.append(confidence.cpu())
+    found = torch.cat(predicted).double().numpy()
+    return Evaluation(
+        torch.cat(losses).double().numpy(),
+        found,
+        torch.cat(confidences).double().numpy(),
+        metrics.errors_percent(found, data.keypoints[: len(found)], width, height),
+        time.monotonic() - begin,
+    )

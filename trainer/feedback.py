@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From validation losses to new priors, and to a sentence about what is hardest (paper, III-C)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.randomization import Hidden, SceneModel, posterior
+from ..core.settings import FeedbackSettings
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+WIDEST = 4
+"""Bins that one reported range spans at most, and at most a third of all."""
+
+
+@dataclass(frozen=True)
+class Hard:
+    """A range of one variable that is over-represented among the hardest samples.
+
+    Attributes:
+        low, high: in the variable's unit; of a circular variable ``high`` may lie below ``low``.
+        share: share of the hardest samples that fall into it.
+    """
+
+    variable: str
+    low: float
+    high: float
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def select(losses: Floats, share: float) -> Integers:
+    """Indices of the selected set S: the ``share`` of samples with the highest loss, at least one."""
+    count = max(1, round(share * len(losses)))
+    return np.argsort(-losses, kind="stable")[:count].astype(np.int64)
+
+
+def update(
+    model: SceneModel, initial: SceneModel, hidden: Sequence[Hidden], losses: Floats, settings: FeedbackSettings
+) -> SceneModel:
+    """The next version of the priors."""
+    chosen = [hidden[i] for i in select(losses, settings.share)]
+    return posterior(model, initial, chosen, forgetting=settings.forgetting, floor=settings.floor)
+
+
+def hardest(model: SceneModel, hidden: Sequence[Hidden], losses: Floats, share: float, count: int = 3) -> list[Hard]:
+    """The ranges that stand out most among the hardest samples, at most one per adapting variable.
+
+    A range stands out by its number of samples in S beyond what the whole validation set lets expect, in standard
+    deviations of that number; below two it is taken for chance and left out.
+    """
+    chosen = set(select(losses, share).tolist())
+    found: list[tuple[float, Hard]] = []
+    for variable in model.variables:
+        prior = variable.prior
+        if not variable.adapt or prior.constant:
+            continue
+        bins = prior.bin_of([h.values[variable.name] for h in hidden])
+        everywhere = np.bincount(bins[bins >= 0], minlength=prior.bins)
+        in_set = np.bincount(bins[[i for i in sorted(chosen) if bins[i] >= 0]], minlength=prior.bins)
+        best: tuple[float, Hard] | None = None
+        for width in range(1, max(1, min(WIDEST, prior.bins // 3)) + 1):
+            for start in range(prior.bins if prior.circular else prior.bins - width + 1):
+                window = [(start + i) % prior.bins for i in range(width)]
+                p = everywhere[window].sum() / len(hidden)
+                spread = math.sqrt(max(len(chosen) * p * (1 - p), 1e-9))
+                score = float((in_set[window].sum() - len(chosen) * p) / spread)
+                if p > 0 and score > 2 and (best is None or score > best[0]):
+                    edges = prior.edges
+                    inside = float(in_set[window].sum() / len(chosen))
+                    hard = Hard(variable.name, float(edges[start]), float(edges[window[-1] + 1]), inside)
+                    best = (score, hard)
+        if best is not None:
+            found.append(best)
+    found.sort(key=lambda entry: -entry[0])
+    return [hard for _, hard in found[:count]]

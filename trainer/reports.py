@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pictures and curves of a run: ``predictions.png``, ``priors.png`` and TensorBoard."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from ..core import files
+from ..core.randomization import SceneModel
+from .checkpoint import ModelInfo
+from .evaluation import Evaluation, EvaluationSet
+from .overlay_image import draw
+
+if TYPE_CHECKING:
+    from .loop import Results
+
+PICTURES = 12
+COLUMNS = 3
+
+TRUE = "#35d04f"
+PREDICTED = "#ff3fb4"
+BEFORE = "#b8bcc4"
+AFTER = "#2f7ed8"
+INK = "#22262b"
+
+SURE = 0.5
+"""Predicted keypoints of less confidence are taken to lie outside the image."""
+
+
+class Journal:
+    """TensorBoard during the run, pictures at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def validation(
+        self, content: Mapping[str, Any], data: EvaluationSet, result: Evaluation, info: ModelInfo,
+        rates: Mapping[str, float], learning_rate: float,
+    ) -> None:  # fmt: skip
+        """Curves and a few overlays of one validation."""
+        step = int(content["step"])
+        scalars = {
+            "loss/train": content.get("train_loss"), "loss/validation": content["loss"],
+            "error_percent/mean": content.get("mean_error_percent"),
+            "error_percent/median": content.get("median_error_percent"),
+            "learning_rate": learning_rate, **{f"samples_per_second/worker_{k}": v for k, v in rates.items()},
+        }  # fmt: skip
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+        strip = []
+        for i in range(min(6, len(result))):
+            image = data.images[i].permute(1, 2, 0).numpy()
+            confidences = result.confidences[i].tolist()
+            strip.append(np.asarray(draw(image, info, result.predicted[i].tolist(), confidences, names=False)))
+        self._writer.add_image("predictions", np.concatenate(strip, 1), step, dataformats="HWC")
+        self._writer.flush()
+
+    def finish(self, results: Results | None, initial: SceneModel, final: SceneModel) -> None:
+        """Write the pictures and close TensorBoard."""
+        if results is not None and results.test is not None and results.beliefs is not None:
+            count = min(PICTURES, len(results.test))
+            predictions_picture(
+                self.folder / "predictions.png", results.model, results.images[:count], results.keypoints[:count],
+                results.test, results.beliefs[:count],
+            )  # fmt: skip
+        priors_picture(self.folder / "priors.png", initial, final)
+        self._writer.close()
+
+
+def predictions_picture(
+    path: Path, info: ModelInfo, images: Tensor, keypoints: NDArray[np.float64], found: Evaluation, beliefs: Tensor
+) -> None:
+    """A grid of images with true and predicted keypoints, each beside its belief maps.
+
+    Args:
+        images: RGB ``(N, 3, H, W)`` uint8.
+        keypoints: the true ones ``(N, J, 2)``, pixels.
+        found: the predictions for at least these images.
+        beliefs: ``(N, J, h, w)``.
+    """
+    count, _, height, width = images.shape
+    rows = math.ceil(count / COLUMNS)
+    cell = 2.1
+    top = 0.75
+    size = (2 * COLUMNS * cell * width / height * 1.03, rows * (cell + 0.28) + top)
+    figure = Figure(figsize=size, dpi=100, facecolor="white")
+    axes = figure.subplots(rows, 2 * COLUMNS, squeeze=False)
+    figure.subplots_adjust(0.008, 0.01, 0.992, 1 - (top + 0.15) / size[1], 0.03, 0.16)
+    colours = keypoint_colours(len(info.keypoints))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i in range(count):
+        left, right = axes[i // COLUMNS, 2 * (i % COLUMNS)], axes[i // COLUMNS, 2 * (i % COLUMNS) + 1]
+        image = images[i].permute(1, 2, 0).numpy()
+        inside = ~np.isnan(found.errors[i])
+        _show(left, image, width, height)
+        _chain(left, info, keypoints[i], inside, TRUE, "o", 3.6, 2.2)
+        _chain(left, info, found.predicted[i], found.confidences[i] >= SURE, PREDICTED, "o", 2.2, 1.1)
+        error = f"{np.nanmean(found.errors[i]):.1f} %" if inside.any() else "no keypoint inside"
+        left.set_title(error, fontsize=9, loc="left", pad=2, color=INK)
+        _show(right, belief_picture(image, beliefs[i], colours), width, height)
+        right.set_title("belief maps", fontsize=8, loc="left", pad=2, color="#777777")
+    chain = [
+        Line2D([], [], color=TRUE, marker="o", markersize=5, linewidth=2.2, label="true"),
+        Line2D([], [], color=PREDICTED, marker="o", markersize=4, linewidth=1.4, label="predicted"),
+    ]
+    points = [
+        Line2D([], [], color=tuple(c), marker="s", markersize=6, linewidth=0, label=name)
+        for name, c in zip(info.keypoints, colours, strict=True)
+    ]
+    figure.text(
+        0.01, 1 - 0.13 / size[1], "Test images, never trained on; above each its mean error in percent of the diagonal",
+        fontsize=10, color=INK, va="top",
+    )  # fmt: skip
+    figure.legend(
+        handles=[*chain, *points[:14]], loc="upper left", bbox_to_anchor=(0.004, 1 - 0.34 / size[1]),
+        ncols=16, fontsize=8, frameon=False, handlelength=1.6, columnspacing=1.2,
+    )  # fmt: skip
+    _write(path, figure)
+
+
+def belief_picture(image: NDArray[np.uint8], beliefs: Tensor, colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The image in dim grey under belief maps ``(J, h, w)``, each in its keypoint's colour; RGB 0 … 1 ``(H, W, 3)``."""
+    height, width = image.shape[:2]
+    peaks = beliefs.flatten(1).amax(1).clamp_min(1e-9).view(-1, 1, 1)
+    fine = torch.nn.functional.interpolate((beliefs / peaks)[None], size=(height, width), mode="bilinear")[0].numpy()
+    grey = (image @ np.array([0.299, 0.587, 0.114]) / 255.0 * 0.35)[..., None]
+    glow = np.einsum("jhw,jc->hwc", fine, colours)
+    cover = np.clip(fine.sum(0), 0, 1)[..., None]
+    return np.asarray(np.clip(grey * (1 - cover) + glow, 0, 1))
+
+
+def keypoint_colours(count: int) -> NDArray[np.float64]:
+    """Colours ``(count, 3)`` that differ in hue, and in lightness where there are many."""
+    hues = [colorsys.hsv_to_rgb(i / max(count, 1) * 0.92, 0.85, 1.0 if i % 2 == 0 else 0.8) for i in range(count)]
+    return np.array(hues)
+
+
+def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
+    """Every variable's bins before and after, the adapting ones first."""
+    shown = [v for v in initial.variables if not v.prior.constant]
+    shown.sort(key=lambda v: not v.adapt)
+    columns = 5
+    rows = max(1, math.ceil(len(shown) / columns))
+    size = (columns * 2.5, rows * 1.5 + 0.6)
+    figure = Figure(figsize=size, dpi=90, facecolor="white")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(0.02, 0.35 / size[1], 0.98, 1 - 0.85 / size[1], 0.12, 0.95)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, variable in zip(axes.flat, shown, strict=False):
+        before, after = variable.prior, final[variable.name].prior
+        factor, unit = (180 / math.pi, "°") if variable.unit == "rad" else (1.0, variable.unit)
+        edges = before.edges * factor
+        axis.stairs(before.marginal * before.bins, edges, fill=True, color=BEFORE)
+        if variable.adapt:
+            axis.stairs(after.marginal * after.bins, edges, color=AFTER, linewidth=1.6)
+        axis.set_title(
+            variable.name.replace("_", " "), fontsize=8, loc="left", pad=3, color=INK if variable.adapt else "#888888"
+        )
+        axis.set_xlim(edges[0], edges[-1])
+        axis.set_ylim(0, max(2.0, 1.08 * float(after.marginal.max() * after.bins)))
+        middle = (edges[0] + edges[-1]) / 2
+        axis.set_xticks([edges[0], middle, edges[-1]])
+        space = "" if unit in ("", "°") else " "
+        labels = axis.set_xticklabels([f"{x:.3g}{space}{unit}" for x in (edges[0], middle, edges[-1])], fontsize=6.5)
+        labels[0].set_horizontalalignment("left")
+        labels[-1].set_horizontalalignment("right")
+        axis.set_yticks([])
+        for side in ("top", "left", "right"):
+            axis.spines[side].set_visible(False)
+    figure.text(0.02, 1 - 0.13 / size[1], f"Priors after {final.version} updates", fontsize=10, color=INK, va="top")
+    handles = [
+        Line2D([], [], color=BEFORE, linewidth=6, label="before"),
+        Line2D([], [], color=AFTER, linewidth=1.6, label="after (adapting variables)"),
+    ]
+    place = (0.98, 1 - 0.05 / size[1])
+    figure.legend(handles=handles, loc="upper right", bbox_to_anchor=place, ncols=2, fontsize=8, frameon=False)
+    _write(path, figure)
+
+
+def _show(axis: Axes, image: NDArray[Any], width: int, height: int) -> None:
+    axis.imshow(image, interpolation="nearest")
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(height - 0.5, -0.5)
+
+
+def _chain(
+    axis: Axes, info: ModelInfo, points: NDArray[np.float64], known: NDArray[np.bool_], colour: str, marker: str,
+    size: float, line: float,
+) -> None:  # fmt: skip
+    index = {name: i for i, name in enumerate(info.keypoints)}
+    links: Sequence[Any] = [
+        (points[index[a]], points[index[b]]) for a, b in info.skeleton if known[index[a]] and known[index[b]]
+    ]
+    axis.add_collection(LineCollection(links, colors=colour, linewidths=line, alpha=0.9))
+    axis.plot(
+        points[known, 0], points[known, 1], marker, color=colour, markersize=size, markeredgecolor="black",
+        markeredgewidth=0.4,
+    )  # fmt: skip
+
+
+def _write(path: Path, figure: Figure) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    files.write_bytes(path, buffer.getvalue())
