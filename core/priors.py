@@ -77,16 +77,17 @@ class Prior:
         x = np.asarray(values, dtype=np.float64)
         if not self.circular:
             return x
-        return self.low + np.mod(x - self.low, self.high - self.low)
+        wrapped = self.low + np.mod(x - self.low, self.high - self.low)
+        return np.where(wrapped >= self.high, self.low, wrapped)  # rounding can reach the upper end
 
     def bin_of(self, values: ArrayLike) -> Integers:
-        """Bin index of each value; -1 where a value lies outside a range that is not circular."""
+        """Bin index of each value; -1 where a value is not finite or lies outside a range that is not circular."""
         x = self.wrap(values)
         if self.constant:
             return np.where(x == self.low, 0, -1)
-        position = (x - self.low) / (self.high - self.low) * self.bins
-        index = np.minimum(np.floor(position).astype(np.int64), self.bins - 1)
-        return np.where((x < self.low) | (x > self.high), -1, index)
+        inside = (x >= self.low) & (x <= self.high)
+        position = np.where(inside, (x - self.low) / (self.high - self.low) * self.bins, -1.0)
+        return np.minimum(np.floor(position).astype(np.int64), self.bins - 1)
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Integers, Floats]:
         """Ancestral samples: a fresh D for each, then its bin, then its value.
@@ -106,8 +107,9 @@ class Prior:
         For a constant variable it is the log probability: 0 at the constant, ``-inf`` elsewhere.
         """
         index = self.bin_of(values)
-        width = 1.0 if self.constant else (self.high - self.low) / self.bins
-        log_density = np.log(self.marginal) - math.log(width)
+        if self.constant:
+            return np.where(index < 0, -np.inf, 0.0)
+        log_density = np.log(self.marginal) - math.log((self.high - self.low) / self.bins)
         return np.where(index < 0, -np.inf, log_density[index])
 
     def joint_log_prob(self, d: ArrayLike, bins: ArrayLike, values: ArrayLike) -> Floats:
