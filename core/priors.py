@@ -87,7 +87,7 @@ class Prior:
             return np.where(x == self.low, 0, -1)
         inside = (x >= self.low) & (x <= self.high)
         position = np.where(inside, (x - self.low) / (self.high - self.low) * self.bins, -1.0)
-        return np.minimum(np.floor(position).astype(np.int64), self.bins - 1)
+        return np.asarray(np.minimum(np.floor(position).astype(np.int64), self.bins - 1))
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Integers, Floats]:
         """Ancestral samples: a fresh D for each, then its bin, then its value.

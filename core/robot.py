@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,6 +214,7 @@ def load_urdf(path: str | os.PathLike[str], packages: Mapping[str, str] | None =
     file = Path(path)
     if not file.is_file():
         raise UserError(f"There is no URDF file at {file}: choose another file")
+    _check_xml(file)
     try:
         document = yourdfpy.URDF.load(
             str(file), build_scene_graph=False, build_collision_scene_graph=False, load_meshes=False,
@@ -235,6 +238,20 @@ def load_urdf(path: str | os.PathLike[str], packages: Mapping[str, str] | None =
             if shape is not None:
                 visuals.append(shape)
     return Robot(document.name or file.stem, root, ordered, tuple(visuals), tuple(warnings))
+
+
+def _check_xml(file: Path) -> None:
+    """Refuse broken XML: yourdfpy would go on with the part of a robot that it could read."""
+    try:
+        tag = ElementTree.parse(file).getroot().tag
+    except ElementTree.ParseError as problem:
+        if problem.code == expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]:
+            return  # left behind by xacro, and harmless
+        raise UserError(f"{file.name} could not be read as a URDF ({_one_line(problem)}): check the file") from problem
+    except (OSError, ValueError) as problem:
+        raise UserError(f"{file.name} could not be read as a URDF ({_one_line(problem)}): check the file") from problem
+    if tag != "robot":
+        raise UserError(f"{file.name} is not a URDF: it describes <{tag[:40]}>, not <robot>; choose another file")
 
 
 class MeshFinder:
@@ -293,12 +310,18 @@ def _joint(j: Any, file: str, warnings: list[str]) -> Joint:
         mimic = Mimic(j.mimic.joint, multiplier, float(j.mimic.offset or 0.0))
     axis = axis / length if kind in MOVING else np.array([0.0, 0.0, 1.0])
     origin = as_matrix(j.origin if j.origin is not None else np.eye(4))
+    if not np.isfinite(origin).all():
+        raise UserError(f"{file}: joint {j.name} has an origin that is not finite: correct its xyz and rpy")
     return Joint(j.name, kind, j.parent, j.child, origin, _triple(axis), lower, upper, mimic)
 
 
 def _order(links: Sequence[str], joints: Sequence[Joint], file: str) -> tuple[str, tuple[Joint, ...]]:
     """The root link and the joints, parents first; refuses what is not one tree."""
     known = set(links)
+    for what, of_kind in (("link", list(links)), ("joint", [j.name for j in joints])):
+        twice = next((n for n in of_kind if of_kind.count(n) > 1), None)
+        if twice is not None:
+            raise UserError(f"{file}: the {what} {twice!r} is defined twice: rename one of them")
     for joint in joints:
         for link in (joint.parent, joint.child):
             if link not in known:
@@ -307,10 +330,15 @@ def _order(links: Sequence[str], joints: Sequence[Joint], file: str) -> tuple[st
     for child in children:
         if children.count(child) > 1:
             raise UserError(f"{file}: link {child} hangs on more than one joint: a robot must be a tree")
-    names = {j.name for j in joints}
+    by_name = {j.name: j for j in joints}
     for joint in joints:
-        if joint.mimic and joint.mimic.joint not in names:
+        if joint.mimic and joint.mimic.joint not in by_name:
             raise UserError(f"{file}: joint {joint.name} mimics {joint.mimic.joint!r}, which is not defined")
+        if joint.mimic and by_name[joint.mimic.joint].mimic is not None:
+            raise UserError(
+                f"{file}: joint {joint.name} mimics {joint.mimic.joint!r}, which itself mimics another: "
+                "let it mimic a joint that moves by itself"
+            )
     roots = [link for link in links if link not in set(children)]
     if len(roots) != 1:
         found = "no root link, so its joints form a circle" if not roots else f"several roots ({', '.join(roots[:3])})"

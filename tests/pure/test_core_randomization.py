@@ -63,9 +63,8 @@ def test_log_prob_is_the_sum_of_the_variables() -> None:
 
 def test_posterior_closed_form_over_the_model() -> None:
     m = model()
-    selected = [
-        Hidden({}, {"joint/a": x, "joint/b": 0.05, "light/strength": 1.0, "camera/roll": 0.1}) for x in (-3.0, -3.0, 3.0)
-    ]
+    rest = {"joint/b": 0.05, "light/strength": 1.0, "camera/roll": 0.1}
+    selected = [Hidden({}, {"joint/a": x, **rest}) for x in (-3.0, -3.0, 3.0)]
     after = posterior(m, m, selected, forgetting=0.0, floor=0.0)
     assert after.version == m.version + 1
     assert after["joint/a"].prior.concentration == (3.0, 3.0, 1.0, 1.5)
