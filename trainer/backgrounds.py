@@ -173,7 +173,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 def _field(dice: Dice, width: int, height: int, channels: int, cell: int) -> Tensor:
-    """Smooth noise ``(channels, H, W)``, zero mean and unit variance before smoothing, with features of ``cell`` pixels."""
+    """Smooth noise ``(channels, H, W)`` of about unit variance with features of ``cell`` pixels."""
     rows, columns = max(2, height // cell + 2), max(2, width // cell + 2)
     coarse = torch.randn(1, channels, rows, columns, generator=dice.generator)
     return F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)[0]

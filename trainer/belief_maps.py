@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Belief-map codec: keypoints in pixels to maps at a network's stride, and back, to a fraction of a pixel.
 
-Cell ``i`` of a map with stride ``s`` has its centre at pixel ``s·i + (s - 1)/2``: it covers pixels ``s·i … s·i + s - 1``.
-A keypoint outside the image area, or NaN (behind the camera), has an empty map.
+Cell ``i`` of a map with stride ``s`` has its centre at pixel ``s·i + (s - 1)/2``: it covers pixels ``s·i`` to
+``s·i + s - 1``. A keypoint outside the image area, or NaN (behind the camera), has an empty map.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def _spread(centre: Tensor, count: int, stride: int, sigma: float) -> Tensor:
 
     def twice_integrated(z: Tensor) -> Tensor:
         density = torch.exp(-0.5 * (z / sigma) ** 2) / math.sqrt(2 * math.pi)
-        return z * torch.special.ndtr(z / sigma) + sigma * density
+        below: Tensor = torch.special.ndtr(z / sigma)
+        return z * below + sigma * density
 
     distance = centre[..., None] - cell_centres(count, stride, centre.device)
     difference = (

@@ -19,7 +19,7 @@ def run_kernel(device: torch.device) -> None:
     """A convolution forth and back and a look at its result; raises whatever a broken installation raises."""
     layer = torch.nn.Conv2d(3, 8, 3).to(device)
     loss = layer(torch.ones(1, 3, 16, 16, device=device)).square().mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if not torch.isfinite(loss).item():
         raise RuntimeError("a convolution gave no number")
 

@@ -62,7 +62,10 @@ def evaluate(
     network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
     interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None,
 ) -> Evaluation | None:  # fmt: skip
-    """Losses and keypoints of every image; with a ``deadline`` (``time.monotonic()``) of as many as fit, at least one batch.
+    """Losses and keypoints of every image, or with a ``deadline`` of as many as fit, at least one batch.
+
+    Args:
+        deadline: in the time of ``time.monotonic()``.
 
     Returns:
         None as soon as ``interrupted()``.
@@ -70,7 +73,9 @@ def evaluate(
     begin = time.monotonic()
     width, height = data.size
     network.eval()
-    losses, predicted, confidences = [], [], []
+    losses: list[Tensor] = []
+    predicted: list[Tensor] = []
+    confidences: list[Tensor] = []
     for i in range(0, len(data), batch):
         if interrupted():
             return None

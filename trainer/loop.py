@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ class Trainer:
         self.train_loss: float | None = None
         self._began = started
         self._paused_seconds = 0.0
-        self._reserve = PICTURES_SECONDS + t.test_images * self.precision.seconds_per_image / 2
+        self._test_seconds = self.precision.seconds_per_image / 2  # per image, until it has been measured
         self._received_before = 0
         self._dropped_before = 0
         self._next_news = 0.0
@@ -155,10 +155,6 @@ class Trainer:
         t = self.settings.training
         if self.validation is None:
             self._collect()
-            if self._wait_while_paused() and self.validation is not None:
-                self.counters.collected = self._seconds()
-                self._write_first_lines()
-                self._save_checkpoint()
         self._say("training")
         while not self.switchboard.ending and self.validation is not None and self._fraction() < 1.0:
             if not self._wait_while_paused():
@@ -166,7 +162,11 @@ class Trainer:
             begin, waited = time.monotonic(), self.store.waited
             batch = self.store.next_batch(self.stream, self._interrupted)
             if batch is not None:
+                computing = time.monotonic()
                 loss = self._step(batch)
+                # The measurement at the start may have been disturbed; testing an image costs about a third of a step.
+                seconds = (time.monotonic() - computing) / len(batch.images)
+                self._test_seconds = min(self._test_seconds, seconds / 2)
                 self.train_loss = loss if self.train_loss is None else self.train_loss + 0.05 * (loss - self.train_loss)
             self.counters.trained += time.monotonic() - begin
             self.counters.waited += self.store.waited - waited
@@ -188,15 +188,15 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         part = max(1, int(LONGEST_COMPUTATION / max(self.precision.seconds_per_image, 1e-9)))
-        for some, points in zip(images.split(part), keypoints.split(part), strict=True):
+        for some, points in zip(torch.split(images, part), torch.split(keypoints, part), strict=True):
             with self.precision.autocast():
                 output = self.network(some)
             loss = self.network.loss(output, points, width, height).sum() / len(images)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            loss.backward()
+            total += float(loss.item())
             if len(some) < len(images) and self.switchboard.ending:
                 return total
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT).item()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT))
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise UserError(
                 f"The loss is no longer a number at step {self.counters.step}: lower training.learning_rate "
@@ -236,7 +236,8 @@ class Trainer:
             shares.append(self.counters.images / (t.epochs * t.epoch_images))
         if t.minutes:
             begin = self.counters.collected
-            shares.append((self._seconds() - begin) / max(60 * t.minutes - self._reserve - begin, 1.0))
+            reserve = PICTURES_SECONDS + self._test_seconds * (len(self.test) if self.test is not None else 0)
+            shares.append((self._seconds() - begin) / max(60 * t.minutes - reserve - begin, 1.0))
         return max(shares)
 
     def _epoch_ends(self, batch: int) -> bool:
@@ -253,8 +254,7 @@ class Trainer:
         result = evaluate(self.average, self.validation, self.precision, t.batch_size, self._ending_now)
         if result is None:
             return
-        if self.test is not None:
-            self._reserve = PICTURES_SECONDS + 1.2 * result.seconds * len(self.test) / len(self.validation)
+        self._test_seconds = 1.2 * result.seconds / len(self.validation)
         found = metrics.localisation(result.errors, self.info.keypoints)
         hard = feedback.hardest(self.initial, self.hidden, result.losses, self.settings.feedback.share)
         content: dict[str, Any] = {
@@ -314,6 +314,9 @@ class Trainer:
             chosen = SampleSet.of([samples[i] for i in indices])
             chosen.save(checkpoints / f"{name}.npz")
             self._use_set(name, chosen)
+        self.counters.collected = self._seconds()
+        self._write_first_lines()
+        self._save_checkpoint()
 
     def _use_set(self, name: str, samples: SampleSet) -> None:
         render = self.settings.render
@@ -342,8 +345,8 @@ class Trainer:
     def _save_model(self, content: dict[str, Any]) -> None:
         known = {k: content[k] for k in ("step", "images", "seconds", "loss") if k in content}
         errors = {k: v for k, v in content.items() if k.endswith("_error_percent")}
-        training = {**known, **errors, "measured_on": "validation", "versions": versions()}
-        info = ModelInfo(**{**vars(self.info), "training": training})
+        training: dict[str, Any] = {**known, **errors, "measured_on": "validation", "versions": versions()}
+        info = replace(self.info, training=training)
         checkpoint.save_model(self.folder / "model.safetensors", self.average.state_dict(), info)
 
     def _save_checkpoint(self) -> None:
@@ -424,7 +427,7 @@ class Trainer:
         assert self.test is not None
         maps = []
         with torch.no_grad(), self.precision.autocast():
-            for image in self.test.images[:PICTURES].split(4):
+            for image in torch.split(self.test.images[:PICTURES], 4):
                 shown = network.normalise(image.to(self.precision.device).float() / 255.0)
                 maps.append(best.beliefs(best(shown)).maps.float().cpu())
         return torch.cat(maps)

@@ -186,12 +186,12 @@ class LightNetwork(KeypointNetwork):
         return Output((self.head(x),), outside + math.log(cells))
 
     def loss(self, output: Output, keypoints: Tensor, width: int, height: int) -> Tensor:
-        """Cross-entropy against the Gaussian target, less the target's own entropy: zero when nothing is left to learn."""
+        """Cross-entropy against the Gaussian target, less the target's own entropy: zero where all is learned."""
         assert output.outside is not None
         target = belief_maps.encode(keypoints, width, height, self.stride, self.config.sigma).flatten(2)
         outside = ~belief_maps.inside(keypoints, width, height)
         log_p = torch.log_softmax(torch.cat([output.logits[-1].flatten(2), output.outside[..., None]], -1), -1)
-        entropy = torch.special.entr(target).sum(-1)
+        entropy: Tensor = torch.special.entr(target).sum(-1)
         cross = -(target * log_p[..., :-1]).sum(-1) - outside * log_p[..., -1]
         return (cross - entropy).mean(-1)
 

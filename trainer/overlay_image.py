@@ -37,8 +37,8 @@ def draw(
             canvas.line([*points[i], *points[j]], fill=(255, 255, 255), width=line)
     for j, (u, v) in enumerate(points):
         if sure[j]:
-            r, g, b = (int(255 * c) for c in colorsys.hsv_to_rgb(j / len(points) * 0.92, 0.85, 1.0))
-            canvas.ellipse([u - radius, v - radius, u + radius, v + radius], fill=(r, g, b), outline=(0, 0, 0))
+            red, green, blue = (int(255 * c) for c in colorsys.hsv_to_rgb(j / len(points) * 0.92, 0.85, 1.0))
+            canvas.ellipse([u - radius, v - radius, u + radius, v + radius], fill=(red, green, blue), outline=(0, 0, 0))
             if names:
                 place, text = (u + 1.5 * radius, v - 1.5 * radius), info.keypoints[j]
                 canvas.text(place, text, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))

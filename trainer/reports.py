@@ -42,6 +42,9 @@ BEFORE = "#b8bcc4"
 AFTER = "#2f7ed8"
 INK = "#22262b"
 
+FAINT = 0.01
+"""A belief map whose peak is lower is shown as dark as it is."""
+
 SURE = 0.5
 """Predicted keypoints of less confidence are taken to lie outside the image."""
 
@@ -143,7 +146,8 @@ def predictions_picture(
 def belief_picture(image: NDArray[np.uint8], beliefs: Tensor, colours: NDArray[np.float64]) -> NDArray[np.float64]:
     """The image in dim grey under belief maps ``(J, h, w)``, each in its keypoint's colour; RGB 0 … 1 ``(H, W, 3)``."""
     height, width = image.shape[:2]
-    peaks = beliefs.flatten(1).amax(1).clamp_min(1e-9).view(-1, 1, 1)
+    # Brightness up to each map's own peak, but a map that says nothing shall not shine.
+    peaks = beliefs.flatten(1).amax(1).clamp_min(FAINT).view(-1, 1, 1)
     fine = torch.nn.functional.interpolate((beliefs / peaks)[None], size=(height, width), mode="bilinear")[0].numpy()
     grey = (image @ np.array([0.299, 0.587, 0.114]) / 255.0 * 0.35)[..., None]
     glow = np.einsum("jhw,jc->hwc", fine, colours)
@@ -184,7 +188,9 @@ def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
         middle = (edges[0] + edges[-1]) / 2
         axis.set_xticks([edges[0], middle, edges[-1]])
         space = "" if unit in ("", "°") else " "
-        labels = axis.set_xticklabels([f"{x:.3g}{space}{unit}" for x in (edges[0], middle, edges[-1])], fontsize=6.5)
+        labels = axis.set_xticklabels(
+            [f"{x:.4g}{space}{unit}".replace("-", "−") for x in (edges[0], middle, edges[-1])], fontsize=6.5
+        )
         labels[0].set_horizontalalignment("left")
         labels[-1].set_horizontalalignment("right")
         axis.set_yticks([])

@@ -223,7 +223,7 @@ class ReplayStore:
             return []
         # Memory never touched comes last, so that a store larger than needed takes no more than is needed.
         order = np.lexsort((self._age, self._age == 0, -self._uses))
-        free = order[~np.isin(order, busy)][: len(samples)].tolist()
+        free: list[int] = order[~np.isin(order, busy)][: len(samples)].tolist()
         for slot, sample in zip(free, samples, strict=True):
             self._images[slot] = sample.image
             self._keypoints[slot] = sample.keypoints
