@@ -57,18 +57,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleContract:
-    """What every sample of one run must look like."""
+    """What every sample of one run must look like; ``ranges`` holds the least and greatest value of each variable."""
 
     run: str
     width: int
     height: int
     keypoints: int
     bins: Mapping[str, int]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: str, width: int, height: int, keypoints: int, model: SceneModel) -> SampleContract:
         """The contract of a run that draws from ``model``."""
-        return cls(run, width, height, keypoints, {v.name: v.prior.bins for v in model.variables})
+        bins = {v.name: v.prior.bins for v in model.variables}
+        return cls(run, width, height, keypoints, bins, {v.name: (v.prior.low, v.prior.high) for v in model.variables})
 
 
 def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
@@ -105,8 +107,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     visibility = _array(header, "visibility", (j,))
     if not np.isin(visibility, (0, 1, 2)).all():
         raise MessageError("a visibility is not 0, 1 or 2")
-    if np.isnan(keypoints[visibility > 0]).any():
-        raise MessageError("a keypoint inside the image has no position")
+    inside = keypoints[visibility > 0]
+    if not ((inside > -0.51) & (inside < np.array([contract.width, contract.height]) - 0.49)).all():
+        raise MessageError("a keypoint inside the image has no position there")
     bins, values = header.get("bins"), header.get("values")
     if not isinstance(bins, dict) or not isinstance(values, dict):
         raise MessageError("the hidden values are not tables")
@@ -117,6 +120,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
             raise MessageError(f"{name} has no bin {bins[name]!r}")
         if not _finite(values[name]):
             raise MessageError(f"{name} has the value {values[name]!r}")
+        low, high = contract.ranges.get(name, (-math.inf, math.inf))
+        if not low <= values[name] <= high:
+            raise MessageError(f"{name} has the value {values[name]!r}, outside {low} … {high}")
     return Sample(
         image=np.frombuffer(frames[1], np.uint8).reshape(contract.height, contract.width, 4),
         keypoints=keypoints,

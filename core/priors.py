@@ -99,7 +99,7 @@ class Prior:
         u, within = rng.random((2, count))
         bins = np.minimum((d.cumsum(axis=1) < u[:, None]).sum(axis=1), self.bins - 1)
         values = self.low + (bins + within) * ((self.high - self.low) / self.bins)
-        return bins, values
+        return bins, np.minimum(values, self.high)
 
     def log_prob(self, values: ArrayLike) -> Floats:
         """Log density of each value with D and k integrated out; ``-inf`` outside the range.

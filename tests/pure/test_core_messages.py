@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages survive the journey, and hostile ones raise MessageError and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from robot_keypoints.core.messages import (
+    MAX_HEADER,
+    MessageError,
+    Posterior,
+    Sample,
+    SampleContract,
+    decode_event,
+    decode_sample,
+    encode_event,
+    encode_request,
+    encode_sample,
+    parse,
+)
+from robot_keypoints.core.priors import Prior
+from robot_keypoints.core.randomization import SceneModel, Variable
+
+RUN = "run-1"
+MODEL = SceneModel(
+    (
+        Variable("joint/a", Prior.symmetric(-math.pi, math.pi, 8, circular=True), "rad"),
+        Variable("light/strength", Prior.symmetric(0.5, 4.0, 6)),
+    )
+)
+CONTRACT = SampleContract.of(RUN, 12, 9, 3, MODEL)
+HOSTILE: list[Any] = [
+    None, True, False, -1, 0, 3, 1 << 60, -(1 << 70), 10**400, 0.5, -0.0, 1e308, 1e-320, "", "sample", "a" * 5000,
+    "\ud800", "__import__('os').system('true')", [], [[]], [None], [1e308] * 3, {}, {"a": {}}, {"__class__": "x"},
+    [[[[[[]]]]]],
+]  # fmt: skip
+
+
+def sample(seed: int = 0) -> Sample:
+    rng = np.random.default_rng(seed)
+    return Sample(
+        image=rng.integers(0, 256, (9, 12, 4), dtype=np.uint8),
+        keypoints=np.array([[1.25, 2.5], [math.nan, math.nan], [30.0, -4.0]]),
+        depths=np.array([2.0, -1.0, 1.5]),
+        visibility=np.array([2, 0, 0]),
+        hidden=MODEL.draw(rng),
+        version=4,
+        worker=1,
+        sequence=17,
+        camera_matrix=np.array([[100.0, 0, 5.5], [0, 100.0, 4.0], [0, 0, 1]]),
+        base_in_camera=np.eye(4),
+    )
+
+
+def frames_of(s: Sample) -> list[bytes]:
+    return [bytes(f) for f in encode_sample(s, RUN)]
+
+
+def test_sample_round_trip() -> None:
+    for seed in range(20):
+        s = sample(seed)
+        got = decode_sample(frames_of(s), CONTRACT)
+        np.testing.assert_array_equal(got.image, s.image)
+        np.testing.assert_allclose(got.keypoints, s.keypoints, atol=1e-5)
+        for name in ("depths", "visibility", "camera_matrix", "base_in_camera"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(s, name))
+        assert (got.hidden, got.version, got.worker, got.sequence) == (s.hidden, 4, 1, 17)
+
+
+def test_the_image_is_not_copied_on_the_way_out() -> None:
+    s = sample()
+    frame = encode_sample(s, RUN)[1]
+    assert np.shares_memory(np.frombuffer(frame, np.uint8), s.image)
+
+
+def test_posterior_round_trip() -> None:
+    sent = Posterior(3, {"joint/a": (1.0, 2.5), "light/strength": (0.1,)})
+    assert Posterior.decode(sent.encode(RUN), RUN) == sent
+
+
+def test_event_round_trip() -> None:
+    content = {"step": 3, "workers": {"0": 1.5}, "message": "größer"}
+    assert decode_event(encode_event(RUN, "progress", content), RUN) == ("progress", content)
+    with pytest.raises(ValueError, match="JSON compliant|not allowed|Out of range"):
+        encode_event(RUN, "progress", {"loss": math.nan})
+
+
+def test_of_another_run_schema_or_type() -> None:
+    frames = frames_of(sample())
+    other = SampleContract.of("run-2", 12, 9, 3, MODEL)
+    with pytest.raises(MessageError, match="another run"):
+        decode_sample(frames, other)
+    with pytest.raises(MessageError, match="another run"):
+        Posterior.decode(Posterior(1).encode("run-2"), RUN)
+    with pytest.raises(MessageError, match="another run"):
+        decode_event(encode_event("run-2", "state", {}), RUN)
+    header = json.loads(frames[0])
+    with pytest.raises(MessageError, match="schema 2"):
+        decode_sample([json.dumps(header | {"schema": 2}).encode(), frames[1]], CONTRACT)
+    with pytest.raises(MessageError, match="type 'posterior'"):
+        decode_sample([json.dumps(header | {"type": "posterior"}).encode(), frames[1]], CONTRACT)
+    assert parse(encode_request("hello", run=RUN))["type"] == "hello"
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"width": 9, "height": 12}, "9 × 12"),
+        ({"keypoints": [[1, 1], [1, 1]]}, "shape"),
+        ({"keypoints": [[1, 1], [None, None], [1, 1, 1]]}, "shape"),
+        ({"visibility": [2, 2, 0]}, "no position"),
+        ({"visibility": [2, 0, 1]}, "no position"),
+        ({"visibility": [2, 0, 3]}, "not 0, 1 or 2"),
+        ({"visibility": [2, 0, 0.5]}, "not 0, 1 or 2"),
+        ({"depths": [1, None, 1]}, "depths holds None"),
+        ({"bins": {}}, "not those of this run"),
+        ({"bins": {"joint/a": 8, "light/strength": 0}}, "no bin 8"),
+        ({"bins": {"joint/a": -1, "light/strength": 0}}, "no bin -1"),
+        ({"bins": {"joint/a": 1.0, "light/strength": 0}}, "no bin 1.0"),
+        ({"bins": {"joint/a": True, "light/strength": 0}}, "no bin True"),
+        ({"values": {"joint/a": 0.0, "light/strength": 4.5}}, "outside 0.5 … 4.0"),
+        ({"values": {"joint/a": 7.0, "light/strength": 1.0}}, "outside"),
+        ({"values": {"joint/a": "0", "light/strength": 1.0}}, "the value '0'"),
+        ({"values": {"joint/a": 10**400, "light/strength": 1.0}}, "the value"),
+        ({"values": [1, 2]}, "not tables"),
+        ({"version": -1}, "version is -1"),
+        ({"worker": True}, "worker is True"),
+        ({"sequence": 1 << 60}, "sequence is"),
+        ({"camera_matrix": [[1, 2], [3, 4]]}, "shape"),
+        ({"base_in_camera": None}, "shape"),
+    ],
+)
+def test_samples_that_break_the_contract(changes: dict[str, Any], words: str) -> None:
+    header, image = frames_of(sample())
+    with pytest.raises(MessageError, match=words):
+        decode_sample([json.dumps(json.loads(header) | changes).encode(), image], CONTRACT)
+
+
+def test_wrong_frames() -> None:
+    header, image = frames_of(sample())
+    for frames in ([], [header], [image, header], [header, image, b""], [header, image[:-1]], [header, image + b"x"]):
+        with pytest.raises(MessageError):
+            decode_sample(frames, CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\x00", b"\xff\xfe", b"null", b"3", b'"schema"', b"[]", b"{}", b'{"schema":1}', b'{"schema":1,"type":3}',
+        b'{"schema":NaN,"type":"sample"}', b'{"schema":1,"type":"sample","run":"run-1","width":Infinity}',
+        b"[" * 200_000, b'{"a":' * 100_000, b"9" * 10_000, b" " * (MAX_HEADER + 1),
+        pickle.dumps({"schema": 1, "type": "sample"}), "{\"schema\":1}".encode("utf-16"),
+    ],
+)  # fmt: skip
+def test_headers_that_are_none(data: bytes) -> None:
+    for attempt in (
+        lambda: parse(data, "sample"),
+        lambda: decode_sample([data, b"x" * 432], CONTRACT),
+        lambda: Posterior.decode(data, RUN),
+        lambda: decode_event(data, RUN),
+    ):
+        with pytest.raises(MessageError):
+            attempt()
+
+
+def mutated(rng: np.random.Generator, data: bytes) -> bytes:
+    """Flipped, cut, doubled or replaced bytes."""
+    b = bytearray(data)
+    for _ in range(int(rng.integers(1, 6))):
+        at = int(rng.integers(0, len(b))) if b else 0
+        what = rng.integers(0, 5)
+        if what == 0 and b:
+            b[at] = int(rng.integers(0, 256))
+        elif what == 1:
+            del b[at : at + int(rng.integers(1, 20))]
+        elif what == 2:
+            b[at:at] = rng.bytes(int(rng.integers(1, 10)))
+        elif what == 3:
+            b[at:at] = b[at : at + int(rng.integers(1, 60))]
+        else:
+            b[at:at] = bytes(rng.choice([b"{", b"[", b'"', b"}", b"]", b",", b"1e999", b"null", b"-", b"\\ud800"]))
+    return bytes(b)
+
+
+def poisoned(rng: np.random.Generator, document: Any) -> Any:
+    """A JSON document with one entry somewhere replaced by something hostile, removed or added."""
+    if isinstance(document, dict) and document and rng.random() < 0.8:
+        key = str(rng.choice(list(document)))
+        copy = dict(document)
+        what = rng.random()
+        if what < 0.1:
+            del copy[key]
+        elif what < 0.2:
+            copy[str(rng.choice(["run", "x", "__proto__", ""]))] = HOSTILE[int(rng.integers(len(HOSTILE)))]
+        else:
+            copy[key] = poisoned(rng, document[key])
+        return copy
+    if isinstance(document, list) and document and rng.random() < 0.8:
+        copy_list = list(document)
+        at = int(rng.integers(len(copy_list)))
+        copy_list[at] = poisoned(rng, copy_list[at])
+        return copy_list
+    return HOSTILE[int(rng.integers(len(HOSTILE)))]
+
+
+def assert_sound(s: Sample) -> None:
+    """Whatever was let in keeps the contract."""
+    assert s.image.shape == (9, 12, 4) and s.image.dtype == np.uint8
+    assert s.keypoints.shape == (3, 2) and s.depths.shape == (3,) and np.isfinite(s.depths).all()
+    assert set(s.visibility.tolist()) <= {0, 1, 2}
+    assert np.isfinite(s.keypoints[s.visibility > 0]).all()
+    assert np.isfinite(s.camera_matrix).all() and np.isfinite(s.base_in_camera).all()
+    for variable in MODEL.variables:
+        assert 0 <= s.hidden.bins[variable.name] < variable.prior.bins
+        assert variable.prior.bin_of([s.hidden.values[variable.name]])[0] >= 0
+    assert min(s.version, s.worker, s.sequence) >= 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_fuzz_samples(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    refused = accepted = 0
+    for _ in range(1500):
+        header, image = frames_of(sample(int(rng.integers(100))))
+        what = rng.integers(0, 4)
+        if what == 0:
+            header = mutated(rng, header)
+        elif what == 1:
+            header = rng.bytes(int(rng.integers(0, 300)))
+        else:
+            header = json.dumps(poisoned(rng, json.loads(header))).encode("utf-8", "surrogatepass")
+        if rng.random() < 0.1:
+            image = mutated(rng, image)
+        try:
+            got = decode_sample([header, image], CONTRACT)
+        except MessageError:
+            refused += 1
+        else:
+            accepted += 1
+            assert_sound(got)
+    assert refused > 1000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzz_news(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    posterior = Posterior(3, {"joint/a": (1.0,) * 8, "light/strength": (2.0,) * 6}).encode(RUN)
+    event = encode_event(RUN, "progress", {"step": 3, "workers": {"0": 1.5}})
+    refused = 0
+    for _ in range(1500):
+        for original, decode in ((posterior, Posterior.decode), (event, decode_event)):
+            if rng.random() < 0.5:
+                data = mutated(rng, original)
+            else:
+                data = json.dumps(poisoned(rng, json.loads(original))).encode("utf-8", "surrogatepass")
+            try:
+                got = decode(data, RUN)
+            except MessageError:
+                refused += 1
+                continue
+            if isinstance(got, Posterior):
+                assert got.version >= 0
+                assert all(math.isfinite(t) and t > 0 for theta in got.concentrations.values() for t in theta)
+            else:
+                assert isinstance(got[0], str) and isinstance(got[1], dict)
+    assert refused > 1000
