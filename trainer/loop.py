@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -116,6 +117,7 @@ class Trainer:
         self.model: SceneModel = self.initial
 
         saved = self._find_checkpoint() if resume else None
+        torch.set_num_threads(threads_beside(settings.workers.count * settings.workers.threads))
         torch.manual_seed(t.seed)
         where = device.choose(t.device)
         net = network.build(info.network, pretrained=t.pretrained and saved is None)
@@ -343,7 +345,7 @@ class Trainer:
     # ------------------------------------------------------------------------------------------- saving, resuming
 
     def _save_model(self, content: dict[str, Any]) -> None:
-        known = {k: content[k] for k in ("step", "images", "seconds", "loss") if k in content}
+        known: dict[str, Any] = {k: content[k] for k in ("step", "images", "seconds", "loss") if k in content}
         errors = {k: v for k, v in content.items() if k.endswith("_error_percent")}
         training: dict[str, Any] = {**known, **errors, "measured_on": "validation", "versions": versions()}
         info = replace(self.info, training=training)
@@ -527,6 +529,15 @@ class Trainer:
         elif fraction > 0.01:
             content["seconds_left"] = (self._seconds() - self.counters.collected) * (1 / fraction - 1)
         self.switchboard.publish("progress", content)
+
+
+def threads_beside(busy: int) -> int:
+    """Threads to compute with where ``busy`` threads of the workers share this machine.
+
+    torch's threads wait for one another many hundred times a step. Where one of them has lost its core to a worker the
+    others wait, too, so that two threads on two busy cores were seen to be ten times slower than one.
+    """
+    return max(1, (os.cpu_count() or 1) - busy)
 
 
 def model_info(settings: Settings) -> ModelInfo:
