@@ -108,7 +108,10 @@ class Programs:
         trainer = (trainer_python, str(LAUNCHER))
         if not blender:
             return cls(trainer, trainer)
-        command = shlex.split(blender, posix=sys.platform != "win32")
+        try:
+            command = shlex.split(blender, posix=sys.platform != "win32")
+        except ValueError:
+            command = []  # a quote without its partner
         if not command or shutil.which(command[0]) is None:
             raise UserError(f"There is no Blender at {blender!r}: give the path of its program")
         return cls(trainer, (*command, "--background", "--command", "robot_keypoints"))
@@ -352,26 +355,30 @@ class Session:
         stopping = self.status.phase is Phase.STOPPING
         if kind == "progress":
             self.status.progress = content
-            self._note_rates(content)
+            self._note_rates(content.get("steps_per_second"), content.get("workers"))
         elif kind == "metrics":
             self.status.metrics.append(content)
         elif kind == "state" and not stopping:
             phase = content.get("phase")
-            if phase in (Phase.TRAINING.value, Phase.PAUSED.value):
+            if isinstance(phase, str) and phase in (Phase.TRAINING.value, Phase.PAUSED.value):
                 self.status.phase = Phase(phase)
             self._say(str(content.get("message", "")))
         elif kind == "state":
             self._say(str(content.get("message", "")))
 
-    def _note_rates(self, content: Mapping[str, Any]) -> None:
+    def _note_rates(self, steps: Any, workers: Any) -> None:
         trainer = self.status.processes.get("trainer")
         if trainer is not None:
-            trainer.rate = float(content.get("steps_per_second", 0.0))
+            trainer.rate = _rate(steps)
             trainer.state = "training"
-        rates = content.get("workers", {})
+        rates = workers if isinstance(workers, dict) else {}
         for index in range(self.settings.workers.count):
             status = self.status.processes.get(f"worker {index + 1}")
             if status is not None and str(index) in rates and status.name in self._children:
-                status.rate = float(rates[str(index)])
+                status.rate = _rate(rates[str(index)])
                 if status.rate > 0:
                     status.state = "rendering"
+
+
+def _rate(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0

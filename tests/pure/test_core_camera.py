@@ -19,7 +19,7 @@ def test_x_is_right_y_is_down_z_is_forward() -> None:
 
 def test_projection_is_the_camera_matrix() -> None:
     k = Intrinsics(640, 480, 500.0, 510.0, 300.0, 250.0)
-    points = np.random.default_rng(1).normal(0, 1, (100, 3)) + [0, 0, 4]
+    points = np.random.default_rng(1).normal((0, 0, 4), 1, (100, 3))
     homogeneous = points @ k.matrix.T
     np.testing.assert_allclose(k.project(points)[0], homogeneous[:, :2] / homogeneous[:, 2:])
 

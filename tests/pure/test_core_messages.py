@@ -86,7 +86,7 @@ def test_posterior_round_trip() -> None:
 def test_event_round_trip() -> None:
     content = {"step": 3, "workers": {"0": 1.5}, "message": "größer"}
     assert decode_event(encode_event(RUN, "progress", content), RUN) == ("progress", content)
-    with pytest.raises(ValueError, match="JSON compliant|not allowed|Out of range"):
+    with pytest.raises(ValueError, match=r"JSON compliant|not allowed|Out of range"):
         encode_event(RUN, "progress", {"loss": math.nan})
 
 
