@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A first hour with the extension, in a real window: from the built-in robot to the overlay of a trained model.
+
+The script inside Blender clicks; here its notes and its screenshots are judged.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blenders import RealBlender, Screen, Window
+from PIL import Image
+
+STATIONS = [
+    "1-sidebar", "2-environment", "3-robot", "4-sample", "5-training", "6-adapted", "7-paused", "8-stopped",
+    "9-model", "10-overlay",
+]  # fmt: skip
+TINY = {
+    "workers": {"count": 2, "adaptive": 1, "threads": 1},
+    "render": {"width": 96, "height": 72, "samples": 1},
+    "training": {
+        "batch_size": 16, "epoch_images": 200, "epochs": 0, "validation_images": 32, "test_images": 16, "store_mb": 64,
+    },
+}  # fmt: skip
+"""A training that adapts within a minute on two busy cores."""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead but not yet collected does not."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc/self").exists()
+
+
+def picture(folder: Path, name: str) -> np.ndarray:
+    return np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), dtype=np.int16)
+
+
+def differing(a: np.ndarray, b: np.ndarray) -> int:
+    """Number of pixels that differ clearly."""
+    return int((np.abs(a - b).max(axis=2) > 40).sum())
+
+
+def config(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {"python": sys.executable, "runs": str(tmp_path / "runs"), "settings": TINY, **more}
+
+
+@pytest.mark.timeout(1200)
+def test_from_robot_to_overlay(
+    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
+) -> None:
+    blender.install(home, archive)
+    window = Window(blender, screen, home, artefacts, "training_story.py", config(tmp_path))
+    try:
+        window.follow(1000)
+        result = window.result()
+        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+    finally:
+        window.close()
+
+    assert result["stations"] == STATIONS
+    for name in STATIONS:
+        assert (artefacts / f"{name}.png").stat().st_size > 10_000
+        assert picture(artefacts, name).std() > 5, f"the screenshot {name} is empty"
+    assert result["1-sidebar"]["tab"] == "Keypoints" and len(result["1-sidebar"]["panels"]) >= 5
+    assert result["2-environment"]["state"] == "ok", result["2-environment"]
+    assert len(result["3-robot"]["keypoints"]) >= 6
+    assert {v.split("/")[0] for v in result["3-robot"]["variables"]} == {"joint", "camera", "light", "material"}
+    assert set(result["5-training"]["processes"]) == {"trainer", "worker 1", "worker 2"}
+    assert result["6-adapted"]["version"] > result["5-training"]["version"] and result["6-adapted"]["changed"]
+    assert result["6-adapted"]["step"] > result["5-training"]["step"] > 0
+    assert min(result["6-adapted"]["rates"].values()) > 0, "a process does nothing"
+    assert (result["8-stopped"]["phase"], result["8-stopped"]["reason"]) == ("stopped", "")
+    run = Path(result["8-stopped"]["run"])
+    for name in ("model.safetensors", "summary.json", "metrics.jsonl", "priors.jsonl", "settings.toml", "scene.blend"):
+        assert (run / name).stat().st_size > 0, f"the run has no {name}"
+    assert not any(alive(pid) for pid in result["8-stopped"]["pids"]), "stopping left a process"
+
+    # The panel's pictures changed while it learned, and the overlay is drawn over the camera's view.
+    assert differing(picture(artefacts, "5-training"), picture(artefacts, "6-adapted")) > 200
+    seen = result["10-overlay"]
+    assert len(seen["keypoints"]) == len(result["3-robot"]["keypoints"])
+    x, y, width, height = seen["viewport"]
+    top = seen["window"][1] - y - height
+    area = (slice(top, top + height), slice(x, x + width))
+    changed = differing(picture(artefacts, "9-model")[area], picture(artefacts, "10-overlay")[area])
+    assert changed > 300, f"only {changed} pixels of the viewport changed: there is no overlay"
+    text = window.log()
+    assert "Traceback" not in text and "policy violation" not in text.lower(), text
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_killing_blender_leaves_no_process(
+    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
+) -> None:
+    import signal
+
+    blender.install(home, archive)
+    window = Window(blender, screen, home, artefacts, "killed_story.py", config(tmp_path))
+    try:
+        window.follow(600, until=(artefacts / "result.json").exists)
+        result = window.result()
+        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+        pids = result["training"]["pids"]
+        assert len(pids) == 3 and all(alive(pid) for pid in pids)
+        os.kill(result["pid"], signal.SIGKILL)
+        end = time.monotonic() + 5.0
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < end, "a process outlives Blender by more than five seconds"
+            time.sleep(0.05)
+    finally:
+        window.close()
