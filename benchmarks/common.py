@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from robot_keypoints.core.settings import Settings
-from robot_keypoints.trainer.demo import demo_settings
+from robot_keypoints.trainer import demo
 
 
 def scratch() -> Path:
@@ -17,4 +17,4 @@ def scratch() -> Path:
 
 def ur10_settings() -> Settings:
     """The demo's settings: the UR10 with its visual meshes under wide priors."""
-    return demo_settings()
+    return demo.settings(demo.MINUTES)

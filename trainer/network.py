@@ -151,25 +151,25 @@ def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequ
 
 
 class LightNetwork(KeypointNetwork):
-    """A U-Net of about a million parameters with output at stride 2.
+    """A U-Net of 1.3 million parameters with output at stride 4.
 
+    At stride 2 the last level alone took a third of the time; what it adds, decoding between cells gives as well.
     The beliefs of a keypoint are one softmax over all cells and one more for "outside the image", whose logit comes
     from the pooled deepest features: so the confidence, 1 - P(outside), is learned together with the place.
     """
 
-    stride = 2
+    stride = 4
     multiple = 32
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         w = config.width
         # Channels at strides 2, 4, 8, 16 and 32.
-        c = (w, 3 * w // 2, 2 * w, 3 * w, 3 * w)
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in zip((3, *c), c, strict=False)
-        )
-        self.up = nn.ModuleList(_block(c[i] + c[i + 1], c[i]) for i in reversed(range(len(c) - 1)))
-        self.head = nn.Conv2d(c[0], config.keypoints, 1)
+        c = (w, 2 * w, 3 * w, 4 * w, 4 * w)
+        deeper = [nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in zip(c[:-1], c[1:], strict=True)]
+        self.down = nn.ModuleList([_block(3, c[0], stride=2), *deeper])
+        self.up = nn.ModuleList(_block(c[i] + c[i + 1], c[i]) for i in (3, 2, 1))
+        self.head = nn.Conv2d(c[1], config.keypoints, 1)
         self.outside = nn.Linear(c[-1], config.keypoints)
 
     def compute(self, images: Tensor) -> Output:
@@ -179,7 +179,7 @@ class LightNetwork(KeypointNetwork):
             x = level(x)
             features.append(x)
         outside = self.outside(x.mean((-2, -1))).float()
-        for level, skip in zip(self.up, reversed(features[:-1]), strict=True):
+        for level, skip in zip(self.up, reversed(features[1:-1]), strict=True):
             x = level(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
         # A softmax over n cells against one: the outside starts at even odds.
         cells = (images.shape[-2] // self.stride) * (images.shape[-1] // self.stride)
