@@ -6,6 +6,7 @@
     python launch.py serve …     a model that answers over ZeroMQ
     python launch.py scene …     builds a run's scene.blend       (a Python with the bpy wheel)
     python launch.py worker …    renders for one run              (a Python with the bpy wheel)
+    python launch.py environment …  makes a Python environment for the trainer
 
 So the trainer's Python needs the libraries but not this package, and always runs the extension's own version of it.
 """
@@ -21,6 +22,7 @@ ROLES = {
     "serve": "trainer.serve",
     "scene": "addon.background",
     "worker": "addon.background",
+    "environment": "core.environment",
 }
 
 

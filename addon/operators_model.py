@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators of the Model panel."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ..core.errors import UserError
+from . import capture, prediction, reporting, runner
+from .properties import fields
+
+
+@fields(
+    filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
+    filter_glob=StringProperty(default="*.safetensors", options={"HIDDEN"}),
+)
+class KEYPOINTS_OT_load_model(bpy.types.Operator):
+    """Load a trained model"""
+
+    bl_idname = "robot_keypoints.load_model"
+    bl_label = "Load Model"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.filepath:
+            return self.execute(context)
+        own = runner.RUNNER.model
+        self.filepath = str(own) if own is not None else context.scene.robot_keypoints.model_path
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = Path(bpy.path.abspath(self.filepath))
+        prediction.SERVICE.load(path)
+        context.scene.robot_keypoints.model_path = str(path)
+        return {"FINISHED"}
+
+
+class KEYPOINTS_OT_load_trained_model(bpy.types.Operator):
+    """Load the best model of the training that was started here"""
+
+    bl_idname = "robot_keypoints.load_trained_model"
+    bl_label = "Load Trained Model"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if runner.RUNNER.model is None:
+            cls.poll_message_set("No model has been trained here yet")
+            return False
+        return True
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = runner.RUNNER.model
+        assert path is not None
+        prediction.SERVICE.load(path)
+        context.scene.robot_keypoints.model_path = str(path)
+        return {"FINISHED"}
+
+
+class KEYPOINTS_OT_unload_model(bpy.types.Operator):
+    """Put the model away and clear the overlay"""
+
+    bl_idname = "robot_keypoints.unload_model"
+    bl_label = "Unload Model"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        prediction.SERVICE.unload()
+        context.window_manager.robot_keypoints.live = False
+        runner.redraw_viewports()
+        return {"FINISHED"}
+
+
+class KEYPOINTS_OT_predict(bpy.types.Operator):
+    """Find the keypoints in the picture and show them in the camera's view"""
+
+    bl_idname = "robot_keypoints.predict"
+    bl_label = "Predict"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if prediction.SERVICE.model.state is not prediction.State.READY:
+            cls.poll_message_set("Load a model first")
+            return False
+        return True
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        prediction.SERVICE.predict(context)
+        return {"FINISHED"}
+
+
+@fields(
+    filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
+    filter_image=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+    filter_folder=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+)
+class KEYPOINTS_OT_open_image(bpy.types.Operator):
+    """Show an image from disk in the camera's view and find the keypoints in it"""
+
+    bl_idname = "robot_keypoints.open_image"
+    bl_label = "Open Image"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = Path(bpy.path.abspath(self.filepath))
+        if not path.is_file():
+            raise UserError(f"There is no image at {path}: choose another")
+        capture.show_behind_camera(context.scene, path)
+        overlay = context.scene.robot_keypoints.overlay
+        overlay.image, overlay.source = str(path), "IMAGE"
+        if prediction.SERVICE.model.state is prediction.State.READY:
+            prediction.SERVICE.predict(context)
+        return {"FINISHED"}
+
+
+class KEYPOINTS_OT_look_through_camera(bpy.types.Operator):
+    """Look through the scene's camera, where the keypoints are shown"""
+
+    bl_idname = "robot_keypoints.look_through_camera"
+    bl_label = "Look Through the Camera"
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if context.scene.camera is None:
+            raise UserError("The scene has no camera: add one, or draw a sample, which makes one")
+        view = capture.find_viewport(context)
+        area = context.area if context.area is not None and context.area.type == "VIEW_3D" else view.area
+        area.spaces.active.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+CLASSES = (
+    KEYPOINTS_OT_load_model,
+    KEYPOINTS_OT_load_trained_model,
+    KEYPOINTS_OT_unload_model,
+    KEYPOINTS_OT_predict,
+    KEYPOINTS_OT_open_image,
+    KEYPOINTS_OT_look_through_camera,
+)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Environment panel: the Python in which the trainer runs."""
+
+from pathlib import Path
+
+import bpy
+
+from . import environment, panels, pictures, preferences
+from .environment import State
+
+
+class KEYPOINTS_PT_environment(panels.Sidebar, bpy.types.Panel):
+    """Choose, create and check the trainer's Python."""
+
+    bl_idname = "KEYPOINTS_PT_environment"
+    bl_label = "Environment"
+    bl_order = 0
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        line, colour = _state()
+        panels.status(self.layout, line, colour)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        service = environment.SERVICE
+        health = service.health
+        python = preferences.get().python
+        if python:
+            if health.state is State.OK:
+                panels.status(layout, f"ready: {health.line}", pictures.GREEN)
+            elif health.state is State.FAILED:
+                panels.advice(layout, context, health.line, "ERROR")
+                for sentence in health.mend:
+                    panels.advice(layout, context, sentence, "RIGHTARROW_THIN")
+            elif health.state is State.RUNNING:
+                panels.status(layout, "checking, this takes some seconds …", pictures.AMBER)
+            if health.state is State.OK:
+                for sentence in health.mend:
+                    panels.advice(layout, context, sentence, "INFO")
+            row = layout.row(align=True)
+            row.prop(preferences.get(), "python", text="") if isinstance(
+                preferences.get(), bpy.types.AddonPreferences
+            ) else row.label(text=python)
+        else:
+            panels.advice(
+                layout, context, "The trainer runs in a Python of its own. Choose one that has torch, or create one."
+            )
+        row = layout.row(align=True)
+        row.operator("robot_keypoints.choose_python", text="Choose…", icon="FILE_FOLDER")
+        check = row.row(align=True)
+        check.enabled = bool(python)
+        check.operator("robot_keypoints.check_environment", text="Check", icon="FILE_REFRESH")
+        _draw_building(layout, context, bool(python))
+
+
+def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: bool) -> None:
+    building = environment.SERVICE.building
+    if building.state is not State.RUNNING:
+        row = layout.row()
+        row.enabled = environment.may_go_online()
+        row.operator("robot_keypoints.create_environment", text="Create Environment…", icon="ADD")
+        if not environment.may_go_online() and not chosen:
+            panels.advice(layout, context, environment.OFFLINE, "INTERNET_OFFLINE")
+            layout.operator("robot_keypoints.show_network_preference", icon="PREFERENCES")
+    if building.state is State.NONE:
+        return
+    box = layout.box()
+    if building.state is State.RUNNING:
+        box.label(text=f"Step {building.step}" if building.step[:1].isdigit() else building.step, icon="TIME")
+        if building.progress is not None:
+            box.progress(factor=building.progress, text=f"{100 * building.progress:.0f} %")
+    elif building.state is State.OK:
+        panels.status(box, "The environment is made", pictures.GREEN)
+    elif building.state is State.CANCELLED:
+        panels.advice(box, context, building.reason or "Ending …", "CANCEL")
+    else:
+        panels.advice(box, context, building.reason, "ERROR")
+    if building.state in (State.RUNNING, State.FAILED):
+        column = box.column(align=True)
+        column.scale_y = 0.7
+        column.active = False
+        for line in building.lines:
+            column.label(text=line)
+    row = box.row(align=True)
+    if building.state is State.RUNNING:
+        row.operator("robot_keypoints.cancel_environment", icon="CANCEL")
+    if building.log is not None and building.state is not State.OK:
+        row.operator("robot_keypoints.open_path", text="Open Log", icon="TEXT").path = str(building.log)
+
+
+def _state() -> tuple[str, pictures.Colour]:
+    """The header's few words."""
+    service = environment.SERVICE
+    if service.building.state is State.RUNNING:
+        return "creating …", pictures.AMBER
+    if not preferences.get().python:
+        return "not chosen", pictures.RED
+    if service.health.state is State.OK:
+        return service.health.line.split(",")[0], pictures.GREEN
+    if service.health.state is State.FAILED:
+        return "not working", pictures.RED
+    if service.health.state is State.RUNNING:
+        return "checking …", pictures.AMBER
+    return Path(preferences.get().python).parent.parent.name or "not checked", pictures.GREY
+
+
+CLASSES = (KEYPOINTS_PT_environment,)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Training panel: settings, start and stop, and what is going on."""
+
+from typing import Any
+
+import bpy
+
+from ..core.session import Phase, ProcessStatus, Status
+from . import adoption, panels, pictures, preferences, previews, runner
+from .text import count, duration, plural, readable, span
+
+STATE_COLOURS = {
+    "starting": pictures.AMBER,
+    "ready": pictures.AMBER,
+    "training": pictures.GREEN,
+    "rendering": pictures.GREEN,
+    "ended": pictures.GREY,
+}
+ENGINES = {"cycles": "Cycles", "eevee": "EEVEE", "workbench": "Workbench"}
+
+
+class KEYPOINTS_PT_training(panels.Sidebar, bpy.types.Panel):
+    """Train, and watch it."""
+
+    bl_idname = "KEYPOINTS_PT_training"
+    bl_label = "Training"
+    bl_order = 3
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        status = runner.RUNNER.status
+        if status is None:
+            return
+        if status.phase is Phase.FAILED:
+            panels.status(self.layout, "failed", pictures.RED)
+        elif status.phase.over:
+            panels.status(self.layout, status.phase.value, pictures.GREY)
+        elif status.phase is Phase.TRAINING and "fraction" in status.progress:
+            panels.status(self.layout, f"{100 * status.progress['fraction']:.0f} %", pictures.GREEN)
+        else:
+            panels.status(self.layout, status.phase.value, pictures.AMBER)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        status = runner.RUNNER.status
+        group = context.scene.robot_keypoints
+        if not runner.RUNNER.active:
+            _draw_settings(layout, context, group)
+            _draw_start(layout, context)
+        else:
+            assert status is not None
+            _draw_controls(layout, status)
+        if status is not None:
+            _draw_status(layout, context, status)
+
+
+def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    missing = adoption.problem(context.scene)
+    if not missing and not preferences.get().python:
+        missing = "No Python with torch is chosen: choose or create one in the Environment panel"
+    row = layout.row(align=True)
+    row.scale_y = 1.5
+    row.operator("robot_keypoints.start_training", icon="PLAY")
+    row.operator("robot_keypoints.continue_training", text="", icon="FILE_REFRESH")
+    if missing:
+        panels.advice(layout, context, missing)
+
+
+def _draw_controls(layout: bpy.types.UILayout, status: Status) -> None:
+    row = layout.row(align=True)
+    row.scale_y = 1.5
+    if status.phase is Phase.PAUSED:
+        row.operator("robot_keypoints.resume_training", icon="PLAY")
+    else:
+        row.operator("robot_keypoints.pause_training", icon="PAUSE")
+    row.operator("robot_keypoints.stop_training", icon="SNAP_FACE")
+
+
+def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
+    progress = status.progress
+    fraction = progress.get("fraction")
+    if not status.phase.over:
+        words = []
+        if fraction is not None:
+            words.append(f"{100 * fraction:.0f} %")
+        if "seconds_left" in progress and status.phase is Phase.TRAINING:
+            words.append(f"{duration(progress['seconds_left'])} left")
+        layout.progress(factor=float(fraction or 0.0), text=", ".join(words) or status.phase.value)
+        layout.label(text=status.message or status.phase.value)
+    if status.phase is Phase.FAILED:
+        _draw_failure(layout, context, status)
+    if not status.phase.over:
+        _draw_processes(layout, status)
+    for notice in status.notices[-2:]:
+        panels.advice(layout, context, notice, "ERROR")
+    if progress:
+        _draw_figures(layout, progress)
+    if status.metrics:
+        _draw_curves(layout, context, status)
+        _draw_hardest(layout, context, status)
+    if status.phase.over and runner.RUNNER.session is not None:
+        row = layout.row(align=True)
+        if runner.RUNNER.model is not None:
+            row.operator("robot_keypoints.load_trained_model", text="Load Model", icon="IMPORT")
+        row.operator("robot_keypoints.open_path", text="Open Folder", icon="FILE_FOLDER").path = str(
+            runner.RUNNER.session.run
+        )
+
+
+def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
+    box = layout.box()
+    first, *lines = status.reason.splitlines() or ["The training failed"]
+    panels.advice(box, context, first, "ERROR")
+    if lines:
+        column = box.column()
+        column.active = False
+        for line in lines[-6:]:
+            panels.advice(column, context, line.strip(), "NONE")
+
+
+def _draw_processes(layout: bpy.types.UILayout, status: Status) -> None:
+    column = layout.column(align=True)
+    column.scale_y = 0.9
+    for process in status.processes.values():
+        row = column.row()
+        left = row.row()
+        panels.status(left, _process_name(process), STATE_COLOURS.get(process.state, pictures.GREY))
+        right = row.row()
+        right.alignment = "RIGHT"
+        right.label(text=_process_words(process, status.phase))
+
+
+def _process_name(process: ProcessStatus) -> str:
+    name = process.name + (", adapts" if process.adapts else "")
+    return name + (f", restarted {process.restarts}×" if process.restarts else "")
+
+
+def _process_words(process: ProcessStatus, phase: Phase) -> str:
+    if phase is Phase.PAUSED:
+        return "paused"
+    if process.state in ("training", "rendering"):
+        return f"{process.rate:.1f} {'steps' if process.name == 'trainer' else 'images'}/s"
+    return process.state
+
+
+def _draw_figures(layout: bpy.types.UILayout, progress: dict[str, Any]) -> None:
+    column = layout.column(align=True)
+    column.scale_y = 0.9
+    rows = [
+        ("step", count(progress["step"]) if "step" in progress else ""),
+        ("images", count(progress["images"]) if "images" in progress else ""),
+        ("waiting for images", f"{100 * progress['stall_fraction']:.1f} %" if "stall_fraction" in progress else ""),
+    ]
+    if progress.get("dropped"):
+        rows.append(("messages dropped", count(progress["dropped"])))
+    for name, value in rows:
+        if value:
+            row = column.row()
+            row.label(text=name)
+            right = row.row()
+            right.alignment = "RIGHT"
+            right.label(text=value)
+
+
+def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
+    scale, side = panels.picture_side(context)
+    drawn = [m for m in status.metrics if "images" in m]
+    if not drawn:
+        return
+    x = tuple(float(m["images"]) for m in drawn)
+    kinds = [
+        ("mean", "mean_error_percent", pictures.MEAN),
+        ("median", "median_error_percent", pictures.MEDIAN),
+    ]
+    data = [
+        pictures.Curve(x, tuple(float(m.get(key, 0.0)) for m in drawn), colour)
+        for _, key, colour in kinds
+        if any(key in m for m in drawn)
+    ]
+    row = layout.box().row()
+    left = row.column(align=True)
+    icon = previews.picture("error", (tuple((c.x, c.y) for c in data), side), lambda: pictures.curves(data, side, side))
+    left.template_icon(icon, scale=scale)
+    ends = left.row()
+    ends.label(text="0")
+    right_end = ends.row()
+    right_end.alignment = "RIGHT"
+    right_end.label(text=f"{count(x[-1])} images")
+    words = row.column(align=True)
+    words.scale_y = 0.9
+    words.label(text="error, % of the")
+    words.label(text="diagonal")
+    words.separator()
+    last = drawn[-1]
+    for name, key, colour in kinds:
+        if key in last:
+            words.label(text=f"{name} {last[key]:.2f} %", icon_value=previews.dot(colour))
+    values = [y for c in data for y in c.y if y > 0]
+    if values:
+        low, high = pictures.nice_limits(values)
+        words.separator()
+        words.label(text=f"axis {low:g} … {high:g} %")
+    if "loss" in last:
+        words.label(text=f"loss {last['loss']:.4g}")
+
+
+def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
+    hardest = status.metrics[-1].get("hardest") or []
+    settings = runner.RUNNER.settings
+    units = {v.name: v.unit for v in settings.variables} if settings is not None else {}
+    words = [
+        f"{readable(h['variable']).removesuffix('_joint').replace('_', ' ')} "
+        f"{span(h['low'], h['high'], units.get(h['variable'], ''))}"
+        for h in hardest[:3]
+        if isinstance(h, dict) and {"variable", "low", "high"} <= h.keys()
+    ]
+    if words:
+        panels.advice(layout, context, "hardest now: " + ", ".join(words), "ZOOM_ALL")
+
+
+def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    w, r, t = group.workers, group.render, group.training
+    summary = f"{plural(w.count, 'worker')}, {r.width}×{r.height}, {ENGINES[r.engine]}"
+    body = panels.section(layout, "settings", "Settings", summary)
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    column.prop(w, "count")
+    column.prop(w, "adaptive")
+    column.prop(w, "threads")
+    if w.adaptive > w.count:
+        panels.advice(body, context, "More workers adapt than there are: lower one of the two numbers", "ERROR")
+    column = panels.settings_column(body)
+    column.prop(r, "engine")
+    row = column.row(align=True)
+    row.prop(r, "width", text="Size")
+    row.prop(r, "height", text="")
+    column.prop(r, "samples")
+    column.prop(t, "network")
+    column.prop(t, "batch_size")
+    column.prop(t, "epochs")
+    column.prop(t, "minutes")
+    column.prop(t, "device")
+    column.prop(group, "run_folder")
+    if more := panels.section(body, "rendering", "Rendering"):
+        column = panels.settings_column(more)
+        for name in ("device", "triangles"):
+            column.prop(r, name)
+        column.prop(w, "blender")
+    if more := panels.section(body, "learning", "Learning"):
+        column = panels.settings_column(more)
+        if t.network == "vgg":
+            column.prop(t, "stages")
+            column.prop(t, "pretrained")
+        for name in (
+            "epoch_images", "learning_rate", "target_sigma", "validation_images", "test_images", "fresh_share",
+            "reuse", "store_mb", "seed",
+        ):  # fmt: skip
+            column.prop(t, name)
+    if more := panels.section(body, "feedback", "Feedback"):
+        column = panels.settings_column(more)
+        column.prop(group.feedback, "enabled", text="Adapt the priors")
+        rest = column.column()
+        rest.active = group.feedback.enabled
+        for name in ("share", "forgetting", "floor"):
+            rest.prop(group.feedback, name)
+    if more := panels.section(body, "augmentation", "Augmentation"):
+        column = panels.settings_column(more)
+        for name in ("backgrounds", "distractors", "colour", "noise", "geometry"):
+            column.prop(group.augmentation, name)
+    if more := panels.section(body, "stream", "Network Address"):
+        column = panels.settings_column(more)
+        for name in ("host", "port", "keys"):
+            column.prop(group.stream, name)
+
+
+CLASSES = (KEYPOINTS_PT_training,)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The loaded model: its server, the requests to it, and the latest prediction. Polled by the timer."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.children import Child
+from ..core.errors import UserError
+from ..core.model_client import ModelClient, Prediction, Refusal, Server
+from ..core.session import LAUNCHER
+from . import capture, preferences
+
+READY_DEADLINE = 120.0
+LIVE_PAUSE = 0.1
+"""Least time between two live requests, so that the window keeps most of its own time."""
+
+
+class State(Enum):
+    """Where the model stands."""
+
+    NONE = "none"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass
+class Model:
+    """A model as the panel shows it."""
+
+    path: Path = Path()
+    state: State = State.NONE
+    reason: str = ""
+    document: dict[str, Any] = field(default_factory=dict)
+    bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The robot's name, or the file's."""
+        robot = self.document.get("robot")
+        return str(robot.get("name")) if isinstance(robot, dict) and robot.get("name") else self.path.stem
+
+    @property
+    def keypoints(self) -> list[str]:
+        """Names of its keypoints."""
+        names = self.document.get("keypoints")
+        return [str(n) for n in names] if isinstance(names, list) else []
+
+    def figure(self, name: str) -> float | None:
+        """A number of the training summary, such as ``median_error_percent``."""
+        training = self.document.get("training")
+        value = training.get(name) if isinstance(training, dict) else None
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+class Service:
+    """One model server and its client."""
+
+    def __init__(self) -> None:
+        self.model = Model()
+        self.prediction: Prediction | None = None
+        self.shown_for: str = ""
+        self.message = ""
+        self.live = False
+        self._child: Child | None = None
+        self._client: ModelClient | None = None
+        self._ready = Path()
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._asked_for = ""
+        self._view: Any = None
+        self._changed = True
+        self._last_request = 0.0
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the timer should come often."""
+        return self._client is not None and (self.live or self._client.busy)
+
+    def load(self, path: Path) -> None:
+        """Start a server for a model.
+
+        Raises:
+            UserError: if the file is missing or no Python is chosen.
+        """
+        if not path.is_file():
+            raise UserError(f"There is no model at {path}: choose a model.safetensors")
+        python = preferences.python()
+        self.unload()
+        self._scratch = tempfile.TemporaryDirectory(prefix="robot_keypoints_")
+        folder = Path(self._scratch.name)
+        self._ready = folder / "ready.json"
+        command = [python, str(LAUNCHER), "serve", str(path), "--ready", str(self._ready)]
+        self.model = Model(path, State.LOADING, bytes=path.stat().st_size)
+        self._child = Child("model", command, folder / "model.log", {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"})
+
+    def unload(self) -> None:
+        """End the server and clear the overlay."""
+        self._end()
+        self.model = Model()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the prediction."""
+        self.prediction = None
+        self.message = ""
+        self._changed = True
+
+    def shutdown(self) -> None:
+        """End everything at once."""
+        self._end()
+        self.__init__()  # type: ignore[misc]
+
+    def scene_changed(self) -> None:
+        """Something in the scene moved: a live overlay must ask again."""
+        self._changed = True
+
+    def predict(self, context: bpy.types.Context) -> None:
+        """Take the picture that the overlay's settings name and ask the model.
+
+        Raises:
+            UserError: if there is no model or no picture.
+        """
+        if self._client is None:
+            raise UserError("No model is loaded yet: load one first")
+        overlay = context.scene.robot_keypoints.overlay
+        if overlay.source == "IMAGE":
+            data, width, height = capture.image_file(overlay.image)
+            self._client.request("file", width, height, data)
+        else:
+            view = capture.find_viewport(context)
+            pixels = capture.camera_view(context.scene, view, overlay.resolution)
+            self._client.request("rgba", pixels.shape[1], pixels.shape[0], pixels.tobytes())
+            self._view = capture.signature(context.scene, overlay.resolution)
+        self._asked_for = overlay.source
+        self._changed = False
+        self._last_request = time.monotonic()
+        self.message = ""
+
+    def tick(self) -> tuple[bool, bool]:
+        """Look after the server; whether the panel and whether the viewport must be drawn again."""
+        if self._child is None:
+            return False, False
+        if self.model.state is State.LOADING:
+            return self._watch_start(), False
+        if self._client is None:
+            return False, False
+        if self._child.exit_code is not None:
+            self._fail("The model's process ended: load the model again")
+            return True, True
+        answer = self._client.poll()
+        panel = viewport = False
+        if isinstance(answer, Refusal):
+            self.message, panel = answer.reason, True
+        elif answer is not None:
+            self.prediction, self.shown_for = answer, self._asked_for
+            panel = viewport = True
+        if self.live and not self._client.busy and time.monotonic() - self._last_request > LIVE_PAUSE:
+            panel = self._predict_live() or panel
+        return panel, viewport
+
+    def _predict_live(self) -> bool:
+        """Ask again if the picture has changed; True if the panel has something new to say."""
+        context = bpy.context
+        overlay = context.scene.robot_keypoints.overlay
+        if overlay.source == "CAMERA":
+            view = capture.signature(context.scene, overlay.resolution)
+            if not self._changed and view == self._view:
+                return False
+        elif not self._changed and self.shown_for == "IMAGE":
+            return False
+        before = self.message
+        try:
+            self.predict(context)
+        except UserError as problem:
+            self.message = str(problem)
+            self._last_request = time.monotonic()
+        return self.message != before
+
+    def _watch_start(self) -> bool:
+        assert self._child is not None
+        try:
+            server = Server.read(self._ready)
+            if server is not None:
+                self._client = ModelClient(server.host, server.port)
+                self.model.document = dict(server.model)
+                self.model.state = State.READY
+                self._changed = True
+                return True
+        except UserError as problem:
+            self._fail(str(problem))
+            return True
+        if self._child.exit_code is not None:
+            self._fail(_last_sentence(self._child))
+        elif self._child.age > READY_DEADLINE:
+            self._fail(f"The model was not ready within {READY_DEADLINE:.0f} s: look at the trainer's Python")
+        else:
+            return False
+        return True
+
+    def _fail(self, reason: str) -> None:
+        self._end()
+        self.model.state, self.model.reason = State.FAILED, reason
+        self.clear()
+
+    def _end(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+
+def _last_sentence(child: Child) -> str:
+    for line in reversed(child.last_words(20)):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    words = child.last_words(1)
+    return f"The model could not be loaded: {words[0][:200]}" if words else "The model could not be loaded"
+
+
+SERVICE = Service()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preferences of the extension: programs and folders of this machine, which no .blend should carry."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import StringProperty
+
+from ..core.errors import UserError
+from ..core.session import LAUNCHER, Programs
+from .properties import fields
+
+PACKAGE = __package__.rpartition(".")[0]
+"""``bl_ext.<repository>.robot_keypoints`` in Blender, ``robot_keypoints`` as a Python package."""
+
+RUNS = str(Path.home() / "robot-keypoints-runs")
+
+
+@fields(
+    python=StringProperty(name="Trainer's Python", description="A Python that has torch; the Environment panel can "
+                          "make one", subtype="FILE_PATH"),
+    runs=StringProperty(name="Runs", description="Folder in which each run gets a folder of its own", default=RUNS,
+                        subtype="DIR_PATH"),
+    blender=StringProperty(name="Workers' Blender", description="The Blender that renders the training images; empty "
+                           "takes this one", subtype="FILE_PATH"),
+)  # fmt: skip
+class KEYPOINTS_AP_preferences(bpy.types.AddonPreferences):
+    """Shown under Preferences ▸ Add-ons."""
+
+    bl_idname = PACKAGE
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The three paths."""
+        column = self.layout.column()
+        column.use_property_split = True
+        for name in ("python", "runs", "blender"):
+            column.prop(self, name)
+
+
+@dataclass
+class Plain:
+    """Stands in where the package was registered without being an add-on, as with the bpy wheel."""
+
+    python: str = ""
+    runs: str = RUNS
+    blender: str = ""
+
+
+_plain = Plain()
+CLASSES = (KEYPOINTS_AP_preferences,)
+
+
+def get() -> Any:
+    """The preferences: ``python``, ``runs``, ``blender``."""
+    addon = bpy.context.preferences.addons.get(PACKAGE)
+    return addon.preferences if addon is not None and addon.preferences is not None else _plain
+
+
+def set_python(path: str) -> None:
+    """Choose the trainer's Python; Blender saves its preferences when it quits."""
+    get().python = path
+    bpy.context.preferences.is_dirty = True
+
+
+def python() -> str:
+    """The trainer's Python.
+
+    Raises:
+        UserError: if none is chosen, or it is gone.
+    """
+    path = str(get().python)
+    if not path:
+        raise UserError("No Python with torch is chosen: choose or create one in the Environment panel")
+    if not Path(bpy.path.abspath(path)).is_file():
+        raise UserError(f"There is no Python at {path}: choose another in the Environment panel")
+    return str(bpy.path.abspath(path))
+
+
+def blender_program() -> str:
+    """The Blender for workers; empty where there is no program, as with the bpy wheel."""
+    return str(bpy.path.abspath(get().blender)) or str(bpy.app.binary_path)
+
+
+def programs(command: str = "") -> Programs:
+    """How a run's processes are started; ``command`` may name another Blender for the workers.
+
+    Raises:
+        UserError: if a program is missing.
+    """
+    chosen = python()
+    if command:
+        return Programs.with_python(chosen, command)
+    trainer = (chosen, str(LAUNCHER))
+    program = blender_program()
+    if not program:
+        return Programs(trainer, trainer)
+    if not Path(program).is_file():
+        raise UserError(f"There is no Blender at {program}: choose another in the preferences")
+    # --addons, because preferences in which the extension is enabled may not have been saved yet.
+    return Programs(trainer, (program, "--background", "--addons", PACKAGE, "--command", "robot_keypoints"))
+
+
+def quoted(program: str) -> str:
+    """A program's path as a word of a command."""
+    return program if sys.platform == "win32" or not program else shlex.quote(program)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adds everything to Blender, and takes everything away again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from . import (
+    environment,
+    operators_environment,
+    operators_model,
+    operators_priors,
+    operators_robot,
+    operators_training,
+    overlay,
+    panels_environment,
+    panels_model,
+    panels_priors,
+    panels_robot,
+    panels_training,
+    prediction,
+    preferences,
+    previews,
+    properties,
+    runner,
+)
+
+COMMAND = "robot_keypoints"
+MODULES = (
+    properties,
+    preferences,
+    operators_environment,
+    operators_robot,
+    operators_priors,
+    operators_training,
+    operators_model,
+    panels_environment,
+    panels_robot,
+    panels_priors,
+    panels_training,
+    panels_model,
+)
+_command: Any = None
+
+
+def _run_command(arguments: list[str]) -> int:
+    """``blender --background --command robot_keypoints …``: a run's scene builder and workers."""
+    from . import background
+
+    return background.main(arguments)
+
+
+def register() -> None:
+    """Classes, properties, handlers, the timer, and the command for workers."""
+    global _command
+    for module in MODULES:
+        for cls in module.CLASSES:
+            bpy.utils.register_class(cls)
+    properties.register()
+    previews.register()
+    _command = bpy.utils.register_cli_command(COMMAND, _run_command)
+    overlay.register()
+    runner.register()
+
+
+def unregister() -> None:
+    """The same, backwards; the run, the environment's building and the model server end."""
+    global _command
+    runner.unregister()
+    environment.SERVICE.shutdown()
+    prediction.SERVICE.shutdown()
+    overlay.unregister()
+    if _command is not None:
+        bpy.utils.unregister_cli_command(_command)
+        _command = None
+    previews.unregister()
+    properties.unregister()
+    for module in reversed(MODULES):
+        for cls in reversed(module.CLASSES):
+            bpy.utils.unregister_class(cls)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One timer that looks after everything that runs beside the window, and the training run itself.
+
+The timer survives loading files. It polls, keeps what panels show, and redraws only what has changed; panels never
+ask a process anything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+import traceback
+from collections.abc import Hashable
+from datetime import datetime
+from pathlib import Path
+
+import bpy
+
+from ..core import settings as settings_module
+from ..core.errors import UserError
+from ..core.session import Phase, Session, Status
+from ..core.settings import Settings
+from . import adoption, conversion, environment, prediction, preferences
+
+INTERVAL = 0.2
+LIVE_INTERVAL = 0.04
+
+
+class Runner:
+    """The training run of this Blender, if there is one; it outlives the file it was started from."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.started = 0.0
+        self._fingerprint: Hashable = None
+
+    @property
+    def status(self) -> Status | None:
+        """What the run last said; None before the first one."""
+        return self.session.status if self.session is not None else None
+
+    @property
+    def active(self) -> bool:
+        """Whether processes run or are ending."""
+        return self.session is not None and not self.session.status.phase.over
+
+    @property
+    def settings(self) -> Settings | None:
+        """The settings that the run was started with."""
+        return self.session.settings if self.session is not None else None
+
+    @property
+    def model(self) -> Path | None:
+        """The run's best model so far, if it has been saved."""
+        if self.session is None:
+            return None
+        path = self.session.run / "model.safetensors"
+        return path if path.is_file() else None
+
+    def start(self, scene: bpy.types.Scene) -> None:
+        """Start a run of this scene in a new folder.
+
+        Raises:
+            UserError: naming what is missing.
+        """
+        if self.active:
+            raise UserError("A training is running already: stop it first")
+        settings = ready_settings(scene)
+        programs = preferences.programs(settings.workers.blender)
+        run = new_folder(scene)
+        session = Session(run, settings, programs)
+        try:
+            save_scene(run / conversion.SCENE_FILE)
+            session.start()
+        except UserError:
+            session.abandon()
+            raise
+        self._begin(session)
+
+    def continue_run(self, run: Path) -> None:
+        """Go on with an earlier run from its last checkpoint.
+
+        Raises:
+            UserError: if it can't be continued.
+        """
+        if self.active:
+            raise UserError("A training is running already: stop it first")
+        if not (run / "settings.toml").is_file():
+            raise UserError(f"{run} is not the folder of a run: choose one that has a settings.toml")
+        settings = settings_module.load(run / "settings.toml")
+        session = Session(run, settings, preferences.programs(settings.workers.blender), resume=True)
+        session.start()
+        self._begin(session)
+
+    def abandon(self) -> None:
+        """End the run's processes at once."""
+        if self.session is not None:
+            self.session.abandon()
+
+    def forget(self) -> None:
+        """End the run and show nothing of it any more."""
+        self.abandon()
+        self.session = None
+        self._fingerprint = None
+
+    def tick(self) -> bool:
+        """Poll the run; True if something that is shown has changed."""
+        if self.session is None:
+            return False
+        try:
+            self.session.poll()
+        except Exception as problem:  # whatever went wrong, the user must learn of it and nothing may be left running
+            traceback.print_exc()
+            self.session.abandon()
+            self.session.status.phase = Phase.FAILED
+            self.session.status.reason = f"The run could not be followed any longer ({problem})"
+        fingerprint = _fingerprint(self.session.status)
+        changed = fingerprint != self._fingerprint
+        self._fingerprint = fingerprint
+        return changed
+
+    def _begin(self, session: Session) -> None:
+        self.session = session
+        self.started = time.monotonic()
+        ensure_timer()
+
+
+def ready_settings(scene: bpy.types.Scene) -> Settings:
+    """The scene's settings, complete and checked.
+
+    Raises:
+        UserError: naming what is missing.
+    """
+    missing = adoption.problem(scene)
+    if missing:
+        raise UserError(missing)
+    settings = conversion.read(scene)
+    settings_module.check(settings)
+    for keypoint in settings.keypoints:
+        if keypoint.frame not in scene.robot_keypoints.armature.pose.bones and keypoint.frame not in scene.objects:
+            raise UserError(
+                f"The keypoint {keypoint.name!r} moves with {keypoint.frame!r}, which is not there: "
+                "choose another bone or object, or remove it"
+            )
+    return settings
+
+
+def new_folder(scene: bpy.types.Scene) -> Path:
+    """A path for a new run, named by date and time."""
+    chosen = bpy.path.abspath(scene.robot_keypoints.run_folder) or preferences.get().runs
+    parent = Path(bpy.path.abspath(chosen)).expanduser()
+    if not parent.is_absolute():
+        raise UserError(
+            f"The folder for runs, {chosen!r}, is not a full path: choose a folder under Training ▸ Settings"
+        )
+    name = datetime.now().strftime("%Y-%m-%d %H-%M-%S").replace(" ", "_")
+    folder = parent / name
+    number = 2
+    while folder.exists():
+        folder = parent / f"{name}_{number}"
+        number += 1
+    return folder
+
+
+def save_scene(path: Path) -> None:
+    """Write a copy of the open .blend; the user's own file, its name and its unsaved changes stay as they are.
+
+    Raises:
+        UserError: if it can't be written.
+    """
+    try:
+        result = bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
+    except RuntimeError as problem:
+        text = " ".join(str(problem).split())
+        raise UserError(f"The scene could not be saved to {path} ({text}): choose another folder for runs") from problem
+    if "FINISHED" not in result or not path.is_file():
+        raise UserError(f"The scene could not be saved to {path}: choose another folder for runs")
+
+
+def _fingerprint(status: Status) -> Hashable:
+    progress = status.progress
+    return (
+        status.phase, status.message, status.reason, status.version, len(status.metrics), len(status.notices),
+        progress.get("step"), progress.get("images"), round(float(progress.get("seconds_left", 0.0))),
+        tuple((p.name, p.state, round(p.rate, 1), p.restarts) for p in status.processes.values()),
+    )  # fmt: skip
+
+
+RUNNER = Runner()
+
+
+def tick() -> float:
+    """The timer: look after run, environment and model, and redraw what shows them if they have changed."""
+    changed = RUNNER.tick()
+    changed = environment.SERVICE.tick() or changed
+    panel, viewport = prediction.SERVICE.tick()
+    if changed or panel:
+        redraw_sidebars()
+    if viewport:
+        redraw_viewports()
+    return LIVE_INTERVAL if prediction.SERVICE.hurried else INTERVAL
+
+
+def redraw_sidebars() -> None:
+    """Have every viewport's sidebar drawn again."""
+    _redraw("UI")
+
+
+def redraw_viewports() -> None:
+    """Have every viewport drawn again."""
+    _redraw("WINDOW")
+
+
+def _redraw(region_type: str) -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == region_type:
+                        region.tag_redraw()
+
+
+def ensure_timer() -> None:
+    """Start the timer unless it runs."""
+    if not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=INTERVAL, persistent=True)
+
+
+def _at_exit() -> None:
+    RUNNER.abandon()
+
+
+def register() -> None:
+    """Start the timer; processes end when Blender quits."""
+    ensure_timer()
+    atexit.register(_at_exit)
+
+
+def unregister() -> None:
+    """End the run and the timer."""
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+    atexit.unregister(_at_exit)
+    RUNNER.forget()

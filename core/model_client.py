@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks a model server (``launch.py serve``) for predictions without ever waiting.
+
+At most one request is under way. One more may be kept back; a newer one takes its place, so what is shown is never
+older than one answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from .channel import Endpoints, Security
+from .errors import UserError
+from .messages import MessageError, encode_request, parse
+
+ANSWER_DEADLINE = 20.0
+"""A request that is not answered within so many seconds is given up."""
+MAX_ANSWER = 1 << 20
+
+
+@dataclass(frozen=True)
+class PredictedKeypoint:
+    """One keypoint: pixels of the image that was sent, confidence 0 … 1, covariance ``(2, 2)`` in square pixels."""
+
+    name: str
+    u: float
+    v: float
+    confidence: float
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one request; ``skeleton`` links keypoints by name."""
+
+    id: int
+    width: int
+    height: int
+    keypoints: tuple[PredictedKeypoint, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The server's reason not to answer, one sentence."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server writes when it is ready; ``model`` is the model file's own document."""
+
+    host: str
+    port: int
+    model: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, ready: Path) -> Server | None:
+        """From the file given with ``--ready``; None while it is not there.
+
+        Raises:
+            UserError: if it is not such a file.
+        """
+        try:
+            document = json.loads(ready.read_text(encoding="utf-8"))
+            return cls(str(document["host"]), int(document["port"]), dict(document["model"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise UserError("The model server gave no usable address: load the model again") from problem
+
+
+class ModelClient:
+    """A connection to one server."""
+
+    def __init__(self, host: str, port: int, keys: str = "") -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_ANSWER)
+        Security(host, keys).client(self._socket)
+        self._socket.connect(Endpoints(host, port, port, port).url(port))
+        self._next = 1
+        self._busy: tuple[int, float] | None = None
+        self._waiting: tuple[dict[str, Any], bytes] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._busy is not None
+
+    def request(self, encoding: str, width: int, height: int, data: bytes) -> None:
+        """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``."""
+        self._waiting = ({"encoding": encoding, "width": width, "height": height}, data)
+        self._send()
+
+    def poll(self) -> Prediction | Refusal | None:
+        """The newest answer, if one has come."""
+        result: Prediction | Refusal | None = None
+        while self._socket.poll(0):
+            frames = self._socket.recv_multipart()
+            try:
+                answer = decode_answer(frames[-1])
+            except MessageError:
+                continue
+            if self._busy is not None and answer.id == self._busy[0]:
+                self._busy = None
+                result = answer
+        if self._busy is not None and time.monotonic() - self._busy[1] > ANSWER_DEADLINE:
+            result = Refusal(self._busy[0], f"The model did not answer within {ANSWER_DEADLINE:.0f} s: load it again")
+            self._busy = None
+        self._send()
+        return result
+
+    def close(self) -> None:
+        """Close the socket at once."""
+        self._context.destroy(linger=0)
+
+    def _send(self) -> None:
+        if self._busy is not None or self._waiting is None:
+            return
+        header, data = self._waiting
+        self._waiting = None
+        self._busy = (self._next, time.monotonic())
+        self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data])
+        self._next += 1
+
+
+def decode_answer(data: bytes) -> Prediction | Refusal:
+    """A server's answer.
+
+    Raises:
+        MessageError: if it is malformed.
+    """
+    header = parse(data)
+    try:
+        if header["type"] == "refused":
+            return Refusal(int(header["id"]), str(header["reason"]))
+        if header["type"] != "prediction":
+            raise MessageError(f"an answer of type {header['type']!r}")
+        keypoints = tuple(_keypoint(k) for k in header["keypoints"])
+        skeleton = tuple((str(a), str(b)) for a, b in header["skeleton"])
+        return Prediction(
+            int(header["id"]), int(header["width"]), int(header["height"]), keypoints, skeleton,
+            _finite(header["milliseconds"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as problem:
+        if isinstance(problem, MessageError):
+            raise
+        raise MessageError("the answer lacks something") from problem
+
+
+def _keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
+    covariance = None
+    if k.get("covariance") is not None:
+        (a, b), (c, d) = k["covariance"]
+        covariance = ((_finite(a), _finite(b)), (_finite(c), _finite(d)))
+    return PredictedKeypoint(str(k["name"]), _finite(k["u"]), _finite(k["v"]), _finite(k["confidence"]), covariance)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise MessageError(f"{value!r} is not finite")
+    return number
