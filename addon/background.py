@@ -28,6 +28,8 @@ from .render import Renderer
 from .stage import Stage, robot_meshes
 
 WELCOME_DEADLINE = 60.0
+WORKER_NICENESS = 5
+"""Rendering leaves the processor to the trainer, which can use an image again, and to the user's own windows."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,6 +98,8 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     Raises:
         UserError: if the scene lacks what the settings name, or the trainer does not answer.
     """
+    if hasattr(os, "nice"):
+        os.nice(WORKER_NICENESS)
     # Blender prints several lines per frame.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _open(options.run / "scene.blend")

@@ -39,8 +39,10 @@ class Child:
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         else:
-            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends us in order.
-            options["start_new_session"] = True
+            # A process group of its own: Ctrl-C in the terminal reaches the parent alone, which then ends us in order.
+            # Not a session: Linux shares the processor evenly between sessions, and the workers' lower priority
+            # would mean nothing.
+            options["process_group"] = 0
         with open(log, "ab") as stream:
             try:
                 self._process = subprocess.Popen(
