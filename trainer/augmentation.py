@@ -138,7 +138,8 @@ class Augmentation:
         half = torch.tensor([width / 2, height / 2], device=self.device)
         theta = torch.cat([inverse * half / half[:, None], -(inverse @ shift[..., None]) / half[:, None]], 2)
         grid = F.affine_grid(theta, [b, 4, height, width], align_corners=False)
-        return F.grid_sample(rgba, grid, mode="bilinear", padding_mode="zeros", align_corners=False), moved
+        # What lies beyond the border is like the border: clear, or a robot that goes on.
+        return F.grid_sample(rgba, grid, mode="bilinear", padding_mode="border", align_corners=False), moved
 
     def _recolour(self, rgb: Tensor) -> Tensor:
         """Brightness, contrast, saturation and hue as one matrix and one offset per image."""

@@ -45,7 +45,7 @@ COLLECTING_SHARE = 0.4
 """Share of a run's minutes that may go by before the first step; the sets are smaller where that is too short."""
 
 PICTURES_SECONDS = 4.0
-"""What is set aside for the reports at the end of a run that is limited in minutes, besides the test itself."""
+"""Set aside for the reports at the end of a run limited in minutes, besides the last validation and the test."""
 
 STOP_SECONDS = 3.0
 """After a stop the test may take this long; the other reports then still fit into the session's patience."""
@@ -175,6 +175,8 @@ class Trainer:
             self._tell()
             if batch is not None and self._epoch_ends(t.batch_size):
                 self._validate()
+        if not self.switchboard.ending and self.counters.step > self.latest.get("step", 0):
+            self._validate()  # the last weights are the best ones as a rule
         if self.switchboard.abandoned.is_set():
             return
         self._finish()
@@ -238,7 +240,8 @@ class Trainer:
             shares.append(self.counters.images / (t.epochs * t.epoch_images))
         if t.minutes:
             begin = self.counters.collected
-            reserve = PICTURES_SECONDS + self._test_seconds * (len(self.test) if self.test is not None else 0)
+            images = sum(len(data) for data in (self.validation, self.test) if data is not None)
+            reserve = PICTURES_SECONDS + self._test_seconds * images
             shares.append((self._seconds() - begin) / max(60 * t.minutes - reserve - begin, 1.0))
         return max(shares)
 

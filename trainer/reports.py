@@ -150,9 +150,10 @@ def belief_picture(image: NDArray[np.uint8], beliefs: Tensor, colours: NDArray[n
     peaks = beliefs.flatten(1).amax(1).clamp_min(FAINT).view(-1, 1, 1)
     fine = torch.nn.functional.interpolate((beliefs / peaks)[None], size=(height, width), mode="bilinear")[0].numpy()
     grey = (image @ np.array([0.299, 0.587, 0.114]) / 255.0 * 0.35)[..., None]
-    glow = np.einsum("jhw,jc->hwc", fine, colours)
-    cover = np.clip(fine.sum(0), 0, 1)[..., None]
-    return np.asarray(np.clip(grey * (1 - cover) + glow, 0, 1))
+    # Where maps overlap their colours mix instead of adding up to white.
+    glow = np.einsum("jhw,jc->hwc", fine**2, colours) / np.maximum((fine**2).sum(0), 1e-9)[..., None]
+    cover = fine.max(0)[..., None]
+    return np.asarray(np.clip(grey * (1 - cover) + glow * cover, 0, 1))
 
 
 def keypoint_colours(count: int) -> NDArray[np.float64]:
@@ -196,7 +197,14 @@ def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
         axis.set_yticks([])
         for side in ("top", "left", "right"):
             axis.spines[side].set_visible(False)
-    figure.text(0.02, 1 - 0.13 / size[1], f"Priors after {final.version} updates", fontsize=10, color=INK, va="top")
+    figure.text(
+        0.02,
+        1 - 0.13 / size[1],
+        f"Priors after {final.version} update{'s' * (final.version != 1)}",
+        fontsize=10,
+        color=INK,
+        va="top",
+    )
     handles = [
         Line2D([], [], color=BEFORE, linewidth=6, label="before"),
         Line2D([], [], color=AFTER, linewidth=1.6, label="after (adapting variables)"),

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models and checkpoints: what is saved comes back, and what is foreign is refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import synthetic
+import torch
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.trainer import checkpoint, network
+from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
+from robot_keypoints.trainer.sample_set import SampleSet
+
+CONFIG = network.NetworkConfig("light", 3, 1.0, width=8)
+INFO = ModelInfo(CONFIG, 64, 48, synthetic.NAMES, (("foot", "knee"),), None, {"step": 3})
+CPU = torch.device("cpu")
+
+
+def save(path: Path, info: ModelInfo = INFO) -> network.KeypointNetwork:
+    net = network.build(CONFIG).eval()
+    checkpoint.save_model(path, net.state_dict(), info)
+    return net
+
+
+def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    net = save(path)
+    again, info = checkpoint.load_model(path, CPU)
+    assert info == INFO
+    images = torch.rand(1, 3, 48, 64)
+    with torch.no_grad():
+        assert torch.allclose(net(images).logits[0], again(images).logits[0], atol=1e-4)
+
+
+def write(path: Path, document: object) -> Path:
+    tensors = network.build(CONFIG).state_dict()
+    path.write_bytes(safetensors.torch.save(tensors, {checkpoint.KEY: json.dumps(document)}))
+    return path
+
+
+CASES = ("absent", "text", "empty", "pickle", "other", "cut", "schema", "names", "weights", "nothing")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_a_model_is_refused_in_one_sentence(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "model.safetensors"
+    document = INFO.to_dict()
+    touched = tmp_path / "touched"
+    if case == "text":
+        path.write_text("hello")
+    elif case == "empty":
+        path.write_bytes(b"")
+    elif case == "pickle":
+
+        class Evil:
+            def __reduce__(self) -> tuple[object, ...]:
+                return (Path.touch, (touched,))
+
+        path.write_bytes(pickle.dumps(Evil()))
+    elif case == "other":
+        path.write_bytes(safetensors.torch.save({"x": torch.zeros(2)}))
+    elif case == "cut":
+        save(path)
+        path.write_bytes(path.read_bytes()[:-100])
+    elif case == "schema":
+        write(path, document | {"schema": 99})
+    elif case == "names":
+        write(path, document | {"keypoints": ["only", "two"]})
+    elif case == "weights":
+        write(path, document | {"network": {**document["network"], "width": 16}})
+    elif case == "nothing":
+        write(path, "nothing")
+    with pytest.raises(UserError) as caught:
+        checkpoint.load_model(path, CPU)
+    text = str(caught.value)
+    assert "\n" not in text and str(path) in text and "choose" in text
+    assert not touched.exists()
+
+
+def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model file"):
+        checkpoint.load_model(tmp_path, CPU)
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    net = network.build(CONFIG)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    keypoints = torch.tensor([[[20.0, 30.0], [5.0, 3.0], [40.0, 10.0]]])
+
+    def step(n: network.KeypointNetwork, o: torch.optim.Optimizer) -> None:
+        o.zero_grad()
+        n.loss(n(torch.ones(1, 3, 48, 64)), keypoints, 64, 48).mean().backward()
+        o.step()
+
+    for _ in range(3):
+        step(net, optimiser)
+    generator = torch.Generator().manual_seed(5)
+    torch.rand(7, generator=generator)
+    tensors = {f"network.{k}": v for k, v in net.state_dict().items()}
+    tensors |= {f"optimiser.{k}": v for k, v in checkpoint.flatten_optimiser(optimiser).items()}
+    path = tmp_path / "latest.safetensors"
+    Checkpoint(tensors, {"counters": {"step": 3}}, {"torch": generator.get_state()}).save(path)
+
+    saved = Checkpoint.load(path)
+    assert saved.state == {"counters": {"step": 3}}
+    other = network.build(CONFIG)
+    other_optimiser = torch.optim.AdamW(other.parameters(), lr=1e-2)
+    other.load_state_dict(checkpoint.part(saved.tensors, "network"))
+    checkpoint.restore_optimiser(other_optimiser, checkpoint.part(saved.tensors, "optimiser"))
+    step(net, optimiser)
+    step(other, other_optimiser)
+    for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    again = torch.Generator()
+    again.set_state(saved.generators["torch"])
+    assert torch.equal(torch.rand(4, generator=again), torch.rand(4, generator=generator))
+
+
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    with pytest.raises(UserError, match="no checkpoint"):
+        Checkpoint.load(path)
+    path.write_bytes(b"\0" * 50)
+    with pytest.raises(UserError, match="can't be read"):
+        Checkpoint.load(path)
+
+
+def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
+    model = synthetic.settings().scene_model()
+    rng = np.random.default_rng(0)
+    samples = SampleSet.of([synthetic.sample(model, rng) for _ in range(5)])
+    path = tmp_path / "validation.npz"
+    samples.save(path)
+    again = SampleSet.load(path)
+    assert np.array_equal(samples.images, again.images)
+    assert np.array_equal(samples.keypoints, again.keypoints)
+    assert samples.hidden == again.hidden
+    np.savez(path, images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match="start a new run"):
+        SampleSet.load(path)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Samples to batches: fair, bounded, and deaf to strangers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import synthetic
+import zmq
+from robot_keypoints.core.channel import Hub, Link, SampleReceiver
+from robot_keypoints.core.messages import SampleContract, encode_sample
+from robot_keypoints.trainer.stream import DropLog, RawBatch, ReplayStore, SampleStream
+
+MODEL = synthetic.settings().scene_model()
+CONTRACT = SampleContract.of("run", synthetic.WIDTH, synthetic.HEIGHT, 3, MODEL)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub("127.0.0.1", 0)
+    yield hub
+    hub.close()
+
+
+def stream_of(hub: Hub, capacity: int = 8, workers: int = 2) -> SampleStream:
+    drops = DropLog()
+    stream = SampleStream(SampleReceiver(hub.samples, CONTRACT, drops), drops, workers, capacity)
+    stream.start()
+    return stream
+
+
+def until(condition: object, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+def test_workers_wait_while_nothing_is_taken_and_nothing_is_lost(hub: Hub) -> None:
+    stream = stream_of(hub)
+    link = Link(hub.endpoints, "run")
+    rng = np.random.default_rng(0)
+    end = time.monotonic() + 1.5
+    sent = 0
+    try:
+        while time.monotonic() < end:
+            if link.send(synthetic.sample(MODEL, rng, 0, sent), lambda: time.monotonic() > end):
+                sent += 1
+        # A sample of 12 kB: what waits is our queue, one in the receiver's hand, ZeroMQ's queues and TCP's buffers.
+        assert stream.received <= 9
+        assert sent < 2000
+        got: list[int] = []
+        while len(got) < sent and stream.wait(5.0):
+            got += [s.sequence for s in stream.take(100)]
+        assert got == list(range(sent))
+    finally:
+        stream.close()
+        link.close()
+
+
+def test_a_batch_takes_from_the_workers_in_turn(hub: Hub) -> None:
+    stream = stream_of(hub, capacity=40)
+    links = [Link(hub.endpoints, "run") for _ in range(2)]
+    rng = np.random.default_rng(0)
+    try:
+        for worker, count in ((0, 25), (1, 10)):
+            for i in range(count):
+                links[worker].send(synthetic.sample(MODEL, rng, worker, i), lambda: False)
+        until(lambda: stream.received == 35)
+        assert Counter(s.worker for s in stream.take(12)) == {0: 6, 1: 6}
+        assert Counter(s.worker for s in stream.take(100)) == {0: 19, 1: 4}
+        assert stream.take(5) == []
+    finally:
+        stream.close()
+        for link in links:
+            link.close()
+
+
+def test_hostile_messages_are_counted_and_dropped(hub: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    stream = stream_of(hub)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.PUSH)
+    socket.linger = 0
+    socket.connect(hub.endpoints.url(hub.endpoints.samples))
+    rng = np.random.default_rng(0)
+    good = [bytes(f) for f in encode_sample(synthetic.sample(MODEL, rng), "run")]
+    header = json.loads(good[0])
+    hostile = [
+        [b""],
+        [b"\x80\x04\x95", good[1]],
+        [b"[" * 100000, good[1]],
+        [good[0], good[1][:-1]],
+        [good[0], good[1], b"more"],
+        [json.dumps(header | {"run": "another"}).encode(), good[1]],
+        [json.dumps(header | {"worker": 7}).encode(), good[1]],
+        [json.dumps(header | {"width": 10**9}).encode(), good[1]],
+        [json.dumps(header | {"bins": {**header["bins"], "joint/lower": 99}}).encode(), good[1]],
+    ]
+    try:
+        for frames in hostile:
+            socket.send_multipart(frames)
+        socket.send_multipart(good)
+        until(lambda: stream.received == 1)
+        assert stream.dropped == len(hostile)
+        assert len(stream.take(9)) == 1
+    finally:
+        stream.close()
+        context.destroy(linger=0)
+    lines = capfd.readouterr().err.splitlines()
+    assert 1 <= len(lines) < len(hostile) and "dropped" in lines[0]
+
+
+class Waiting:
+    """A stream with samples already in it."""
+
+    def __init__(self, count: int) -> None:
+        rng = np.random.default_rng(1)
+        self.samples = [synthetic.sample(MODEL, rng, 0, i) for i in range(count)]
+
+    def take(self, limit: int) -> list[object]:
+        taken, self.samples = self.samples[:limit], self.samples[limit:]
+        return taken  # type: ignore[return-value]
+
+    def wait(self, timeout: float) -> bool:
+        return bool(self.samples)
+
+
+def store_of(**changes: float) -> ReplayStore:
+    plain = {
+        "batch": 8,
+        "memory": 40 * synthetic.WIDTH * synthetic.HEIGHT * 4,
+        "reuse": 3,
+        "fresh_share": 0.5,
+        "seed": 0,
+    }
+    return ReplayStore(synthetic.WIDTH, synthetic.HEIGHT, 3, **(plain | changes))  # type: ignore[arg-type]
+
+
+def batches(store: ReplayStore, stream: Waiting) -> list[RawBatch]:
+    found = []
+    while (batch := store.next_batch(stream, lambda: not stream.samples)) is not None:  # type: ignore[arg-type]
+        found.append(batch)
+    return found
+
+
+def test_a_rendering_is_used_no_oftener_than_allowed_and_never_twice_in_a_batch() -> None:
+    stream = Waiting(60)
+    known = {s.keypoints.tobytes(): s for s in stream.samples}
+    uses: Counter[bytes] = Counter()
+    for batch in batches(store_of(), stream):
+        keys = [k.tobytes() for k in batch.keypoints]
+        assert len(set(keys)) == len(keys)
+        for key, image in zip(keys, batch.images, strict=True):
+            assert np.array_equal(image, known[key].image)  # image and label still belong together
+        uses.update(keys)
+    assert max(uses.values()) == 3
+    assert sum(uses.values()) > 0.8 * 3 * 60
+
+
+def test_fresh_samples_are_rationed_once_there_are_stored_ones() -> None:
+    stream, store = Waiting(100), store_of()
+    store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    assert len(stream.samples) == 92  # nothing stored yet: all eight were fresh
+    store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    assert len(stream.samples) == 88
+
+
+def test_the_store_stays_within_its_memory() -> None:
+    stream, store = Waiting(300), store_of(reuse=1000, fresh_share=1.0)
+    assert store.capacity == 40
+    while len(stream.samples) >= 8:
+        store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    assert store.usable == 40
+
+
+def test_waiting_is_counted_and_can_be_interrupted() -> None:
+    store = store_of()
+
+    class Slow(Waiting):
+        def wait(self, timeout: float) -> bool:
+            time.sleep(timeout)
+            return False
+
+    slow = Slow(3)
+    assert store.next_batch(slow, lambda: True) is None  # type: ignore[arg-type]
+    assert store.waited > 0
+    assert store.usable == 3  # they are kept for later
