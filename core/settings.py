@@ -115,7 +115,7 @@ class TrainingSettings:
     epoch_images: int = _limits(4000, 1)
     epochs: int = _limits(25, 0)
     minutes: float = _limits(0.0, 0.0)
-    learning_rate: float = _limits(2e-3, 1e-8, 1.0)
+    learning_rate: float = _limits(3e-3, 1e-8, 1.0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     device: str = _choice("auto", "cpu", "cuda")
     pretrained: bool = True
@@ -145,13 +145,16 @@ class FeedbackSettings:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """What the trainer does to every rendering; ``backgrounds`` is a folder of photographs or empty."""
+    """What the trainer does to every rendering; ``backgrounds`` is a folder of photographs or empty.
+
+    ``geometry`` scales, turns and shifts images once more; where renderings are fresh, that only slows learning.
+    """
 
     backgrounds: str = ""
     distractors: bool = True
     colour: bool = True
     noise: bool = True
-    geometry: bool = True
+    geometry: bool = False
 
 
 @dataclass(frozen=True)
