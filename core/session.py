@@ -23,6 +23,7 @@ from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError
 from .messages import Posterior
+from .robot import Robot
 from .settings import Settings, save
 
 SCENE_DEADLINE = 120.0
@@ -31,6 +32,9 @@ WORKER_DEADLINE = 240.0
 STOP_DEADLINE = 8.0
 RESTARTS = 5
 """A worker that dies this often without having delivered a sample ends the run."""
+
+ROBOT_FILE = "robot.json"
+"""The kinematics of a run's robot, in the run's folder; missing for an armature of the user's own."""
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "launch.py"
 
@@ -120,8 +124,20 @@ class Programs:
 class Session:
     """One run, from its settings to its end."""
 
-    def __init__(self, run: Path, settings: Settings, programs: Programs, *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        run: Path,
+        settings: Settings,
+        programs: Programs,
+        *,
+        robot: Robot | None = None,
+        resume: bool = False,
+    ) -> None:
         """Prepare the run's folder; :meth:`start` begins.
+
+        Args:
+            robot: its kinematics, where they are known, are kept in the run's folder for the model.
+            resume: whether to go on with the run that the folder holds.
 
         Raises:
             UserError: if the folder can't be used.
@@ -142,6 +158,8 @@ class Session:
             (run / "logs").mkdir(parents=True, exist_ok=True)
             if not resume:
                 save(settings, run / "settings.toml")
+                if robot is not None:
+                    files.write_json(run / ROBOT_FILE, robot.to_dict())
         except OSError as problem:
             raise UserError(
                 f"The run's folder {run} can't be written ({problem.strerror}): choose another"
