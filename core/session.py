@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from . import files
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError
