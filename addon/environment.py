@@ -64,6 +64,7 @@ class Service:
     def __init__(self) -> None:
         self.building = Building()
         self.health = Health()
+        self.wanted = False
         self._builder: Child | None = None
         self._folder = Path()
         self._read = 0
@@ -115,8 +116,18 @@ class Service:
         self._doctor = Child("doctor", command, log, _clean_environment())
         self.health = Health(State.RUNNING, "checking …", python=python)
 
+    def _check_unasked(self) -> None:
+        """The first check, when the panel is first looked at."""
+        self.wanted = False
+        try:
+            self.check()
+        except UserError as problem:
+            self.health = Health(State.FAILED, str(problem))
+
     def tick(self) -> bool:
         """Look after the children; True if something that is shown has changed."""
+        if self.wanted and self.health.state is State.NONE:
+            self._check_unasked()
         changed = self._tick_builder()
         return self._tick_doctor() or changed
 

@@ -136,7 +136,28 @@ class KEYPOINTS_OT_look_through_camera(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class KEYPOINTS_OT_match_proportions(bpy.types.Operator):
+    """Give the scene's render size the proportions of the model's training images"""
+
+    bl_idname = "robot_keypoints.match_proportions"
+    bl_label = "Match Proportions"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        size = prediction.SERVICE.model.input_size
+        if size is None:
+            raise UserError("No model is loaded: load one first")
+        render = context.scene.render
+        longest = max(render.resolution_x, render.resolution_y)
+        render.resolution_x = max(4, round(longest * size[0] / max(size)))
+        render.resolution_y = max(4, round(longest * size[1] / max(size)))
+        render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+        return {"FINISHED"}
+
+
 CLASSES = (
+    KEYPOINTS_OT_match_proportions,
     KEYPOINTS_OT_load_model,
     KEYPOINTS_OT_load_trained_model,
     KEYPOINTS_OT_unload_model,

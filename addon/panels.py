@@ -6,6 +6,9 @@ import bpy
 from . import pictures, previews
 from .text import paragraph
 
+PICTURE = 0.6
+"""Share of a box's width that a picture takes; words stand beside it."""
+
 
 class Sidebar:
     """Where a panel stands."""
@@ -26,7 +29,7 @@ def picture_side(context: bpy.types.Context) -> tuple[float, int]:
     Blender leaves four pixels free on each side of such a picture.
     """
     width = context.region.width if context.region else 300
-    scale = max(6.0, min(12.0, 0.52 * width / unit(context)))
+    scale = max(5.0, min(12.0, PICTURE * (width - 3.3 * unit(context)) / unit(context)))
     return scale, max(32, int(scale * unit(context)) - 8)
 
 

@@ -37,29 +37,32 @@ class KEYPOINTS_PT_environment(panels.Sidebar, bpy.types.Panel):
             if health.state is State.OK:
                 for sentence in health.mend:
                     panels.advice(layout, context, sentence, "INFO")
-            row = layout.row(align=True)
-            row.prop(preferences.get(), "python", text="") if isinstance(
-                preferences.get(), bpy.types.AddonPreferences
-            ) else row.label(text=python)
         else:
             panels.advice(
                 layout, context, "The trainer runs in a Python of its own. Choose one that has torch, or create one."
             )
+            if health.state is State.NONE:
+                service.wanted = True
+                panels.status(layout, "not checked yet", pictures.GREY)
         row = layout.row(align=True)
-        row.operator("robot_keypoints.choose_python", text="Choose…", icon="FILE_FOLDER")
-        check = row.row(align=True)
-        check.enabled = bool(python)
-        check.operator("robot_keypoints.check_environment", text="Check", icon="FILE_REFRESH")
-        _draw_building(layout, context, bool(python))
+        if python:
+            row.operator("robot_keypoints.check_environment", text="Check", icon="FILE_REFRESH")
+        row.operator("robot_keypoints.choose_python", text="Change…" if python else "Choose…", icon="FILE_FOLDER")
+        if python and service.building.state is State.NONE:
+            if (body := panels.section(layout, "environment", "Another Environment")) is not None:
+                body.label(text=python)
+                _draw_building(body, context)
+        else:
+            _draw_building(layout, context)
 
 
-def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: bool) -> None:
+def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     building = environment.SERVICE.building
     if building.state is not State.RUNNING:
         row = layout.row()
         row.enabled = environment.may_go_online()
         row.operator("robot_keypoints.create_environment", text="Create Environment…", icon="ADD")
-        if not environment.may_go_online() and not chosen:
+        if not environment.may_go_online():
             panels.advice(layout, context, environment.OFFLINE, "INTERNET_OFFLINE")
             layout.operator("robot_keypoints.show_network_preference", icon="PREFERENCES")
     if building.state is State.NONE:

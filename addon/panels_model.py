@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import panels, pictures, prediction, runner
+from . import capture, panels, pictures, prediction, runner
 from .prediction import State
 from .text import plural, size
 
@@ -49,12 +49,15 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
 
 
 def _draw_model(layout: bpy.types.UILayout, model: prediction.Model) -> None:
-    words = [model.name, plural(len(model.keypoints), "keypoint")]
+    panels.status(layout, model.name, pictures.GREEN)
+    words = [plural(len(model.keypoints), "keypoint")]
     median = model.figure("median_error_percent")
     if median is not None:
         words.append(f"median {median:.2g} %")
     words.append(size(model.bytes))
-    panels.status(layout, " · ".join(words), pictures.GREEN)
+    row = layout.row()
+    row.active = False
+    row.label(text=", ".join(words), icon="BLANK1")
 
 
 def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, service: Any) -> None:
@@ -82,6 +85,10 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
         column = layout.column(align=True)
         panels.advice(column, context, "The keypoints are shown in the camera's view (Numpad 0)")
         column.operator("robot_keypoints.look_through_camera", icon="OUTLINER_OB_CAMERA")
+    if overlay.source == "CAMERA" and proportions_differ(context.scene, service.model):
+        column = layout.column(align=True)
+        panels.advice(column, context, "The camera's frame has other proportions than the training images had")
+        column.operator("robot_keypoints.match_proportions", icon="FULLSCREEN_ENTER")
     if body := panels.section(layout, "overlay", "Overlay", closed=False):
         grid = body.grid_flow(columns=2, even_columns=True, align=True)
         for name in ("points", "names", "chain", "uncertainty", "confidence"):
@@ -102,6 +109,15 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
             right = row.row()
             right.alignment = "RIGHT"
             right.label(text=f"{100 * keypoint.confidence:.0f} %")
+
+
+def proportions_differ(scene: bpy.types.Scene, model: prediction.Model) -> bool:
+    """Whether the scene renders a clearly wider or narrower frame than the model was trained on."""
+    wanted = model.input_size
+    if wanted is None:
+        return False
+    width, height = capture.size_of(scene, 1000)
+    return abs(width / height / (wanted[0] / wanted[1]) - 1) > 0.05
 
 
 CLASSES = (KEYPOINTS_PT_model,)

@@ -4,12 +4,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import blf
 import bpy
 
 from . import adoption, panels, pictures, previews, runner
 from .panels_robot import twin
 from .properties import GROUPS
-from .text import plural, quantity, readable
+from .text import FONT, FONT_POINTS, plural, quantity, shown_name
+
+NAMES = 0.46
+"""Share of a row that the variable's name takes."""
 
 
 def posterior_of(item: Any) -> tuple[float, ...] | None:
@@ -21,10 +25,17 @@ def posterior_of(item: Any) -> tuple[float, ...] | None:
     return theta if theta is not None and len(theta) == item.bins else None
 
 
-def spark(item: Any) -> str:
-    """The variable's histogram as text."""
+def spark(context: bpy.types.Context, item: Any) -> str:
+    """The variable's histogram as text, as many characters as the row has room for."""
     theta: Sequence[float] = posterior_of(item) or (1.0,) * item.bins
-    return pictures.spark(theta)
+    room = (1 - NAMES) * (context.region.width if context.region else 300) - 3.6 * panels.unit(context)
+    return pictures.spark(theta, max(4, min(16, int(room / blocks_width(context)))))
+
+
+def blocks_width(context: bpy.types.Context) -> float:
+    """Width of one block character in the panel's font, pixels."""
+    blf.size(FONT, FONT_POINTS * context.preferences.system.ui_scale)
+    return float(blf.dimensions(FONT, pictures.SPARKS[-1] * 16)[0]) / 16
 
 
 class KEYPOINTS_UL_variables(bpy.types.UIList):
@@ -36,10 +47,10 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
         self, context: Any, layout: Any, data: Any, item: Any, icon: int, active_data: Any, active_property: str,
         index: int = 0, flt_flag: int = 0,
     ) -> None:  # fmt: skip
-        split = layout.split(factor=0.5)
+        split = layout.split(factor=NAMES)
         left = split.row(align=True)
         left.prop(item, "use", text="")
-        left.label(text=readable(item.name).removesuffix("_joint").replace("_", " "))
+        left.label(text=shown_name(item.name))
         right = split.row(align=True)
         if not item.use:
             right.active = False
@@ -47,7 +58,7 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
             return
         bars = right.row()
         bars.active = item.adapt
-        bars.label(text=spark(item))
+        bars.label(text=spark(context, item))
         adapts = right.row()
         adapts.alignment = "RIGHT"
         adapts.label(text="", icon="LOOP_FORWARDS" if item.adapt else "BLANK1")
@@ -119,7 +130,7 @@ def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: A
     prior = (item.concentration,) * item.bins
     posterior = posterior_of(item)
     content = (prior, posterior, side)
-    row = box.row()
+    row = box.split(factor=panels.PICTURE)
     left = row.column(align=True)
     icon = previews.picture("histogram", content, lambda: pictures.histogram(prior, posterior, side, side))
     left.template_icon(icon, scale=scale)
@@ -130,7 +141,7 @@ def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: A
     right_end.label(text=quantity(item.high, item.unit))
     words = row.column(align=True)
     words.scale_y = 0.9
-    words.label(text=readable(item.name).removesuffix("_joint").replace("_", " "))
+    words.label(text=shown_name(item.name))
     words.label(text=f"{plural(item.bins, 'bin')} of {quantity((item.high - item.low) / item.bins, item.unit)}")
     words.separator()
     words.label(text="prior", icon_value=previews.dot(pictures.PRIOR_LINE))

@@ -7,7 +7,7 @@ import bpy
 
 from . import adoption, panels, pictures, previews
 from .properties import UNITS
-from .text import plural, readable
+from .text import plural, quantity, shown_name, span
 
 
 def twin(name: str, unit: str) -> str:
@@ -24,18 +24,16 @@ class KEYPOINTS_UL_joints(bpy.types.UIList):
         self, context: Any, layout: Any, data: Any, item: Any, icon: int, active_data: Any, active_property: str,
         index: int = 0, flt_flag: int = 0,
     ) -> None:  # fmt: skip
-        split = layout.split(factor=0.46)
+        split = layout.split(factor=0.52)
         left = split.row(align=True)
         left.prop(item, "use", text="")
-        left.label(text=readable(item.name).removesuffix("_joint"))
-        right = split.row(align=True)
-        if item.use:
-            right.prop(item, twin("low", item.unit), text="", emboss=False)
-            right.label(text="…")
-            right.prop(item, twin("high", item.unit), text="", emboss=False)
-        else:
-            right.label(text="held at")
-            right.prop(item, twin("value", item.unit), text="", emboss=False)
+        left.label(text=shown_name(item.name))
+        right = split.row()
+        right.alignment = "RIGHT"
+        right.active = item.use
+        right.label(
+            text=span(item.low, item.high, item.unit) if item.use else f"held at {quantity(item.value, item.unit)}"
+        )
 
     def filter_items(self, context: Any, data: Any, property_name: str) -> tuple[list[int], list[int]]:
         items = getattr(data, property_name)
@@ -56,10 +54,11 @@ class KEYPOINTS_UL_keypoints(bpy.types.UIList):
     ) -> None:  # fmt: skip
         colour = pictures.keypoint_colour(index, len(data.keypoints))
         layout.prop(item, "name", text="", emboss=False, icon_value=previews.dot(colour))
-        right = layout.row()
-        right.active = False
-        right.alignment = "RIGHT"
-        right.label(text=item.frame)
+        if context.region is not None and context.region.width > 19 * panels.unit(context):
+            right = layout.row()
+            right.active = False
+            right.alignment = "RIGHT"
+            right.label(text=item.frame)
 
 
 class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
@@ -100,6 +99,14 @@ def _draw_joints(layout: bpy.types.UILayout, group: Any) -> None:
     if body is not None:
         rows = min(max(len(joints), 3), 7)
         body.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
+        if 0 <= group.joint_index < len(joints):
+            item = group.variables[group.joint_index]
+            row = panels.settings_column(body).row(align=True)
+            if item.use:
+                row.prop(item, twin("low", item.unit), text="Range")
+                row.prop(item, twin("high", item.unit), text="")
+            else:
+                row.prop(item, twin("value", item.unit), text="Held at")
 
 
 def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:

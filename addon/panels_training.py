@@ -7,7 +7,7 @@ import bpy
 
 from ..core.session import Phase, ProcessStatus, Status
 from . import adoption, panels, pictures, preferences, previews, runner
-from .text import count, duration, plural, readable, span
+from .text import count, duration, plural, shown_name, span
 
 STATE_COLOURS = {
     "starting": pictures.AMBER,
@@ -85,7 +85,8 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
         if "seconds_left" in progress and status.phase is Phase.TRAINING:
             words.append(f"{duration(progress['seconds_left'])} left")
         layout.progress(factor=float(fraction or 0.0), text=", ".join(words) or status.phase.value)
-        layout.label(text=status.message or status.phase.value)
+        if status.message != Phase.TRAINING.value:
+            layout.label(text=status.message or status.phase.value)
     if status.phase is Phase.FAILED:
         _draw_failure(layout, context, status)
     if not status.phase.over:
@@ -176,7 +177,7 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
         for _, key, colour in kinds
         if any(key in m for m in drawn)
     ]
-    row = layout.box().row()
+    row = layout.box().split(factor=panels.PICTURE)
     left = row.column(align=True)
     icon = previews.picture("error", (tuple((c.x, c.y) for c in data), side), lambda: pictures.curves(data, side, side))
     left.template_icon(icon, scale=scale)
@@ -193,7 +194,7 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
     last = drawn[-1]
     for name, key, colour in kinds:
         if key in last:
-            words.label(text=f"{name} {last[key]:.2f} %", icon_value=previews.dot(colour))
+            words.label(text=f"{name} {last[key]:.{2 if last[key] < 10 else 1}f}", icon_value=previews.dot(colour))
     values = [y for c in data for y in c.y if y > 0]
     if values:
         low, high = pictures.nice_limits(values)
@@ -208,8 +209,7 @@ def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status
     settings = runner.RUNNER.settings
     units = {v.name: v.unit for v in settings.variables} if settings is not None else {}
     words = [
-        f"{readable(h['variable']).removesuffix('_joint').replace('_', ' ')} "
-        f"{span(h['low'], h['high'], units.get(h['variable'], ''))}"
+        f"{shown_name(h['variable'])} {span(h['low'], h['high'], units.get(h['variable'], ''))}"
         for h in hardest[:3]
         if isinstance(h, dict) and {"variable", "low", "high"} <= h.keys()
     ]

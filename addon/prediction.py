@@ -44,9 +44,19 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The robot's name, or the file's."""
+        """The robot's name, or the file's, or that of its run."""
         robot = self.document.get("robot")
-        return str(robot.get("name")) if isinstance(robot, dict) and robot.get("name") else self.path.stem
+        if isinstance(robot, dict) and robot.get("name"):
+            return str(robot["name"])
+        return self.path.stem if self.path.stem != "model" else self.path.parent.name
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Width and height of the images it was trained on."""
+        size = self.document.get("input")
+        if isinstance(size, dict) and all(isinstance(size.get(k), int) and size[k] > 0 for k in ("width", "height")):
+            return size["width"], size["height"]
+        return None
 
     @property
     def keypoints(self) -> list[str]:

@@ -57,6 +57,14 @@ def readable(name: str) -> str:
     return name.partition("/")[2] or name
 
 
+def shown_name(name: str) -> str:
+    """A variable's name as lists show it: ``joint/shoulder_pan_joint`` becomes ``shoulder pan``."""
+    short = readable(name)
+    if short.endswith("_joint") and len(short) > len("_joint"):
+        short = short.removesuffix("_joint")
+    return short.replace("_", " ")
+
+
 def wrap(text: str, width: float, scale: float) -> list[str]:
     """Break a text into lines of at most ``width`` pixels at the interface scale ``scale``."""
     blf.size(FONT, FONT_POINTS * scale)
