@@ -56,11 +56,11 @@ def test_keypoints_come_back_in_the_pixels_of_the_image_that_was_given(width: in
     scale = min(160 / width, 120 / height)
     for fu, fv in ((0.3, 0.4), (0.71, 0.62), (0.5, 0.5)):
         u, v = fu * (width - 1), fv * (height - 1)
-        image = dot(width, height, u, v, 2.0 / scale, channels)
+        image = dot(width, height, u, v, max(2.0 / scale, 0.8), channels)
         (found,) = predictor.predict([image])[0]
-        assert math.hypot(found.u - u, found.v - v) * scale < 0.25  # a quarter of a pixel of the network's input
+        assert math.hypot(found.u - u, found.v - v) * scale < 0.25  # pixels of the network's input
         assert found.confidence > 0.99
-        assert 1.0 < found.covariance[0][0] * scale**2 < 8.0
+        assert 1.0 < found.covariance[0][0] * scale**2 < 12.0
 
 
 def test_several_images_of_different_shapes_at_once() -> None:
