@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
+
+_kept: Any = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,6 @@ def camera_view(scene: bpy.types.Scene, view: Viewport, longest: int) -> NDArray
     Raises:
         UserError: if the scene has no camera or the picture can't be drawn.
     """
-    import gpu
-
     camera = scene.camera
     if camera is None:
         raise UserError("The scene has no camera: add one, or draw a sample, which makes one")
@@ -68,10 +69,7 @@ def camera_view(scene: bpy.types.Scene, view: Viewport, longest: int) -> NDArray
     projection = camera.calc_matrix_camera(depsgraph, x=width, y=height)
     overlays = view.space.overlay.show_overlays
     gizmos = view.space.show_gizmo
-    try:
-        offscreen = gpu.types.GPUOffScreen(width, height)
-    except (RuntimeError, ValueError, SystemError) as problem:
-        raise UserError(f"The camera's picture can't be drawn ({problem}): Blender has no graphics here") from problem
+    offscreen = _offscreen(width, height)
     try:
         if overlays:
             view.space.overlay.show_overlays = False
@@ -83,7 +81,6 @@ def camera_view(scene: bpy.types.Scene, view: Viewport, longest: int) -> NDArray
         )  # fmt: skip
         buffer = offscreen.texture_color.read()
     finally:
-        offscreen.free()
         if overlays:
             view.space.overlay.show_overlays = True
         if gizmos:
@@ -92,6 +89,28 @@ def camera_view(scene: bpy.types.Scene, view: Viewport, longest: int) -> NDArray
     pixels = np.array(buffer, dtype=np.uint8).reshape(height, width, 4)[::-1].copy()
     pixels[..., 3] = 255
     return pixels
+
+
+def _offscreen(width: int, height: int) -> Any:
+    """A drawing surface of this size; the last one is kept, as live pictures all have the same size."""
+    import gpu
+
+    global _kept
+    if _kept is None or (_kept.width, _kept.height) != (width, height):
+        release()
+        try:
+            _kept = gpu.types.GPUOffScreen(width, height)
+        except (RuntimeError, ValueError, SystemError) as problem:
+            raise UserError(f"The camera's picture can't be drawn here ({problem}): open a window") from problem
+    return _kept
+
+
+def release() -> None:
+    """Give the drawing surface back."""
+    global _kept
+    if _kept is not None:
+        _kept.free()
+        _kept = None
 
 
 def signature(scene: bpy.types.Scene, longest: int) -> Hashable:

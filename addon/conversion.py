@@ -45,7 +45,9 @@ def read(scene: bpy.types.Scene) -> Settings:
     armature = group.armature
     robot = RobotSettings("armature", SCENE_FILE, armature.name) if armature is not None else RobotSettings()
     names = [k.name for k in group.keypoints]
-    parts = {attribute: _read(cls, getattr(group, attribute), attribute) for attribute, cls in MIRRORED.items()}
+    parts: dict[str, Any] = {
+        attribute: _read(cls, getattr(group, attribute), attribute) for attribute, cls in MIRRORED.items()
+    }
     return Settings(
         robot=robot,
         keypoints=tuple(Keypoint(k.name, k.frame, _triple(k.offset)) for k in group.keypoints),

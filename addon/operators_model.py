@@ -20,6 +20,7 @@ class KEYPOINTS_OT_load_model(bpy.types.Operator):
 
     bl_idname = "robot_keypoints.load_model"
     bl_label = "Load Model"
+    filepath: str
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath:

@@ -90,6 +90,7 @@ class KEYPOINTS_OT_continue_training(bpy.types.Operator):
 
     bl_idname = "robot_keypoints.continue_training"
     bl_label = "Continue a Run"
+    directory: str
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -22,6 +22,7 @@ SIGMAS = 2.0
 """Radius of the uncertainty ellipses, in standard deviations: 86 % of a normal distribution in the plane."""
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 _handle: Any = None
 
 
@@ -143,16 +144,36 @@ def _draw_labels(
     blf.size(FONT, 12 * scale)
     blf.enable(FONT, blf.SHADOW)
     blf.shadow(FONT, 5, 0.0, 0.0, 0.0, 0.9)
+    taken: list[Box] = []
     for k in shown.keypoints:
         words = [k.name] if options.names else []
         if options.confidence:
             words.append(f"{100 * k.confidence:.0f} %")
-        x, y = places[k.name]
-        offset = (options.size + 5) * scale
-        blf.position(FONT, x + offset, y + offset * 0.4, 0)
+        text = "  ".join(words)
+        width, height = blf.dimensions(FONT, text)
+        box = free_place(places[k.name], width, height, (options.size + 5) * scale, taken)
+        taken.append(box)
+        blf.position(FONT, box[0], box[1], 0)
         blf.color(FONT, 1.0, 1.0, 1.0, colours[k.name][3])
-        blf.draw(FONT, "  ".join(words))
+        blf.draw(FONT, text)
     blf.disable(FONT, blf.SHADOW)
+
+
+def free_place(point: Point, width: float, height: float, offset: float, taken: Sequence[Box]) -> Box:
+    """Where a label beside ``point`` covers no other one: right, left, above or below it; right if nowhere is free."""
+    x, y = point
+    right, left, middle = x + offset, x - offset - width, y - height / 2
+    corners = [(right, middle), (left, middle), (x - width / 2, y + offset), (x - width / 2, y - offset - height)]
+    corners += [(right, middle + offset), (right, middle - offset), (left, middle + offset), (left, middle - offset)]
+    for bx, by in corners:
+        box = (bx, by, bx + width, by + height)
+        if not any(_overlap(box, other) for other in taken):
+            return box
+    return (right, middle, right + width, middle + height)
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _line(points: Sequence[Point], colours: Sequence[Sequence[float]], width: float) -> None:

@@ -78,7 +78,7 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
     row.prop(live, "live", text=text, toggle=True, icon="REC")
     if service.message:
         panels.advice(layout, context, service.message, "ERROR")
-    view = context.region_data
+    view = context.space_data.region_3d if context.space_data is not None else None
     if context.scene.camera is None:
         panels.advice(layout, context, "The scene has no camera: draw a sample, which makes one")
     elif view is not None and view.view_perspective != "CAMERA":

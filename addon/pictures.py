@@ -91,7 +91,7 @@ class Canvas:
 def _overlap(low: float, high: float, count: int) -> NDArray[np.float64]:
     """How much of each pixel of a row lies between ``low`` and ``high``."""
     edge = np.arange(count)
-    return np.clip(np.minimum(high, edge + 1.0) - np.maximum(low, edge), 0.0, 1.0)
+    return np.asarray(np.clip(np.minimum(high, edge + 1.0) - np.maximum(low, edge), 0.0, 1.0))
 
 
 def bar_heights(prior: Sequence[float], posterior: Sequence[float] | None) -> tuple[list[float], list[float]]:

@@ -19,8 +19,9 @@ from ..core.session import LAUNCHER
 from . import capture, preferences
 
 READY_DEADLINE = 120.0
-LIVE_PAUSE = 0.1
-"""Least time between two live requests, so that the window keeps most of its own time."""
+LIVE_PAUSE = 0.05
+LIVE_SHARE = 0.25
+"""Live pictures are drawn by the window itself: they may take at most this share of its time."""
 
 
 class State(Enum):
@@ -87,7 +88,7 @@ class Service:
         self._asked_for = ""
         self._view: Any = None
         self._changed = True
-        self._last_request = 0.0
+        self._next_request = 0.0
 
     @property
     def hurried(self) -> bool:
@@ -126,6 +127,7 @@ class Service:
     def shutdown(self) -> None:
         """End everything at once."""
         self._end()
+        capture.release()
         self.__init__()  # type: ignore[misc]
 
     def scene_changed(self) -> None:
@@ -141,6 +143,7 @@ class Service:
         if self._client is None:
             raise UserError("No model is loaded yet: load one first")
         overlay = context.scene.robot_keypoints.overlay
+        begin = time.monotonic()
         if overlay.source == "IMAGE":
             data, width, height = capture.image_file(overlay.image)
             self._client.request("file", width, height, data)
@@ -151,7 +154,8 @@ class Service:
             self._view = capture.signature(context.scene, overlay.resolution)
         self._asked_for = overlay.source
         self._changed = False
-        self._last_request = time.monotonic()
+        now = time.monotonic()
+        self._next_request = now + max(LIVE_PAUSE, (now - begin) * (1 / LIVE_SHARE - 1))
         self.message = ""
 
     def tick(self) -> tuple[bool, bool]:
@@ -172,7 +176,7 @@ class Service:
         elif answer is not None:
             self.prediction, self.shown_for = answer, self._asked_for
             panel = viewport = True
-        if self.live and not self._client.busy and time.monotonic() - self._last_request > LIVE_PAUSE:
+        if self.live and not self._client.busy and time.monotonic() > self._next_request:
             panel = self._predict_live() or panel
         return panel, viewport
 
@@ -191,7 +195,7 @@ class Service:
             self.predict(context)
         except UserError as problem:
             self.message = str(problem)
-            self._last_request = time.monotonic()
+            self._next_request = time.monotonic() + 1.0
         return self.message != before
 
     def _watch_start(self) -> bool:

@@ -282,7 +282,7 @@ class KEYPOINTS_PG_edge(bpy.types.PropertyGroup):
     uncertainty=BoolProperty(name="Uncertainty", description="Show an ellipse where the keypoint lies with 86 % "
                              "probability"),
     confidence=BoolProperty(name="Confidence", description="Show the confidence beside the name"),
-    threshold=FloatProperty(name="Least confidence", description="Keypoints below it are drawn faintly", min=0.0,
+    threshold=FloatProperty(name="Faint below", description="Keypoints of less confidence are drawn faintly", min=0.0,
                             max=1.0, default=0.1, subtype="FACTOR"),
     size=FloatProperty(name="Size", description="Radius of the dots, in pixels", default=6.0, min=2.0, soft_max=20.0),
     source=EnumProperty(name="Picture", items=[
@@ -306,7 +306,7 @@ GROUPS = (
 
 
 def _is_armature(self: Any, obj: bpy.types.Object) -> bool:
-    return obj.type == "ARMATURE"
+    return str(obj.type) == "ARMATURE"
 
 
 def _armature_changed(self: Any, context: bpy.types.Context) -> None:

@@ -20,7 +20,7 @@ from ..core import settings as settings_module
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, conversion, environment, prediction, preferences
+from . import adoption, conversion, environment, prediction, preferences, rig, rig
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
@@ -68,7 +68,7 @@ class Runner:
         settings = ready_settings(scene)
         programs = preferences.programs(settings.workers.blender)
         run = new_folder(scene)
-        session = Session(run, settings, programs)
+        session = Session(run, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))
         try:
             save_scene(run / conversion.SCENE_FILE)
             session.start()
