@@ -17,4 +17,4 @@ def scratch() -> Path:
 
 def ur10_settings() -> Settings:
     """The demo's settings: the UR10 with its visual meshes under wide priors."""
-    return demo.settings(demo.MINUTES)
+    return demo.settings(demo.MINUTES)[0]

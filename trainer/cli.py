@@ -89,8 +89,8 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
         raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
     out = _free(options.out or Path("runs", "demo"))
     # The processes' own start and end are part of the time that was promised.
-    settings = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
-    return console.follow(out, settings, as_json=options.json)
+    settings, robot = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
+    return console.follow(out, settings, robot=robot, as_json=options.json)
 
 
 def _train(options: argparse.Namespace, begun: float) -> int:
@@ -115,15 +115,16 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     if options.resume is not None:
         settings_module.save(settings, options.resume / "settings.toml")
         return console.follow(options.resume, settings, resume=True, as_json=options.json)
-    robot = settings.robot
-    if robot.kind != "armature":
-        urdf = robot.path if robot.kind == "urdf" else builtin_urdf()
-        settings = settings_module.complete(settings, load_urdf(urdf, robot.packages))
+    robot = None
+    if settings.robot.kind != "armature":
+        urdf = settings.robot.path if settings.robot.kind == "urdf" else builtin_urdf()
+        robot = load_urdf(urdf, settings.robot.packages)
+        settings = settings_module.complete(settings, robot)
     settings_module.check(settings)
     if options.out is not None and (options.out / "settings.toml").exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free(Path("runs", path.stem))
-    return console.follow(out, settings, as_json=options.json)
+    return console.follow(out, settings, robot=robot, as_json=options.json)
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from ..core.robot import Robot
 from ..core.session import Phase, Programs, Session, Status
 from ..core.settings import Settings
 
@@ -19,7 +20,9 @@ PLAIN_SECONDS = 10.0
 """Seconds between two lines where stderr is not a terminal."""
 
 
-def follow(run: Path, settings: Settings, *, resume: bool = False, as_json: bool = False) -> int:
+def follow(
+    run: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, as_json: bool = False
+) -> int:
     """Train until the end, Ctrl-C or SIGTERM; a second Ctrl-C does not wait for the reports.
 
     Returns:
@@ -29,7 +32,7 @@ def follow(run: Path, settings: Settings, *, resume: bool = False, as_json: bool
         UserError: if the run can't be started.
     """
     programs = Programs.with_python(sys.executable, settings.workers.blender)
-    session = Session(run, settings, programs, resume=resume)
+    session = Session(run, settings, programs, robot=robot, resume=resume)
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.robot import load_urdf
+from ..core.robot import Robot, load_urdf
 from ..core.settings import (
     RenderSettings,
     RobotSettings,
@@ -37,9 +37,10 @@ def find_urdf() -> Path:
     raise UserError("The UR10's description is not installed: pip install example-robot-data")
 
 
-def settings(minutes: float) -> Settings:
-    """The settings of a demonstration whose trainer may take ``minutes``."""
+def settings(minutes: float) -> tuple[Settings, Robot]:
+    """The settings of a demonstration whose trainer may take ``minutes``, and the robot itself."""
     urdf = find_urdf()
+    robot = load_urdf(urdf)
     variables = (
         VariableSettings("camera/azimuth", -math.pi, math.pi, 12, circular=True, unit="rad"),
         VariableSettings("camera/elevation", 0.0, math.radians(60), 6, unit="rad"),
@@ -55,4 +56,4 @@ def settings(minutes: float) -> Settings:
         workers=WorkerSettings(count=2, adaptive=1, threads=1),
         training=TrainingSettings(epoch_images=3200, epochs=0, minutes=minutes),
     )
-    return complete(plain, load_urdf(urdf))
+    return complete(plain, robot), robot

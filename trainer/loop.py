@@ -21,7 +21,7 @@ from ..core import files
 from ..core.errors import UserError
 from ..core.messages import Posterior, Sample
 from ..core.randomization import Hidden, SceneModel
-from ..core.robot import builtin_urdf, load_urdf
+from ..core.session import ROBOT_FILE
 from ..core.settings import Settings
 from . import checkpoint, device, feedback, metrics, network
 from .augmentation import Augmentation, on_backgrounds
@@ -47,7 +47,7 @@ COLLECTING_SHARE = 0.4
 PICTURES_SECONDS = 4.0
 """Set aside for the reports at the end of a run limited in minutes, besides the last validation and the test."""
 
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.0
 """After a stop the test may take this long; the other reports then still fit into the session's patience."""
 
 LONGEST_COMPUTATION = 1.0
@@ -423,7 +423,6 @@ class Trainer:
             return
         files.write_json(self.folder / "summary.json", self._summary(results, stopped))
         self.journal.finish(results, self.initial, self.model)
-        self._say("done", "finishing")
 
     def _beliefs(self, best: network.KeypointNetwork) -> Tensor:
         """Belief maps of the images that the reports show."""
@@ -543,14 +542,13 @@ def threads_beside(busy: int) -> int:
     return max(1, (os.cpu_count() or 1) - busy)
 
 
-def model_info(settings: Settings) -> ModelInfo:
-    """What the model file of a run says before anything is learned."""
-    t, render, robot = settings.training, settings.render, settings.robot
+def model_info(settings: Settings, folder: Path) -> ModelInfo:
+    """What the model file of the run in ``folder`` says before anything is learned."""
+    t, render = settings.training, settings.render
     sigma = t.target_sigma / 100 * math.hypot(render.width, render.height)
     config = network.NetworkConfig(t.network, len(settings.keypoints), sigma, t.stages)
-    document = None
-    if robot.kind != "armature":
-        document = load_urdf(robot.path if robot.kind == "urdf" else builtin_urdf(), robot.packages).to_dict()
+    kinematics = folder / ROBOT_FILE
+    document = json.loads(kinematics.read_text(encoding="utf-8")) if kinematics.exists() else None
     names = tuple(k.name for k in settings.keypoints)
     return ModelInfo(config, render.width, render.height, names, settings.skeleton, document)
 

@@ -83,7 +83,7 @@ def _train(
                 files.write_json(run / "logs" / "trainer.json", ready)
             from .loop import Trainer, model_info
 
-            trainer = Trainer(run, settings, model_info(settings), stream, switchboard, started, resume=resume)
+            trainer = Trainer(run, settings, model_info(settings, run), stream, switchboard, started, resume=resume)
             if resume:
                 # Only now is the posterior known that the adapting workers are welcomed with.
                 files.write_json(run / "logs" / "trainer.json", ready)
