@@ -20,7 +20,7 @@ from ..core import settings as settings_module
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, conversion, environment, prediction, preferences, rig, rig
+from . import adoption, conversion, environment, prediction, preferences, rig
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04

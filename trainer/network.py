@@ -7,6 +7,7 @@ Both have one interface, so that the loop and prediction need not know which one
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
@@ -166,7 +167,7 @@ class LightNetwork(KeypointNetwork):
         w = config.width
         # Channels at strides 2, 4, 8, 16 and 32.
         c = (w, 2 * w, 3 * w, 4 * w, 4 * w)
-        deeper = [nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in zip(c[:-1], c[1:], strict=True)]
+        deeper = [nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in itertools.pairwise(c)]
         self.down = nn.ModuleList([_block(3, c[0], stride=2), *deeper])
         self.up = nn.ModuleList(_block(c[i] + c[i + 1], c[i]) for i in (3, 2, 1))
         self.head = nn.Conv2d(c[1], config.keypoints, 1)

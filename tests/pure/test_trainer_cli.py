@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 from PIL import Image
+from robot_keypoints.core.robot import load_urdf
 from robot_keypoints.core.session import ProcessStatus, Status
 from robot_keypoints.core.settings import check, load, save
 from robot_keypoints.trainer import checkpoint, cli, console, demo, doctor, network
@@ -89,8 +90,9 @@ def test_only_commands_that_exist_are_advertised(capsys: pytest.CaptureFixture[s
 
 
 def test_the_demo_covers_what_was_promised(ur10_urdf: Path, tmp_path: Path) -> None:
-    settings = demo.settings(9.0)
+    settings, robot = demo.settings(9.0)
     assert Path(settings.robot.path) == ur10_urdf
+    assert robot.joints == load_urdf(ur10_urdf).joints
     check(settings)
     save(settings, tmp_path / "settings.toml")
     assert load(tmp_path / "settings.toml") == settings
