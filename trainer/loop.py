@@ -48,7 +48,7 @@ PICTURES_SECONDS = 4.0
 """Set aside for the reports at the end of a run limited in minutes, besides the last validation and the test."""
 
 STOP_SECONDS = 2.0
-"""After a stop the test may take this long; the other reports then still fit into the session's patience."""
+"""After a stop, saving and testing may take this long; the pictures then still fit into the session's patience."""
 
 LONGEST_COMPUTATION = 1.0
 """A batch is computed in parts where it would keep a request to stop waiting longer than this, seconds."""
@@ -409,6 +409,7 @@ class Trainer:
         if self.validation is not None:
             self._save_checkpoint()
         path = self.folder / "model.safetensors"
+        best = self.average
         if self.counters.step and self.counters.best is None:
             self._save_model({"step": self.counters.step, "images": self.counters.images, "seconds": self._seconds()})
         results = None
@@ -416,22 +417,26 @@ class Trainer:
             best, info = checkpoint.load_model(path, self.precision.device)
             batch = self.settings.training.batch_size
             abandoned = self.switchboard.abandoned.is_set
-            size = max(1, min(batch, int(LONGEST_COMPUTATION / max(self.precision.seconds_per_image, 1e-9))))
+            size = max(1, min(batch, int(LONGEST_COMPUTATION / max(self._test_seconds, 1e-9))))
             test = evaluate(best, self.test, self.precision, size, abandoned, deadline)
-            results = Results(info, test, self.test.images, self.test.keypoints, self._beliefs(best))
+            results = Results(info, test, self.test.images, self.test.keypoints, None)
         if self.switchboard.abandoned.is_set():
             return
         files.write_json(self.folder / "summary.json", self._summary(results, stopped))
+        if results is not None:
+            results = replace(results, beliefs=self._beliefs(best, deadline))
         self.journal.finish(results, self.initial, self.model)
 
-    def _beliefs(self, best: network.KeypointNetwork) -> Tensor:
-        """Belief maps of the images that the reports show."""
+    def _beliefs(self, best: network.KeypointNetwork, deadline: float | None) -> Tensor:
+        """Belief maps of the images that the reports show; with a ``deadline`` of as many as fit, at least one."""
         from .reports import PICTURES
 
         assert self.test is not None
-        maps = []
+        maps: list[Tensor] = []
         with torch.no_grad(), self.precision.autocast():
-            for image in torch.split(self.test.images[:PICTURES], 4):
+            for image in torch.split(self.test.images[:PICTURES], 1):
+                if maps and deadline is not None and time.monotonic() > deadline:
+                    break
                 shown = network.normalise(image.to(self.precision.device).float() / 255.0)
                 maps.append(best.beliefs(best(shown)).maps.float().cpu())
         return torch.cat(maps)

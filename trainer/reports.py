@@ -82,7 +82,7 @@ class Journal:
     def finish(self, results: Results | None, initial: SceneModel, final: SceneModel) -> None:
         """Write the pictures and close TensorBoard."""
         if results is not None and results.test is not None and results.beliefs is not None:
-            count = min(PICTURES, len(results.test))
+            count = min(len(results.beliefs), len(results.test))
             predictions_picture(
                 self.folder / "predictions.png", results.model, results.images[:count], results.keypoints[:count],
                 results.test, results.beliefs[:count],
