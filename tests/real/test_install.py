@@ -33,6 +33,8 @@ def test_it_installs_and_leaves_nothing_behind(blender: RealBlender, archive: Pa
     assert_quiet(output)
     found = json.loads(result.read_text(encoding="utf-8"))
     assert found["operators"], "the extension registers no operator"
+    kinds = {"types", "operators", "properties", "handlers", "timers"}
+    assert found["first"].keys() == kinds, "the inventory sees too little to notice a leftover"
     assert found["left"] == {}, "disabling leaves something behind"
     assert found["again"] == found["operators"], "enabling again brings something else than before"
     assert found["violations"] == [], "Blender reports a policy violation"

@@ -20,8 +20,6 @@ import bpy
 Steps = Generator[None, None, Any]
 MODULE = "bl_ext.user_default.robot_keypoints"
 TICK = 0.01
-FRACTIONS = (0.5, 0.2, 0.8, 0.35, 0.65, 0.07, 0.93)
-"""Where a row of the panel is touched, as fractions of its width."""
 
 
 class MissingError(Exception):
@@ -36,6 +34,7 @@ class Driver:
         self.folder = Path(self.config["folder"])
         self.result: dict[str, Any] = {"stations": [], "error": "", "longest_pause": 0.0, "pid": os.getpid()}
         self._last_tick = 0.0
+        self._at = (0.0, float("inf"))
 
     # ------------------------------------------------------------------------------------------------ the story
 
@@ -174,29 +173,46 @@ class Driver:
                         return str(manager.clipboard)
         return ""
 
-    def find(self, name: str) -> Generator[None, None, tuple[float, float] | None]:
-        """Move over the sidebar from top to bottom until the button lights up; where it is, or None."""
+    def find(self, name: str, top: float, fractions: tuple[float, ...]) -> Generator[None, None, bool]:
+        """Move over the sidebar from ``top`` down until the button lights up; the mouse then stays on it."""
         region = self.region("UI")
-        step = max(6, int(10 * bpy.context.preferences.system.ui_scale))
-        for fraction in FRACTIONS:
-            for y in range(region.y + region.height - 8, region.y + 4, -step):
+        step = max(6, int(14 * bpy.context.preferences.system.ui_scale))
+        for y in range(int(top), region.y + 4, -step):
+            for fraction in fractions:
                 x = region.x + 8 + (region.width - 36) * fraction
-                yield from self.move(x, y)
+                self.event("MOUSEMOVE", "NOTHING", x, y)
+                yield
+                yield
                 if name in self.button():
-                    return x, y
-        return None
+                    self._at = (x, y)
+                    return True
+        return False
+
+    def scroll(self, kind: str) -> Generator[None, None, bool]:
+        """Turn the wheel over the sidebar; whether anything moved."""
+        region = self.region("UI")
+        x, y = self.middle("UI")
+        yield from self.move(x, y)
+        before = region.view2d.region_to_view(0, 0)[1]
+        for _ in range(16):
+            self.event(kind, "PRESS", x, y)
+            yield
+        yield from self.pause(20)
+        return abs(region.view2d.region_to_view(0, 0)[1] - before) > 1
 
     def click_button(self, name: str) -> Steps:
-        """Find the button, scrolling down where it lies below the edge, and click it."""
-        for turn in range(8):
-            place = yield from self.find(name)
-            if place is not None:
-                yield from self.click(*place)
-                return
-            x, y = self.middle("UI")
-            yield from self.move(x, y)
-            for _ in range(12):
-                self.event("WHEELUPMOUSE" if turn == 0 else "WHEELDOWNMOUSE", "PRESS", x, y)
-                yield from self.pause(2)
-            yield from self.pause(10)
-        raise MissingError(f"there is no button {name} in the sidebar")
+        """Find a button as a person would and click it: on from the last one, further down, then all from the top."""
+        region = self.region("UI")
+        edge = region.y + region.height - 8
+        found = yield from self.find(name, min(self._at[1] + 60, edge), (0.25, 0.75))
+        while not found and (yield from self.scroll("WHEELDOWNMOUSE")):
+            found = yield from self.find(name, edge, (0.25, 0.75))
+        if not found:
+            while (yield from self.scroll("WHEELUPMOUSE")):
+                pass
+            found = yield from self.find(name, edge, (0.5, 0.25, 0.75, 0.07, 0.93))
+        while not found and (yield from self.scroll("WHEELDOWNMOUSE")):
+            found = yield from self.find(name, edge, (0.5, 0.25, 0.75, 0.07, 0.93))
+        if not found:
+            raise MissingError(f"there is no button {name} in the sidebar")
+        yield from self.click(*self._at)

@@ -16,10 +16,10 @@ def inventory() -> dict[str, list[str]]:
     types = [n for n in dir(bpy.types) if n.startswith("KEYPOINTS_")]
     operators = list(dir(bpy.ops.robot_keypoints))
     properties = [
-        f"{kind}.{name}"
+        f"{kind}.{p.identifier}"
         for kind in ("Scene", "Object", "WindowManager", "Armature", "PoseBone")
-        for name in getattr(bpy.types, kind).bl_rna.properties
-        if "keypoint" in name
+        for p in getattr(bpy.types, kind).bl_rna.properties
+        if "keypoint" in p.identifier
     ]
     handlers = [
         f"{name}: {f.__module__}"
