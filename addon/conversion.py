@@ -123,10 +123,13 @@ def _read(cls: type[T], group: Any, attribute: str) -> T:
 
 
 def exact(value: float, unit: str) -> float:
-    """The number a person meant by a single-precision value: angles to 1/10,000 degree, else the shortest decimal."""
-    if unit == "rad":
-        return math.radians(round(math.degrees(value), 4))
-    return float(str(np.float32(value)))
+    """The number a person meant by a single-precision value: whole ten-thousandths of a degree where that is the same
+    value, else the shortest decimal."""
+    single = np.float32(value)
+    angle = math.radians(round(math.degrees(value), 4))
+    if unit == "rad" and np.float32(angle) == single:
+        return angle
+    return float(str(single))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def steps(folder: Path, base: str, wanted: Sequence[str], index: str = "") -> tu
     if wanted:
         extra = ("--extra-index-url", index) if index else ()
         result.append(Step("updating pip", (*pip, "--upgrade", "pip")))
-        result.append(Step("installing the libraries", (*pip, "--progress-bar", "raw", *extra, *wanted)))
+        result.append(Step("installing the libraries", (*pip, *extra, *wanted)))
     return tuple(result)
 
 
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str]) -> int:
         todo = steps(options.folder, options.base, wanted, options.index)
         for number, step in enumerate(todo, 1):
             _say(f"step {number}/{len(todo)}: {step.label}")
-            _run(step)
+            bar = number == 3 and _knows_raw_progress(python_in(options.folder))
+            _run(step, {"PIP_PROGRESS_BAR": "raw" if bar else "off"})
     except UserError as problem:
         _say(f"error: {problem}")
         return 2
@@ -120,11 +121,20 @@ def _check_base(base: str) -> None:
         raise UserError(f"{base} is Python {found}, but 3.11 or later is needed: choose another")
 
 
-def _run(step: Step) -> None:
+def _knows_raw_progress(python: Path) -> bool:
+    """Whether this environment's pip can tell how far a download is in plain lines (24.1 and later)."""
+    answer = subprocess.run(
+        [python, "-m", "pip", "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    version = re.match(r"pip (\d+)\.(\d+)", answer.stdout)
+    return version is not None and (int(version[1]), int(version[2])) >= (24, 1)
+
+
+def _run(step: Step, environment: Mapping[str, str]) -> None:
     try:
         process = subprocess.Popen(
             step.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            text=True, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )  # fmt: skip
     except OSError as problem:
         raise UserError(f"{step.command[0]} can't be started ({problem.strerror}): choose another Python") from problem
@@ -133,13 +143,16 @@ def _run(step: Step) -> None:
     for line in process.stdout:
         progress = re.fullmatch(r"Progress (\d+) of (\d+)\s*", line)
         if progress is None:
-            last = line.strip() or last
+            if line.startswith("ERROR: ") or not last.startswith("ERROR: "):
+                last = line.strip() or last
             _say(line.rstrip())
         elif time.monotonic() - said > 0.5 and int(progress[2]):
             said = time.monotonic()
             _say(f"progress {int(progress[1]) / int(progress[2]):.3f}")
     if process.wait():
-        raise UserError(f"{step.label} failed ({last[:200]}): look at the log, mend that and try again")
+        raise UserError(
+            f"{step.label} failed ({last.removeprefix('ERROR: ')[:200]}): look at the log, mend that and try again"
+        )
 
 
 def _lines(text: str) -> Iterable[str]:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model client never waits, never queues, and drops what it can't read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+from robot_keypoints.core import model_client
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages import encode_request, parse
+from robot_keypoints.core.model_client import ModelClient, Prediction, Refusal, Server
+
+
+class FakeServer:
+    """A ROUTER that answers when told to."""
+
+    def __init__(self) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
+
+    def requests(self, wait: float = 0.3) -> list[list[bytes]]:
+        found = []
+        while self.socket.poll(int(1000 * wait)):
+            found.append(self.socket.recv_multipart())
+            wait = 0.1
+        return found
+
+    def answer(self, request: list[bytes], data: bytes | None = None) -> None:
+        header = parse(request[2])
+        if data is None:
+            data = prediction(int(header["id"]))
+        self.socket.send_multipart([request[0], b"", data])
+
+
+def prediction(number: int, **changes: object) -> bytes:
+    point = {"name": "a", "u": 1.5, "v": 2.5, "confidence": 0.9, "covariance": [[1.0, 0.0], [0.0, 2.0]]}
+    content = {
+        "id": number, "width": 4, "height": 3, "keypoints": [point], "skeleton": [["a", "a"]], "milliseconds": 7.0
+    }  # fmt: skip
+    return encode_request("prediction", **{**content, **changes})
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    made = FakeServer()
+    yield made
+    made.context.destroy(linger=0)
+
+
+@pytest.fixture
+def client(server: FakeServer) -> Iterator[ModelClient]:
+    made = ModelClient("127.0.0.1", server.port)
+    yield made
+    made.close()
+
+
+def wait_for(poll: Callable[[], object], seconds: float = 10.0) -> object:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = poll()
+        if result is not None:
+            return result
+        time.sleep(0.01)
+    raise AssertionError("nothing came")
+
+
+def test_a_request_and_its_answer(server: FakeServer, client: ModelClient) -> None:
+    client.request("rgba", 4, 3, bytes(48))
+    (request,) = server.requests()
+    header = parse(request[2], "predict")
+    assert (header["encoding"], header["width"], header["height"]) == ("rgba", 4, 3)
+    assert request[1] == b""
+    assert request[3] == bytes(48)
+    assert client.poll() is None
+    assert client.busy
+    server.answer(request)
+    answer = wait_for(client.poll)
+    assert isinstance(answer, Prediction)
+    assert answer.keypoints[0].covariance == ((1.0, 0.0), (0.0, 2.0))
+    assert answer.skeleton == (("a", "a"),)
+    assert not client.busy
+
+
+def test_the_latest_request_wins(server: FakeServer, client: ModelClient) -> None:
+    for size in (1, 2, 3, 4):
+        client.request("rgb", size, 1, bytes(3 * size))
+    first = server.requests()
+    assert [parse(r[2])["width"] for r in first] == [1]
+    server.answer(first[0])
+    wait_for(client.poll)
+    second = server.requests()
+    assert [parse(r[2])["width"] for r in second] == [4]
+
+
+def test_a_refusal(server: FakeServer, client: ModelClient) -> None:
+    client.request("file", 0, 0, b"no image")
+    (request,) = server.requests()
+    server.answer(request, encode_request("refused", id=1, reason="the file is not an image"))
+    assert wait_for(client.poll) == Refusal(1, "the file is not an image")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"nothing", b"[]", b"{}", encode_request("prediction", id=1), encode_request("other", id=1),
+        prediction(1, width="x"), prediction(1, keypoints=[{"name": "a"}]), prediction(1, skeleton=[["a"]]),
+        prediction(1, milliseconds="nan"), prediction(99), prediction(1)[:-1],
+    ],
+)  # fmt: skip
+def test_malformed_and_foreign_answers_are_dropped(server: FakeServer, client: ModelClient, data: bytes) -> None:
+    client.request("rgb", 1, 1, bytes(3))
+    (request,) = server.requests()
+    server.answer(request, data)
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        assert client.poll() is None
+    assert client.busy
+    server.answer(request)
+    assert isinstance(wait_for(client.poll), Prediction)
+
+
+def test_a_silent_server_is_given_up(server: FakeServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_client, "ANSWER_DEADLINE", 0.2)
+    client.request("rgb", 1, 1, bytes(3))
+    answer = wait_for(client.poll)
+    assert isinstance(answer, Refusal)
+    assert not client.busy
+    client.request("rgb", 2, 1, bytes(6))
+    old, new = server.requests()
+    server.answer(old)
+    server.answer(new)
+    late = wait_for(client.poll)
+    assert isinstance(late, Prediction)
+    assert late.id == 2
+
+
+def test_the_ready_file(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    assert Server.read(ready) is None
+    ready.write_text(json.dumps({"host": "127.0.0.1", "port": 5, "model": {"keypoints": ["a"]}}))
+    assert Server.read(ready) == Server("127.0.0.1", 5, {"keypoints": ["a"]})
+    for text in ("", "[]", "{}", '{"host": 1, "port": "x", "model": 2}'):
+        ready.write_text(text)
+        with pytest.raises(UserError, match="load the model again"):
+            Server.read(ready)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators do what they say, and refuse with one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+import robot_keypoints
+from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.robot import builtin_urdf
+
+
+@pytest.fixture(autouse=True)
+def registered(tmp_path: Path) -> Iterator[None]:
+    robot_keypoints.register()
+    preferences._plain.runs = str(tmp_path / "runs")
+    preferences._plain.python = ""
+    yield
+    robot_keypoints.unregister()
+    preferences._plain = preferences.Plain()
+
+
+def group() -> Any:
+    return bpy.context.scene.robot_keypoints
+
+
+def refusal(operator: Any, **arguments: Any) -> str:
+    """The sentence with which an operator refuses."""
+    with pytest.raises(RuntimeError) as caught:
+        operator(**arguments)
+    text = str(caught.value).removeprefix("Error: ").strip()
+    assert "Traceback" not in text
+    assert "\n" not in text
+    return text
+
+
+def test_builtin_robot() -> None:
+    assert bpy.ops.robot_keypoints.builtin_robot() == {"FINISHED"}
+    assert group().armature.type == "ARMATURE"
+    assert len([v for v in group().variables if v.name.startswith("joint/")]) == 6
+    assert adoption.problem(bpy.context.scene) == ""
+
+
+def test_load_the_real_urdf(ur10_urdf: Path) -> None:
+    assert bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(ur10_urdf)) == {"FINISHED"}
+    assert group().robot_file == str(ur10_urdf)
+    assert len(group().keypoints) >= 6
+
+
+@pytest.mark.parametrize("text", ["", "<robot", "<robot name='a'><link name='b'/></robot>"])
+def test_a_bad_urdf_changes_nothing(tmp_path: Path, text: str) -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    before = {o.name for o in bpy.data.objects}, conversion.read(bpy.context.scene)
+    file = tmp_path / "bad.urdf"
+    file.write_text(text)
+    sentence = refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file))
+    assert "bad.urdf" in sentence
+    assert ({o.name for o in bpy.data.objects}, conversion.read(bpy.context.scene)) == before
+
+
+def test_a_missing_mesh_leaves_no_half_robot(tmp_path: Path) -> None:
+    (tmp_path / "broken.stl").write_bytes(b"solid nothing")
+    file = tmp_path / "robot.urdf"
+    mesh = "<visual><geometry><mesh filename='broken.stl'/></geometry></visual>"
+    file.write_text(
+        f"<robot name='r'><link name='a'>{mesh}</link><link name='b'/><joint name='j' type='continuous'>"
+        "<parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
+    )
+    assert "broken.stl" in refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file))
+    assert not bpy.data.objects
+    assert not bpy.data.armatures
+    assert group().armature is None
+
+
+def test_warnings_of_a_urdf_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "robot.urdf"
+    mesh = "<visual><geometry><mesh filename='nowhere.stl'/></geometry></visual>"
+    file.write_text(
+        f"<robot name='r'><link name='a'>{mesh}</link><link name='b'/><joint name='j' type='continuous'>"
+        "<parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
+    )
+    bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file))
+    assert "nowhere.stl" in group().notes
+    assert group().armature is not None
+
+
+def test_from_armature_says_what_is_missing() -> None:
+    assert "no armature" in refusal(bpy.ops.robot_keypoints.from_armature)
+    armature = operators_robot.load(bpy.context, builtin_urdf())
+    group().armature = None
+    bpy.context.view_layer.objects.active = armature.children[0]
+    assert bpy.ops.robot_keypoints.from_armature() == {"FINISHED"}
+    assert group().armature == armature
+
+
+def test_removing_the_robot_is_noticed() -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    bpy.data.objects.remove(group().armature)
+    assert "no robot" in adoption.problem(bpy.context.scene)
+    bpy.ops.robot_keypoints.builtin_robot()
+    bpy.context.scene.collection.children[-1].objects.unlink(group().armature)
+    assert "no longer in this scene" in adoption.problem(bpy.context.scene)
+    assert not bpy.ops.robot_keypoints.draw_sample.poll()
+
+
+def test_keypoints_are_added_moved_and_removed() -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    names = [k.name for k in group().keypoints]
+    armature = group().armature
+    tool = bpy.data.objects.new("tool", None)
+    bpy.context.scene.collection.objects.link(tool)
+    tool.parent, tool.parent_type, tool.parent_bone = armature, "BONE", "wrist_3_link"
+    bpy.context.view_layer.objects.active = tool
+    bpy.ops.robot_keypoints.keypoint_add()
+    assert [k.name for k in group().keypoints] == [*names, "tool"]
+    assert ("wrist_3", "tool") in conversion.read(bpy.context.scene).skeleton
+    bpy.ops.robot_keypoints.keypoint_add()
+    assert group().keypoints[-1].name == "tool.2"
+    bpy.ops.robot_keypoints.keypoint_move(direction="UP")
+    assert [k.name for k in group().keypoints][-2:] == ["tool.2", "tool"]
+    bpy.context.view_layer.objects.active = armature
+    armature.data.bones.active = armature.data.bones["base_link"]
+    bpy.ops.robot_keypoints.keypoint_add()
+    assert group().keypoints[-1].frame == "base_link"
+    runner.ready_settings(bpy.context.scene)
+
+
+def test_removing_a_keypoint_closes_the_skeleton() -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    before = conversion.read(bpy.context.scene).skeleton
+    group().keypoint_index = [k.name for k in group().keypoints].index("elbow")
+    bpy.ops.robot_keypoints.keypoint_remove()
+    after = conversion.read(bpy.context.scene).skeleton
+    assert len(after) == len(before) - 1
+    assert not any("elbow" in edge for edge in after)
+    above = next(a for a, b in before if b == "elbow")
+    below = next(b for a, b in before if a == "elbow")
+    assert (above, below) in after
+    while group().keypoints:
+        bpy.ops.robot_keypoints.keypoint_remove()
+    with pytest.raises(UserError, match="no keypoints"):
+        runner.ready_settings(bpy.context.scene)
+
+
+def test_a_sample_follows_its_seed_and_its_ranges() -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    elbow = group().variables["joint/elbow_joint"]
+    elbow.circular = False
+    elbow.low, elbow.high = 0.5, 0.6
+    held = group().variables["joint/shoulder_lift_joint"]
+    held.use, held.value = False, -1.0
+    armature = group().armature
+
+    def pose() -> dict[str, float]:
+        return {j.name: armature.pose.bones[j.bone].rotation_euler[1] for j in rig.joints(armature)}
+
+    bpy.ops.robot_keypoints.draw_sample(seed=5)
+    first = pose()
+    assert 0.5 <= first["elbow_joint"] <= 0.6
+    assert first["shoulder_lift_joint"] == pytest.approx(-1.0)
+    bpy.ops.robot_keypoints.draw_sample(seed=6)
+    assert pose()["wrist_1_joint"] != pytest.approx(first["wrist_1_joint"])
+    bpy.ops.robot_keypoints.draw_sample(seed=5)
+    assert pose() == pytest.approx(first)
+    camera = bpy.context.scene.camera
+    distance = np.linalg.norm(np.array(camera.matrix_world.translation))
+    assert distance > 1.0
+    seen = set()
+    for _ in range(3):
+        bpy.ops.robot_keypoints.draw_sample()
+        seen.add(round(pose()["wrist_1_joint"], 6))
+    assert len(seen) == 3
+    assert all(math.isfinite(x) for x in seen)
+
+
+def test_starting_says_what_is_missing(tmp_path: Path) -> None:
+    start = bpy.ops.robot_keypoints.start_training
+    assert "no robot" in refusal(start)
+    bpy.ops.robot_keypoints.builtin_robot()
+    assert "No Python with torch is chosen" in refusal(start)
+    preferences._plain.python = str(tmp_path / "nothing")
+    assert str(tmp_path / "nothing") in refusal(start)
+    assert runner.RUNNER.session is None
+    group().workers.adaptive = 9
+    assert "workers are to adapt" in refusal(start)
+    group().workers.adaptive = 1
+    group().keypoints[0].frame = "nowhere"
+    assert "'nowhere'" in refusal(start)
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("scene.blend"))
+
+
+def test_a_folder_that_can_t_be_written(tmp_path: Path) -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    preferences._plain.python = str(Path(preferences.sys.executable))
+    (tmp_path / "file").write_text("")
+    group().run_folder = str(tmp_path / "file")
+    assert "can't be written" in refusal(bpy.ops.robot_keypoints.start_training)
+    assert not runner.RUNNER.active
+
+
+def test_starting_leaves_the_open_file_alone(tmp_path: Path) -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    own = tmp_path / "own.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(own))
+    bpy.ops.robot_keypoints.draw_sample(seed=1)
+    before = own.read_bytes()
+    copy = tmp_path / "copy.blend"
+    runner.save_scene(copy)
+    assert copy.is_file()
+    assert bpy.data.filepath == str(own)
+    assert own.read_bytes() == before
+
+
+def test_continuing_needs_a_run(tmp_path: Path) -> None:
+    preferences._plain.python = preferences.sys.executable
+    sentence = refusal(bpy.ops.robot_keypoints.continue_training, directory=str(tmp_path))
+    assert "settings.toml" in sentence
+
+
+def test_model_operators_refuse(tmp_path: Path) -> None:
+    assert "no model" in refusal(bpy.ops.robot_keypoints.load_model, filepath=str(tmp_path / "a.safetensors"))
+    assert not bpy.ops.robot_keypoints.predict.poll()
+    assert not bpy.ops.robot_keypoints.load_trained_model.poll()
+    assert "no camera" in refusal(bpy.ops.robot_keypoints.look_through_camera)
+    assert "no image" in refusal(bpy.ops.robot_keypoints.open_image, filepath=str(tmp_path / "a.png"))
+
+
+def test_an_image_becomes_the_camera_s_background(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (64, 48), (255, 0, 0)).save(path)
+    assert "no camera" in refusal(bpy.ops.robot_keypoints.open_image, filepath=str(path))
+    bpy.ops.robot_keypoints.builtin_robot()
+    bpy.ops.robot_keypoints.draw_sample(seed=1)
+    for _ in range(2):
+        assert bpy.ops.robot_keypoints.open_image("EXEC_DEFAULT", filepath=str(path)) == {"FINISHED"}
+    backgrounds = bpy.context.scene.camera.data.background_images
+    assert len(backgrounds) == 1
+    assert backgrounds[0].image.size[0] == 64
+    assert bpy.context.scene.camera.data.show_background_images
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    assert "bad.png" in refusal(bpy.ops.robot_keypoints.open_image, filepath=str(bad))
