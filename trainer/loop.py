@@ -142,6 +142,7 @@ class Trainer:
         self._received_before = 0
         self._dropped_before = 0
         self._next_news = 0.0
+        self._state = {"phase": "training", "message": "starting"}
         self._rate_mark = (time.monotonic(), 0, 0)
         if saved is not None:
             self._restore(saved)
@@ -157,6 +158,8 @@ class Trainer:
         t = self.settings.training
         if self.validation is None:
             self._collect()
+        while not self.switchboard.ending and not self.stream.wait(0.1):
+            self._tell("waiting for the workers")  # to begin, which is not held against them
         self._say("training")
         while not self.switchboard.ending and self.validation is not None and self._fraction() < 1.0:
             if not self._wait_while_paused():
@@ -492,17 +495,20 @@ class Trainer:
     def _wait_while_paused(self) -> bool:
         """Whether to go on afterwards."""
         if self.switchboard.paused.is_set() and not self.switchboard.ending:
-            begin = time.monotonic()
+            mark = time.monotonic()
             self._say("paused", "paused")
             while self.switchboard.paused.is_set() and not self.switchboard.ending:
                 time.sleep(0.05)
-            self._paused_seconds += time.monotonic() - begin
+                now = time.monotonic()
+                self._paused_seconds, mark = self._paused_seconds + now - mark, now
+                self._tell()
             self._rate_mark = (time.monotonic(), self.counters.step, self.counters.images)
             self._say("training")
         return not self.switchboard.ending
 
     def _say(self, message: str, phase: str = "training") -> None:
-        self.switchboard.publish("state", {"phase": phase, "message": message})
+        self._state = {"phase": phase, "message": message}
+        self.switchboard.publish("state", self._state)
 
     def _tell(self, message: str | None = None) -> None:
         """About once a second: where the run stands."""
@@ -510,8 +516,8 @@ class Trainer:
         if now < self._next_news:
             return
         self._next_news = now + 1.0
-        if message is not None:
-            self._say(message)
+        # Said again and again, because news sent before somebody listens is lost.
+        self._say(message if message is not None else self._state["message"], self._state["phase"])
         self._count()
         then, steps, images = self._rate_mark
         seconds = max(now - then, 1e-9)
