@@ -77,6 +77,16 @@ class Service:
         """Whether a child runs."""
         return self._builder is not None or self._doctor is not None
 
+    @property
+    def chosen(self) -> str:
+        """The Python that is chosen now."""
+        return str(bpy.path.abspath(preferences.get().python))
+
+    @property
+    def known(self) -> bool:
+        """Whether :attr:`health` is about the Python that is chosen now."""
+        return self.health.state is not State.NONE and self.health.python == self.chosen
+
     def create(self, folder: Path, base: str, index: str = "", requirements: Path | None = None) -> None:
         """Begin to build an environment.
 
@@ -117,27 +127,30 @@ class Service:
         self.health = Health(State.RUNNING, "checking …", python=python)
 
     def _check_unasked(self) -> None:
-        """The first check, when the panel is first looked at."""
+        """The first check of a Python, when the panel is looked at."""
         self.wanted = False
+        if self._doctor is not None or self.known:
+            return
         try:
             self.check()
         except UserError as problem:
-            self.health = Health(State.FAILED, str(problem))
+            self.health = Health(State.FAILED, str(problem), python=self.chosen)
 
     def tick(self) -> bool:
         """Look after the children; True if something that is shown has changed."""
-        if self.wanted and self.health.state is State.NONE:
+        if self.wanted:
             self._check_unasked()
         changed = self._tick_builder()
         return self._tick_doctor() or changed
 
     def shutdown(self) -> None:
         """End both children and forget everything."""
+        if self._builder is not None:
+            self._builder.let_go()
+            self._builder.wait(2.0)  # it ends what it has started, too
         for child in (self._builder, self._doctor):
             if child is not None:
-                child.let_go()
-                if not child.wait(2.0):
-                    child.kill()
+                child.kill()
         if self._scratch is not None:
             self._scratch.cleanup()
         self.__init__()  # type: ignore[misc]

@@ -23,27 +23,23 @@ class KEYPOINTS_PT_environment(panels.Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         service = environment.SERVICE
-        health = service.health
+        health = service.health if service.known else environment.Health()
         python = preferences.get().python
-        if python:
-            if health.state is State.OK:
-                panels.status(layout, f"ready: {health.line}", pictures.GREEN)
-            elif health.state is State.FAILED:
-                panels.advice(layout, context, health.line, "ERROR")
-                for sentence in health.mend:
-                    panels.advice(layout, context, sentence, "RIGHTARROW_THIN")
-            elif health.state is State.RUNNING:
-                panels.status(layout, "checking, this takes some seconds …", pictures.AMBER)
-            if health.state is State.OK:
-                for sentence in health.mend:
-                    panels.advice(layout, context, sentence, "INFO")
-        else:
+        if not python:
             panels.advice(
                 layout, context, "The trainer runs in a Python of its own. Choose one that has torch, or create one."
             )
-            if health.state is State.NONE:
-                service.wanted = True
-                panels.status(layout, "not checked yet", pictures.GREY)
+        elif health.state is State.OK:
+            panels.status(layout, f"ready: {health.line}", pictures.GREEN)
+            for sentence in health.mend:
+                panels.advice(layout, context, sentence, "INFO")
+        elif health.state is State.FAILED:
+            panels.advice(layout, context, health.line, "ERROR")
+            for sentence in health.mend:
+                panels.advice(layout, context, sentence, "RIGHTARROW_THIN")
+        else:
+            service.wanted = True
+            panels.status(layout, "checking, this takes some seconds …", pictures.AMBER)
         row = layout.row(align=True)
         if python:
             row.operator("robot_keypoints.check_environment", text="Check", icon="FILE_REFRESH")
@@ -98,13 +94,13 @@ def _state() -> tuple[str, pictures.Colour]:
         return "creating …", pictures.AMBER
     if not preferences.get().python:
         return "not chosen", pictures.RED
+    if not service.known:
+        return Path(preferences.get().python).parent.parent.name or "not checked", pictures.GREY
     if service.health.state is State.OK:
         return service.health.line.split(",")[0], pictures.GREEN
     if service.health.state is State.FAILED:
         return "not working", pictures.RED
-    if service.health.state is State.RUNNING:
-        return "checking …", pictures.AMBER
-    return Path(preferences.get().python).parent.parent.name or "not checked", pictures.GREY
+    return "checking …", pictures.AMBER
 
 
 CLASSES = (KEYPOINTS_PT_environment,)

@@ -92,7 +92,7 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
     if not status.phase.over:
         _draw_processes(layout, status)
     for notice in status.notices[-2:]:
-        panels.advice(layout, context, notice, "ERROR")
+        panels.advice(layout, context, notice[:1].upper() + notice[1:], "ERROR")
     if progress:
         _draw_figures(layout, progress)
     if status.metrics:
@@ -110,12 +110,16 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
 def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
     box = layout.box()
     first, *lines = status.reason.splitlines() or ["The training failed"]
-    panels.advice(box, context, first, "ERROR")
+    panels.advice(box, context, first[:1].upper() + first[1:], "ERROR")
     if lines:
         column = box.column()
         column.active = False
         for line in lines[-6:]:
             panels.advice(column, context, line.strip(), "NONE")
+    session = runner.RUNNER.session
+    if session is not None and (session.run / "checkpoints").is_dir() and any((session.run / "checkpoints").iterdir()):
+        go_on = box.operator("robot_keypoints.continue_training", text="Continue This Run", icon="FILE_REFRESH")
+        go_on.directory = str(session.run)
 
 
 def _draw_processes(layout: bpy.types.UILayout, status: Status) -> None:
