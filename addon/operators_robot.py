@@ -13,7 +13,7 @@ from .properties import fields
 
 
 def load(context: bpy.types.Context, path: Path) -> bpy.types.Object:
-    """Build the robot of a URDF in the scene and take it as the scene's robot.
+    """Build the robot of a URDF in the scene and take it as the scene's robot, in place of one that came the same way.
 
     Raises:
         UserError: if it can't be read; the scene is then as it was.
@@ -23,10 +23,36 @@ def load(context: bpy.types.Context, path: Path) -> bpy.types.Object:
         raise UserError(f"{path.name}: the robot has no joint that moves: choose another file")
     armature = rig.build(context.scene, robot)
     group = context.scene.robot_keypoints
+    previous = group.armature
     group.armature = armature
+    if previous is not None and rig.robot_of(previous) is not None:
+        remove(previous)
+        for named in (armature, armature.data, armature.users_collection[0]):
+            named.name = robot.name
     group.robot_file = str(path)
     group.notes = "\n".join(robot.warnings)
     return armature
+
+
+def remove(armature: bpy.types.Object) -> None:
+    """Remove a robot that :func:`rig.build` made: two of them would stand in one another on every picture.
+
+    Whatever else the user has hung on it stays where it is.
+    """
+    collections = list(armature.users_collection)
+    for obj in armature.children_recursive:
+        if obj.type == "MESH" and obj.parent == armature and obj.users_collection == armature.users_collection:
+            mesh = obj.data
+            bpy.data.objects.remove(obj)
+            if not mesh.users:
+                bpy.data.meshes.remove(mesh)
+    data = armature.data
+    bpy.data.objects.remove(armature)
+    if not data.users:
+        bpy.data.armatures.remove(data)
+    for collection in collections:
+        if not collection.all_objects and collection in bpy.data.collections.values():
+            bpy.data.collections.remove(collection)
 
 
 @fields(

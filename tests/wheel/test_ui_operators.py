@@ -91,6 +91,22 @@ def test_warnings_of_a_urdf_are_shown(tmp_path: Path) -> None:
     assert group().armature is not None
 
 
+def test_loading_again_replaces_the_robot_but_nothing_else() -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    cube = bpy.data.objects.new("cube", bpy.data.meshes.new("cube"))
+    bpy.context.scene.collection.objects.link(cube)
+    cube.parent = group().armature
+    before = len(bpy.data.objects), len(bpy.data.meshes), {c.name for c in bpy.data.collections}
+    group().keypoints[0].name = "renamed"
+    bpy.ops.robot_keypoints.builtin_robot()
+    assert (len(bpy.data.objects), len(bpy.data.meshes), {c.name for c in bpy.data.collections}) == before
+    assert len(bpy.data.armatures) == 1
+    assert "cube" in bpy.context.scene.objects
+    assert group().armature.name == "ur10_simple"
+    assert group().keypoints[0].name != "renamed"
+    bpy.ops.robot_keypoints.draw_sample(seed=1)
+
+
 def test_from_armature_says_what_is_missing() -> None:
     assert "no armature" in refusal(bpy.ops.robot_keypoints.from_armature)
     armature = operators_robot.load(bpy.context, builtin_urdf())
