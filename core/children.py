@@ -94,7 +94,7 @@ class Child:
         return last_lines(self.log, count)
 
 
-def end_with_parent(on_end: Callable[[], None], grace: float = 3.0) -> None:
+def end_with_parent(on_end: Callable[[], None], grace: float = 1.5) -> None:
     """In a child: when stdin closes, call ``on_end`` once, and exit for certain ``grace`` seconds later."""
 
     def watch() -> None:

@@ -32,7 +32,7 @@ def story(d: Driver) -> Steps:
         return len(workers) == 2 and all(p.state == "rendering" for p in workers)
 
     yield from d.wait(rendering, 400, "two rendering workers")
-    d.result["training"] = {"pids": [p.pid for p in runner.status.processes.values()]}
+    d.result["training"] = {"pids": {p.name: p.pid for p in runner.status.processes.values()}}
 
 
 DRIVER = Driver()
