@@ -152,7 +152,7 @@ def belief_picture(image: NDArray[np.uint8], beliefs: Tensor, colours: NDArray[n
     grey = (image @ np.array([0.299, 0.587, 0.114]) / 255.0 * 0.35)[..., None]
     # Where maps overlap their colours mix instead of adding up to white.
     glow = np.einsum("jhw,jc->hwc", fine**2, colours) / np.maximum((fine**2).sum(0), 1e-9)[..., None]
-    cover = fine.max(0)[..., None]
+    cover = fine.max(0)[..., None] ** 0.6  # so that the faint flanks are seen beside the peaks
     return np.asarray(np.clip(grey * (1 - cover) + glow * cover, 0, 1))
 
 
