@@ -79,7 +79,7 @@ def ellipse(covariance: Sequence[Sequence[float]], sigmas: float = SIGMAS) -> li
 def _draw() -> None:
     context = bpy.context
     shown = prediction.SERVICE.prediction
-    if shown is None:
+    if shown is None or prediction.SERVICE.shown_for != context.scene.robot_keypoints.overlay.source:
         return
     frame = camera_frame(context)
     if frame is None:

@@ -275,6 +275,12 @@ class KEYPOINTS_PG_edge(bpy.types.PropertyGroup):
     """One link of the skeleton, by keypoint names."""
 
 
+def _source_changed(self: Any, context: bpy.types.Context) -> None:
+    camera = self.id_data.camera
+    if camera is not None and self.image:
+        camera.data.show_background_images = self.source == "IMAGE"
+
+
 @fields(
     points=BoolProperty(name="Points", description="Show a dot at each keypoint", default=True),
     names=BoolProperty(name="Names", description="Show the keypoints' names", default=True),
@@ -287,8 +293,8 @@ class KEYPOINTS_PG_edge(bpy.types.PropertyGroup):
     size=FloatProperty(name="Size", description="Radius of the dots, in pixels", default=6.0, min=2.0, soft_max=20.0),
     source=EnumProperty(name="Picture", items=[
         ("CAMERA", "Camera view", "What the active camera sees in the viewport"),
-        ("IMAGE", "Image", "An image from disk, shown behind the scene in the camera's view"),
-    ]),
+        ("IMAGE", "Image", "An image from disk, shown in the camera's view"),
+    ], update=_source_changed),
     image=StringProperty(name="Image", description="The image file"),
     resolution=IntProperty(name="Longest side", description="The camera's picture is taken at this size, in pixels",
                            default=480, min=64, max=2048, subtype="PIXEL"),
