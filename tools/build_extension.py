@@ -247,7 +247,7 @@ def update() -> None:
             print(f"chosen for Python {python} on {platform}", file=sys.stderr)
     lines = [
         "# The wheels that the extension's zips carry. Written by: python tools/build_extension.py --update",
-        "# `retag`: an abi3 wheel beside one for an exact Python is refused, so it takes the names of the Pythons it serves.",
+        "# `retag`: Blender refuses an abi3 wheel beside one for an exact Python; under these tags it takes it.",
     ]
     for file, (sha256, platforms) in sorted(found.items()):
         lines += ["", "[[wheel]]", f'file = "{file}"', f'sha256 = "{sha256}"']
