@@ -237,6 +237,11 @@ def load_urdf(path: str | os.PathLike[str], packages: Mapping[str, str] | None =
             shape = _visual(link.name, visual, named, resolve, warnings)
             if shape is not None:
                 visuals.append(shape)
+    if resolve.missing and not visuals:
+        raise UserError(
+            f"None of the {len(resolve.missing)} meshes of {file.name} was found, such as {resolve.missing[0]}: "
+            "say where its package lies (robot.packages, or ROS_PACKAGE_PATH)"
+        )
     return Robot(document.name or file.stem, root, ordered, tuple(visuals), tuple(warnings))
 
 
@@ -260,6 +265,7 @@ class MeshFinder:
     def __init__(self, urdf: Path, packages: Mapping[str, str]) -> None:
         self.urdf = urdf
         self.packages = dict(packages)
+        self.missing: list[str] = []
         self.roots = [Path(p) for p in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep) if p]
 
     def __call__(self, name: str) -> Path | None:
@@ -381,6 +387,7 @@ def _visual(
         return None
     path = resolve(geometry.mesh.filename)
     if path is None:
+        resolve.missing.append(geometry.mesh.filename)
         warnings.append(f"the mesh {geometry.mesh.filename} of link {link} was not found; the link stays invisible")
         return None
     scale = geometry.mesh.scale

@@ -119,6 +119,8 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     if settings.robot.kind != "armature":
         urdf = settings.robot.path if settings.robot.kind == "urdf" else builtin_urdf()
         robot = load_urdf(urdf, settings.robot.packages)
+        for warning in robot.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         settings = settings_module.complete(settings, robot)
     settings_module.check(settings)
     if options.out is not None and (options.out / "settings.toml").exists():

@@ -117,7 +117,8 @@ def test_packages_are_found_where_the_user_says(tmp_path: Path, monkeypatch: pyt
     </link></robot>"""
     (tmp_path / "urdf").mkdir()
     (tmp_path / "urdf" / "r.urdf").write_text(text, encoding="utf-8")
-    assert "not found" in load_urdf(tmp_path / "urdf" / "r.urdf").warnings[0]
+    with pytest.raises(UserError, match=r"None of the 1 meshes .*pack/m\.stl.*robot\.packages"):
+        load_urdf(tmp_path / "urdf" / "r.urdf")
     elsewhere = tmp_path / "elsewhere" / "pack"
     elsewhere.mkdir(parents=True)
     (elsewhere / "m.stl").write_bytes(b"x")
