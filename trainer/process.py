@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
               file=sys.stderr, flush=True)  # fmt: skip
         return 2
     except OSError as problem:
-        where = f" {problem.filename}" if problem.filename else ""
-        print(f"error: The trainer could not use{where} ({problem.strerror or problem}): mend that and resume the run",
+        where = f"could not use {problem.filename}" if problem.filename else f"could not write into {options.run}"
+        print(f"error: The trainer {where} ({problem.strerror or problem}): mend that and resume the run",
               file=sys.stderr, flush=True)  # fmt: skip
         return 2
     except Exception:
