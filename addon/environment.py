@@ -21,6 +21,8 @@ from ..core.session import LAUNCHER
 from . import preferences
 
 CHECK_DEADLINE = 180.0
+LOG_LINES = 4
+"""So many of the last lines are shown."""
 OFFLINE = (
     "Blender may not use the network: switch on Preferences ▸ System ▸ Network ▸ Allow Online Access, then try again"
 )
@@ -38,11 +40,11 @@ class State(Enum):
 
 @dataclass
 class Building:
-    """What the panel shows while an environment is made."""
+    """What the panel shows while an environment is made; ``progress`` is that of the present download, 0 … 1."""
 
     state: State = State.NONE
     step: str = ""
-    progress: float | None = None
+    progress: float = 0.0
     lines: list[str] = field(default_factory=list)
     reason: str = ""
     log: Path | None = None
@@ -195,14 +197,13 @@ class Service:
 
     def _hear(self, line: str) -> None:
         if step := re.fullmatch(r"step (\d+/\d+: .*)", line):
-            self.building.step, self.building.progress = step[1], None
+            self.building.step, self.building.progress = step[1], 0.0
         elif progress := re.fullmatch(r"progress ([\d.]+)", line):
             self.building.progress = float(progress[1])
         elif line.startswith("error: "):
             self.building.reason = line.removeprefix("error: ")
         elif line:
-            self.building.progress = None
-            self.building.lines = [*self.building.lines, line][-4:]
+            self.building.lines = [*self.building.lines, line][-LOG_LINES:]
 
     def _tick_doctor(self) -> bool:
         child = self._doctor

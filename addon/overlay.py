@@ -219,6 +219,7 @@ def _scene_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
 @bpy.app.handlers.persistent
 def _file_loaded(*_: Any) -> None:
     prediction.SERVICE.clear()
+    bpy.context.window_manager.robot_keypoints.live = False
 
 
 def register() -> None:

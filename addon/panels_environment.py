@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 
 from . import environment, panels, pictures, preferences
-from .environment import State
+from .environment import LOG_LINES, State
 
 
 class KEYPOINTS_PT_environment(panels.Sidebar, bpy.types.Panel):
@@ -66,8 +66,8 @@ def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
     box = layout.box()
     if building.state is State.RUNNING:
         box.label(text=f"Step {building.step}" if building.step[:1].isdigit() else building.step, icon="TIME")
-        if building.progress is not None:
-            box.progress(factor=building.progress, text=f"{100 * building.progress:.0f} %")
+        share = f"{100 * building.progress:.0f} % of this download" if building.progress else "working …"
+        box.progress(factor=building.progress, text=share)
     elif building.state is State.OK:
         panels.status(box, "The environment is made", pictures.GREEN)
     elif building.state is State.CANCELLED:
@@ -78,7 +78,7 @@ def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         column = box.column(align=True)
         column.scale_y = 0.7
         column.active = False
-        for line in building.lines:
+        for line in [*building.lines, *[""] * LOG_LINES][:LOG_LINES]:
             column.label(text=line)
     row = box.row(align=True)
     if building.state is State.RUNNING:

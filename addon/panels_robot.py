@@ -99,8 +99,8 @@ def _draw_joints(layout: bpy.types.UILayout, group: Any) -> None:
     if body is not None:
         rows = min(max(len(joints), 3), 7)
         body.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
-        if 0 <= group.joint_index < len(joints):
-            item = group.variables[group.joint_index]
+        item = group.variables[group.joint_index] if 0 <= group.joint_index < len(group.variables) else None
+        if item is not None and item.name.startswith("joint/"):
             row = panels.settings_column(body).row(align=True)
             if item.use:
                 row.prop(item, twin("low", item.unit), text="Range")
