@@ -112,10 +112,8 @@ def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status
     first, *lines = status.reason.splitlines() or ["The training failed"]
     panels.advice(box, context, first[:1].upper() + first[1:], "ERROR")
     if lines:
-        column = box.column()
-        column.active = False
         for line in lines[-6:]:
-            panels.advice(column, context, line.strip(), "NONE")
+            panels.advice(box, context, line.strip(), "NONE")
     session = runner.RUNNER.session
     if session is not None and (session.run / "checkpoints").is_dir() and any((session.run / "checkpoints").iterdir()):
         go_on = box.operator("robot_keypoints.continue_training", text="Continue This Run", icon="FILE_REFRESH")
@@ -244,7 +242,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
     column.prop(t, "epochs")
     column.prop(t, "minutes")
     column.prop(t, "device")
-    column.prop(group, "run_folder")
+    column.prop(group, "run_folder", placeholder=str(preferences.get().runs))
     if more := panels.section(body, "rendering", "Rendering"):
         column = panels.settings_column(more)
         for name in ("device", "triangles"):
