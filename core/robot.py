@@ -270,7 +270,7 @@ class MeshFinder:
 
     def __call__(self, name: str) -> Path | None:
         """The file behind ``name`` (``package://``, ``file://``, absolute, or relative to the URDF), or None."""
-        match = re.match(r"(?:package|model)://([^/]+)/(.*)", name)
+        match = re.match(r"(?:package|model):/{2,}([^/]+)/(.*)", name)
         if match:
             return self._in_package(match[1], match[2])
         plain = Path(re.sub(r"^file://", "", name))
