@@ -122,7 +122,9 @@ class Service:
             return
         python = preferences.python()
         program = preferences.blender_program()
-        command = [python, str(LAUNCHER), "cli", "doctor", "--json"]
+        # The doctor itself reads no stdin, so a guard sees to it that it never outlives Blender.
+        command = [sys.executable, str(LAUNCHER), "environment", "--guard"]
+        command += [python, str(LAUNCHER), "cli", "doctor", "--json"]
         command += ["--blender", preferences.quoted(program)] if program else []
         log = self._log("doctor.log")
         self._doctor = Child("doctor", command, log, _clean_environment())
@@ -147,11 +149,10 @@ class Service:
 
     def shutdown(self) -> None:
         """End both children and forget everything."""
-        if self._builder is not None:
-            self._builder.let_go()
-            self._builder.wait(2.0)  # it ends what it has started, too
         for child in (self._builder, self._doctor):
             if child is not None:
+                child.let_go()
+                child.wait(2.0)  # it ends what it has started, too
                 child.kill()
         if self._scratch is not None:
             self._scratch.cleanup()
@@ -212,7 +213,7 @@ class Service:
         if child.exit_code is None:
             if child.age < CHECK_DEADLINE:
                 return False
-            child.kill()
+            child.let_go()
             self.health = Health(
                 State.FAILED, f"No answer within {CHECK_DEADLINE:.0f} s", ("Choose another Python",), self.health.python
             )

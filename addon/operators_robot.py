@@ -12,13 +12,13 @@ from . import adoption, reporting, rig
 from .properties import fields
 
 
-def load(context: bpy.types.Context, path: Path) -> bpy.types.Object:
+def load(context: bpy.types.Context, path: Path, packages: Path | None = None) -> bpy.types.Object:
     """Build the robot of a URDF in the scene and take it as the scene's robot, in place of one that came the same way.
 
     Raises:
         UserError: if it can't be read; the scene is then as it was.
     """
-    robot = load_urdf(path)
+    robot = load_urdf(path, packages_in(packages) if packages is not None else None)
     if not robot.moving_joints:
         raise UserError(f"{path.name}: the robot has no joint that moves: choose another file")
     armature = rig.build(context.scene, robot)
@@ -32,6 +32,21 @@ def load(context: bpy.types.Context, path: Path) -> bpy.types.Object:
     group.robot_file = str(path)
     group.notes = "\n".join(robot.warnings)
     return armature
+
+
+def packages_in(folder: Path) -> dict[str, str]:
+    """Packages by name: the folders in ``folder``, and ``folder`` itself.
+
+    Raises:
+        UserError: if it is not a folder.
+    """
+    try:
+        found = {entry.name: str(entry) for entry in folder.iterdir() if entry.is_dir()}
+    except OSError as problem:
+        raise UserError(
+            f"The folder of packages {folder} can't be read ({problem.strerror}): choose another"
+        ) from problem
+    return {folder.name: str(folder), **found}
 
 
 def remove(armature: bpy.types.Object) -> None:
@@ -58,7 +73,10 @@ def remove(armature: bpy.types.Object) -> None:
 @fields(
     filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
     filter_glob=StringProperty(default="*.urdf;*.xml", options={"HIDDEN"}),
-)
+    packages=StringProperty(name="Packages", description="Folder with the packages that the file's meshes are in "
+                            "(package://…); empty looks above the file and in ROS_PACKAGE_PATH", subtype="DIR_PATH",
+                            options={"SKIP_SAVE"}),
+)  # fmt: skip
 class KEYPOINTS_OT_load_urdf(bpy.types.Operator):
     """Build a robot from its URDF file, with its meshes, as an armature"""
 
@@ -72,7 +90,8 @@ class KEYPOINTS_OT_load_urdf(bpy.types.Operator):
 
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = load(context, Path(bpy.path.abspath(self.filepath)))
+        packages = Path(bpy.path.abspath(self.packages)) if self.packages else None
+        armature = load(context, Path(bpy.path.abspath(self.filepath)), packages)
         notes = context.scene.robot_keypoints.notes
         if notes:
             first, *rest = notes.splitlines()

@@ -120,8 +120,9 @@ def _draw_variable(layout: bpy.types.UILayout, context: bpy.types.Context, item:
     column.prop(item, "concentration")
     row = column.row(heading="Feedback")
     row.prop(item, "adapt")
-    row = column.row(heading="Ends meet")
-    row.prop(item, "circular")
+    if item.unit in ("rad", ""):
+        row = column.row(heading="Ends meet")
+        row.prop(item, "circular")
     _draw_histogram(box, context, item)
 
 

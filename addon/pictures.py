@@ -200,10 +200,11 @@ SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def spark(concentration: Sequence[float], most: int = 16) -> str:
-    """A histogram as text, one character per bin; many bins are put together to at most ``most`` characters."""
+    """A histogram as text of at most ``most`` characters: many bins are put together, few are drawn wider."""
     p = np.asarray(concentration, dtype=np.float64)
     p = p / p.sum()
     groups = np.array_split(p, min(most, len(p)))
     means = np.array([g.mean() for g in groups])
     top = max(float(means.max()), 2.0 / len(p))
-    return "".join(SPARKS[min(len(SPARKS) - 1, int(m / top * len(SPARKS)))] for m in means)
+    wide = max(1, most // len(groups))
+    return "".join(wide * SPARKS[min(len(SPARKS) - 1, int(m / top * len(SPARKS)))] for m in means)

@@ -2,6 +2,7 @@
 """Builds the trainer's own Python environment, in a process of its own.
 
     python launch.py environment --folder FOLDER [--base PYTHON] [--index URL] [--requirements FILE]
+    python launch.py environment --guard COMMAND …      runs a command that ends with its parent
 
 The panel reads what this prints: lines ``step 2/3: …`` and ``progress 0.42``, everything else is the tools' own talk.
 """
@@ -82,12 +83,17 @@ def steps(folder: Path, base: str, wanted: Sequence[str], index: str = "") -> tu
 def main(arguments: Sequence[str]) -> int:
     """Build; 0 when done, 2 with one line ``error: …`` otherwise."""
     parser = argparse.ArgumentParser(prog="environment")
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--base", default=sys.executable)
     parser.add_argument("--index", default="")
     parser.add_argument("--requirements", type=Path, help="a pip requirements file instead of the project's own list")
+    parser.add_argument("--guard", nargs=argparse.REMAINDER, help="run this command, and end it when stdin closes")
     options = parser.parse_args(list(arguments))
     end_with_parent(_end_group, grace=0.5)
+    if options.guard:
+        return _guard(options.guard)
+    if options.folder is None:
+        parser.error("--folder or --guard is needed")
     try:
         check_folder(options.folder)
         _check_base(options.base)
@@ -105,6 +111,14 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     _say("done")
     return 0
+
+
+def _guard(command: Sequence[str]) -> int:
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    except OSError as problem:
+        _say(f"error: {command[0]} can't be started ({problem.strerror}): choose another Python")
+        return 2
 
 
 def _check_base(base: str) -> None:

@@ -81,8 +81,9 @@ def test_rectangles_cover_parts_of_pixels() -> None:
 
 
 def test_sparks() -> None:
-    assert pictures.spark([1.0] * 8) == "▅" * 8
-    rising = pictures.spark([1, 2, 3, 4, 5, 6, 7, 8])
+    assert pictures.spark([1.0] * 8) == "▅" * 16
+    assert pictures.spark([1.0, 3.0], most=5) == "▃▃▇▇"
+    rising = pictures.spark([1, 2, 3, 4, 5, 6, 7, 8], most=8)
     assert list(rising) == sorted(rising, key=pictures.SPARKS.index)
     assert rising[-1] == "█"
     assert len(pictures.spark([1.0] * 256)) == 16

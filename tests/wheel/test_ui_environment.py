@@ -156,6 +156,20 @@ def test_a_base_that_is_no_python(service: Service, tmp_path: Path) -> None:
     assert "Python 3.9, but 3.11 or later" in service.building.reason
 
 
+def test_a_check_ends_with_its_parent(service: Service, tmp_path: Path) -> None:
+    slow = tmp_path / "slow-python"
+    marker = tmp_path / "pid"
+    slow.write_text(f"#!/bin/sh\necho $$ > {marker}\nexec sleep 300\n")
+    slow.chmod(0o755)
+    preferences.get().python = str(slow)
+    service.check()
+    until(lambda: marker.exists() and bool(marker.read_text().strip()), service)
+    pid = int(marker.read_text())
+    assert _alive(pid)
+    service.shutdown()
+    until(lambda: not _alive(pid), service)
+
+
 def test_checking_needs_a_python(service: Service) -> None:
     with pytest.raises(UserError, match="No Python with torch is chosen"):
         service.check()

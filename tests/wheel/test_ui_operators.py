@@ -81,14 +81,32 @@ def test_a_missing_mesh_leaves_no_half_robot(tmp_path: Path) -> None:
 
 def test_warnings_of_a_urdf_are_shown(tmp_path: Path) -> None:
     file = tmp_path / "robot.urdf"
-    mesh = "<visual><geometry><mesh filename='nowhere.stl'/></geometry></visual>"
+    file.write_text(
+        "<robot name='r'><link name='a'/><link name='b'/><joint name='j' type='revolute'>"
+        "<parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
+    )
+    bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file))
+    assert "joint j has no limits" in group().notes
+    assert group().armature is not None
+
+
+def test_meshes_are_found_in_a_folder_of_packages(tmp_path: Path) -> None:
+    shapes = tmp_path / "elsewhere" / "shapes"
+    shapes.mkdir(parents=True)
+    (shapes / "part.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    file = tmp_path / "robots" / "robot.urdf"
+    file.parent.mkdir()
+    mesh = "<visual><geometry><mesh filename='package://shapes/part.obj'/></geometry></visual>"
     file.write_text(
         f"<robot name='r'><link name='a'>{mesh}</link><link name='b'/><joint name='j' type='continuous'>"
         "<parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
     )
-    bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file))
-    assert "nowhere.stl" in group().notes
-    assert group().armature is not None
+    assert "part.obj" in refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file))
+    missing = refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file), packages=str(tmp_path / "nowhere"))
+    assert "nowhere" in missing
+    for folder in (shapes.parent, shapes):
+        bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file), packages=str(folder))
+        assert [o.type for o in group().armature.children] == ["MESH"]
 
 
 def test_loading_again_replaces_the_robot_but_nothing_else() -> None:
