@@ -111,7 +111,7 @@ class TrainingSettings:
 
     network: str = _choice("light", "vgg")
     stages: int = _limits(6, 1, 12)
-    batch_size: int = _limits(32, 1, 4096)
+    batch_size: int = _limits(16, 1, 4096)
     epoch_images: int = _limits(4000, 1)
     epochs: int = _limits(25, 0)
     minutes: float = _limits(0.0, 0.0)
