@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,16 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
             model = _welcome(link, model)
         rng = np.random.default_rng([settings.training.seed, options.index, options.restarts])
         sequence = 0
-        while not stopped.is_set():
-            model = _latest(link, model)
-            sample = make_sample(stage, renderer, model, rng, options.index, sequence)
-            if not link.send(sample, stopped.is_set):
-                break
-            sequence += 1
+        # The last sample is encoded and sent while the next one is rendered.
+        with ThreadPoolExecutor(1) as postman:
+            sent = postman.submit(bool, True)
+            while not stopped.is_set():
+                model = _latest(link, model)
+                sample = make_sample(stage, renderer, model, rng, options.index, sequence)
+                if not sent.result():
+                    break
+                sent = postman.submit(link.send, sample, stopped.is_set)
+                sequence += 1
     finally:
         renderer.close()
         link.close()

@@ -185,9 +185,12 @@ class SampleReceiver:
         """The next valid sample, or None after ``timeout`` seconds."""
         end = time.monotonic() + timeout
         while True:
-            if not self.socket.poll(max(0, int(1000 * (end - time.monotonic())))):
-                return None
-            frames = self.socket.recv_multipart(copy=False)
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                if not self.socket.poll(max(0, int(1000 * (end - time.monotonic())))):
+                    return None
+                continue
             try:
                 return decode_sample([f.buffer for f in frames], self.contract)
             except MessageError as problem:
@@ -215,7 +218,10 @@ class Link:
         return socket
 
     def send(self, sample: Sample, stopped: Callable[[], bool]) -> bool:
-        """Send one sample, waiting as long as the trainer is behind; False if ``stopped()`` said so meanwhile."""
+        """Send one sample, waiting as long as the trainer is behind; False if ``stopped()`` said so meanwhile.
+
+        The sample's image must not be written to afterwards.
+        """
         if self._samples is None:
             socket = self.context.socket(zmq.PUSH)
             socket.linger = 0
@@ -224,10 +230,16 @@ class Link:
             self.security.client(socket)
             socket.connect(self.endpoints.url(self.endpoints.samples))
             self._samples = socket
+        header, image = encode_sample(sample, self.run)
         while not stopped():
-            if self._samples.poll(100, zmq.POLLOUT):
-                self._samples.send_multipart(encode_sample(sample, self.run))
-                return True
+            try:
+                self._samples.send(header, zmq.SNDMORE | zmq.NOBLOCK)
+            except zmq.Again:
+                self._samples.poll(100, zmq.POLLOUT)
+                continue
+            # Not copied: ZeroMQ holds on to the array until it is sent. It never waits within a message.
+            self._samples.send(image, copy=False)
+            return True
         return False
 
     def subscribe(self, topic: bytes) -> None:

@@ -7,6 +7,7 @@ Every message carries ``schema`` and the ``run`` it belongs to. Whatever does no
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     j = contract.keypoints
     keypoints = _array(header, "keypoints", (j, 2), missing=True)
     visibility = _array(header, "visibility", (j,))
-    if not np.isin(visibility, (0, 1, 2)).all():
+    if not {0, 1, 2}.issuperset(visibility.tolist()):
         raise MessageError("a visibility is not 0, 1 or 2")
     inside = keypoints[visibility > 0]
     if not ((inside > -0.51) & (inside < np.array([contract.width, contract.height]) - 0.49)).all():
@@ -243,15 +244,19 @@ def _count(header: Mapping[str, Any], name: str) -> int:
 
 
 def _array(header: Mapping[str, Any], name: str, shape: tuple[int, ...], missing: bool = False) -> NDArray[np.float64]:
-    def flatten(value: Any, depth: int) -> list[float]:
-        if depth == len(shape):
-            if value is None and missing:
-                return [math.nan]
-            if not _finite(value):
-                raise MessageError(f"{name} holds {value!r}")
-            return [float(value)]
-        if not isinstance(value, list) or len(value) != shape[depth]:
+    entries: list[Any] = [header.get(name)]
+    for size in shape:
+        if not all(type(e) is list and len(e) == size for e in entries):
             raise MessageError(f"{name} is not of shape {shape}")
-        return [x for entry in value for x in flatten(entry, depth + 1)]
-
-    return np.array(flatten(header.get(name), 0), dtype=np.float64).reshape(shape)
+        entries = list(itertools.chain.from_iterable(entries))
+    known = (float, int, type(None)) if missing else (float, int)
+    if not set(map(type, entries)).issubset(known):
+        raise MessageError(f"{name} holds {next(e for e in entries if type(e) not in known)!r}")
+    try:
+        values = np.array(entries, dtype=np.float64)
+    except OverflowError as problem:
+        raise MessageError(f"{name} holds a number that is too large") from problem
+    # None has become NaN; JSON itself has neither NaN nor infinity, but 1e999 reads as one.
+    if not np.isfinite(values).all() and (not missing or np.isinf(values).any()):
+        raise MessageError(f"{name} holds something that is not finite")
+    return values.reshape(shape)

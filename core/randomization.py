@@ -6,8 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .priors import Prior
 
@@ -62,14 +64,28 @@ class SceneModel:
         raise KeyError(name)
 
     def draw(self, rng: np.random.Generator) -> Hidden:
-        """One sample of every variable."""
-        bins: dict[str, int] = {}
-        values: dict[str, float] = {}
-        for variable in self.variables:
-            k, x = variable.prior.draw(rng, 1)
-            bins[variable.name] = int(k[0])
-            values[variable.name] = float(x[0])
-        return Hidden(bins, values)
+        """One sample of every variable.
+
+        Each image has a D of its own, as in :meth:`Prior.draw`, but D itself is of no interest here: with it
+        integrated out, the bin is categorical with the prior's marginal, and all variables are drawn at once.
+        """
+        low, width, cumulative = self._tables
+        u, within = rng.random((2, len(self.variables)))
+        bins = (cumulative <= u[:, None]).sum(axis=1)
+        values = low + (bins + within) * width
+        names = [v.name for v in self.variables]
+        return Hidden(dict(zip(names, bins.tolist(), strict=True)), dict(zip(names, values.tolist(), strict=True)))
+
+    @cached_property
+    def _tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Low ends ``(V,)``, bin widths ``(V,)``, and where each bin but the last ends in probability ``(V, K - 1)``."""
+        priors = [v.prior for v in self.variables]
+        # The last bin's end is left out: rounding must not make a bin beyond it. Short rows end in ones.
+        cumulative = np.ones((len(priors), max((p.bins for p in priors), default=1) - 1))
+        for row, prior in zip(cumulative, priors, strict=True):
+            row[: prior.bins - 1] = prior.marginal.cumsum()[:-1]
+        low = np.array([p.low for p in priors])
+        return low, np.array([(p.high - p.low) / p.bins for p in priors]), cumulative
 
     def log_prob(self, hidden: Hidden) -> float:
         """Log density of the values of one draw, with every D and k integrated out."""
