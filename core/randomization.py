@@ -78,7 +78,7 @@ class SceneModel:
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Low ends ``(V,)``, bin widths ``(V,)``, and where each bin but the last ends in probability ``(V, K - 1)``."""
+        """Low ends ``(V,)``, bin widths ``(V,)``, cumulative probabilities without the last ``(V, K - 1)``."""
         priors = [v.prior for v in self.variables]
         # The last bin's end is left out: rounding must not make a bin beyond it. Short rows end in ones.
         cumulative = np.ones((len(priors), max((p.bins for p in priors), default=1) - 1))
