@@ -196,7 +196,7 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
     last = drawn[-1]
     for name, key, colour in kinds:
         if key in last:
-            words.label(text=f"{name} {last[key]:.{2 if last[key] < 10 else 1}f}", icon_value=previews.dot(colour))
+            words.label(text=f"{name} {last[key]:.1f}", icon_value=previews.dot(colour))
     values = [y for c in data for y in c.y if y > 0]
     if values:
         low, high = pictures.nice_limits(values)
