@@ -22,7 +22,6 @@ from ..core.children import end_with_parent
 from ..core.errors import UserError
 from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
-from ..core.robot import builtin_urdf, load_urdf
 from ..core.settings import Settings
 from . import labels, meshes, rig
 from .render import Renderer
@@ -79,8 +78,7 @@ def build_scene(settings: Settings, path: Path) -> None:
         rig.find(bpy.context.scene, settings.robot.armature)
     else:
         bpy.ops.wm.read_homefile(use_empty=True)
-        urdf = settings.robot.path if settings.robot.kind == "urdf" else builtin_urdf()
-        robot = load_urdf(urdf, settings.robot.packages)
+        robot = settings_module.load_robot(settings.robot)
         for warning in robot.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         armature = rig.build(bpy.context.scene, robot)
@@ -103,15 +101,9 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
         os.nice(WORKER_NICENESS)
     # Blender prints several lines per frame.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    _open(options.run / "scene.blend")
-    scene = bpy.context.scene
-    armature = rig.find(scene, settings.robot.armature)
-    stage = Stage(scene, armature, settings)
-    if settings.render.triangles:
-        meshes.reduce_triangles(robot_meshes(armature), settings.render.triangles)
     samples, news, control = (int(p) for p in options.endpoints.split(","))
     link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
-    renderer = Renderer(scene, settings.render, settings.workers.threads)
+    stage, renderer = prepare(options.run / "scene.blend", settings)
     try:
         model = settings.scene_model()
         if options.adaptive:
@@ -132,6 +124,21 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     finally:
         renderer.close()
         link.close()
+
+
+def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
+    """Open a run's scene, with its level of detail, ready for samples.
+
+    Raises:
+        UserError: if the file is missing or the scene lacks what the settings name.
+    """
+    _open(path)
+    scene = bpy.context.scene
+    armature = rig.find(scene, settings.robot.armature)
+    stage = Stage(scene, armature, settings)
+    if settings.render.triangles:
+        meshes.reduce_triangles(robot_meshes(armature), settings.render.triangles)
+    return stage, Renderer(scene, settings.render, settings.workers.threads)
 
 
 def make_sample(

@@ -47,8 +47,7 @@ def consume(settings_toml: str, pipe: Connection) -> None:
 def measure(width: int, height: int, samples: int, triangles: int, frames: int) -> dict[str, float]:
     """Milliseconds of both, and the ratio of their rates."""
     import bpy
-    from robot_keypoints.addon import background, meshes, rig, stage
-    from robot_keypoints.addon.render import Renderer
+    from robot_keypoints.addon import background
     from robot_keypoints.core import settings as settings_module
     from robot_keypoints.core.channel import Endpoints, Link
 
@@ -58,13 +57,7 @@ def measure(width: int, height: int, samples: int, triangles: int, frames: int) 
     settings = replace(settings, render=render)
     settings_module.save(settings, folder / "settings.toml")
     background.build_scene(settings, folder / "scene.blend")
-    background._open(folder / "scene.blend")
-    scene = bpy.context.scene
-    armature = rig.find(scene)
-    place = stage.Stage(scene, armature, settings)
-    if triangles:
-        meshes.reduce_triangles(stage.robot_meshes(armature), triangles)
-    renderer = Renderer(scene, settings.render, 1)
+    place, renderer = background.prepare(folder / "scene.blend", settings)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     consumer = context.Process(target=consume, args=(str(folder / "settings.toml"), theirs), daemon=True)

@@ -21,7 +21,7 @@ from .errors import UserError
 from .keypoints import Keypoint, joint_keypoints, skeleton
 from .priors import Prior
 from .randomization import SceneModel, Variable, default_scene_variables, joint_variable
-from .robot import Robot
+from .robot import Robot, builtin_urdf, load_urdf
 
 VERSION = 1
 T = TypeVar("T")
@@ -188,6 +188,18 @@ class Settings:
     def joint_names(self) -> tuple[str, ...]:
         """Joints that have a prior, in order."""
         return tuple(v.name.removeprefix("joint/") for v in self.variables if v.name.startswith("joint/"))
+
+
+def load_robot(settings: RobotSettings) -> Robot:
+    """The robot that is described by a URDF: the user's own or the built-in one.
+
+    Raises:
+        UserError: if it can't be read.
+        ValueError: for an armature, which only Blender can read.
+    """
+    if settings.kind == "armature":
+        raise ValueError("an armature has no URDF")
+    return load_urdf(settings.path if settings.kind == "urdf" else builtin_urdf(), settings.packages)
 
 
 def complete(settings: Settings, robot: Robot) -> Settings:

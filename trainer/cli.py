@@ -95,7 +95,6 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
 
 def _train(options: argparse.Namespace, begun: float) -> int:
     from ..core import settings as settings_module
-    from ..core.robot import builtin_urdf, load_urdf
     from . import console
 
     if (options.resume is None) == (options.settings is None):
@@ -117,8 +116,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         return console.follow(options.resume, settings, resume=True, as_json=options.json)
     robot = None
     if settings.robot.kind != "armature":
-        urdf = settings.robot.path if settings.robot.kind == "urdf" else builtin_urdf()
-        robot = load_urdf(urdf, settings.robot.packages)
+        robot = settings_module.load_robot(settings.robot)
         for warning in robot.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         settings = settings_module.complete(settings, robot)
