@@ -8,8 +8,8 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
-from ..core.randomization import default_scene_variables, joint_variable
-from ..core.settings import Settings, VariableSettings, complete
+from ..core.randomization import joint_variable
+from ..core.settings import Settings, complete, complete_scene
 from . import rig
 
 
@@ -32,7 +32,6 @@ def defaults(armature: bpy.types.Object) -> Settings:
         )
         for j in joints
     ]  # fmt: skip
-    variables += default_scene_variables(0.7 * reach(armature))
     names = {j.bone for j in joints}
     keypoints = tuple(Keypoint(bone.name, bone.name) for bone in armature.data.bones if bone.name in names)
     edges = []
@@ -42,13 +41,14 @@ def defaults(armature: bpy.types.Object) -> Settings:
             parent = parent.parent
         if bone.name in names and parent is not None:
             edges.append((parent.name, bone.name))
-    return Settings(
-        keypoints=keypoints, skeleton=tuple(edges), variables=tuple(VariableSettings.of(v) for v in variables)
-    )
+    return complete_scene(Settings(keypoints=keypoints, skeleton=tuple(edges)), variables, 0.7 * reach(armature))
 
 
 def reach(armature: bpy.types.Object) -> float:
-    """How far an armature at rest extends from its origin, metres."""
+    """How far a robot reaches from its origin, metres; a user's own armature as it stands at rest."""
+    robot = rig.robot_of(armature)
+    if robot is not None:
+        return robot.reach()
     scale = np.array(armature.matrix_world.to_scale())
     ends = [np.array(p) * scale for bone in armature.data.bones for p in (bone.head_local, bone.tail_local)]
     return max((float(np.linalg.norm(p)) for p in ends), default=0.0) or 1.0

@@ -25,7 +25,7 @@ from ..core.randomization import SceneModel
 from ..core.settings import Settings
 from . import labels, meshes, rig
 from .render import Renderer
-from .stage import Stage, robot_meshes
+from .stage import Stage
 
 WELCOME_DEADLINE = 60.0
 WORKER_NICENESS = 5
@@ -78,11 +78,17 @@ def build_scene(settings: Settings, path: Path) -> None:
         rig.find(bpy.context.scene, settings.robot.armature)
     else:
         bpy.ops.wm.read_homefile(use_empty=True)
-        robot = settings_module.load_robot(settings.robot)
-        for warning in robot.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        armature = rig.build(bpy.context.scene, robot)
-        Stage(bpy.context.scene, armature, settings)
+        built = []
+        for source, robot in zip(settings.robots, settings_module.load_robots(settings), strict=True):
+            for warning in robot.warnings:
+                print(f"warning: {warning}", file=sys.stderr)
+            armature = rig.build(bpy.context.scene, robot)
+            armature.name = source.name or armature.name
+            armature.location = source.position
+            armature.rotation_euler[2] = source.yaw
+            built.append(armature)
+        bpy.context.view_layer.update()
+        Stage(bpy.context.scene, built[0], settings)
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
     except RuntimeError as problem:
@@ -136,8 +142,8 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     scene = bpy.context.scene
     armature = rig.find(scene, settings.robot.armature)
     stage = Stage(scene, armature, settings)
-    if settings.render.triangles:
-        meshes.reduce_triangles(robot_meshes(armature), settings.render.triangles)
+    if settings.render.silhouette:
+        meshes.reduce_triangles(rig.robot_meshes(armature), 12000)
     return stage, Renderer(scene, settings.render, settings.workers.threads)
 
 
@@ -159,6 +165,7 @@ def make_sample(
         sequence=sequence,
         camera_matrix=truth.camera_matrix,
         base_in_camera=truth.base_in_camera,
+        distortion=truth.distortion,
     )
 
 

@@ -312,3 +312,14 @@ class Frames:
         result = {name: base @ np.array(bone.matrix) @ back for name, (bone, back) in self._bones.items()}
         result.update((name, np.array(obj.matrix_world)) for name, obj in self._objects.items())
         return result
+
+
+def robot_meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
+    """Mesh objects that hang on the armature or are deformed by it."""
+    own = [o for o in armature.children_recursive if o.type == "MESH"]
+    deformed = [
+        o
+        for o in bpy.data.objects
+        if o.type == "MESH" and o not in own and any(m.type == "ARMATURE" and m.object == armature for m in o.modifiers)
+    ]
+    return own + deformed

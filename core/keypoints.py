@@ -19,11 +19,13 @@ class Keypoint:
     Attributes:
         frame: the link, bone or object that it moves with.
         offset: its place in that frame, metres.
+        robot: name of the robot that has the frame, where a scene has several; empty for the first.
     """
 
     name: str
     frame: str
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    robot: str = ""
 
 
 def joint_keypoints(robot: Robot) -> tuple[Keypoint, ...]:
@@ -60,9 +62,11 @@ def skeleton(robot: Robot, keypoints: Sequence[Keypoint]) -> tuple[tuple[str, st
     return tuple(edges)
 
 
-def positions(keypoints: Sequence[Keypoint], frames: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Keypoints ``(J, 3)`` in the frame in which ``frames`` (``T_x_frame``) are given."""
-    return np.array([(frames[k.frame] @ np.array([*k.offset, 1.0]))[:3] for k in keypoints]).reshape(-1, 3)
+def positions(
+    keypoints: Sequence[Keypoint], frames: Mapping[str, Mapping[str, NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """Keypoints ``(J, 3)`` in the frame x in which ``frames`` (``T_x_frame``, by robot and frame) are given."""
+    return np.array([(frames[k.robot][k.frame] @ np.array([*k.offset, 1.0]))[:3] for k in keypoints]).reshape(-1, 3)
 
 
 def _short(name: str) -> str:

@@ -29,6 +29,26 @@ class MessageError(ValueError):
 
 
 @dataclass(frozen=True)
+class Instance:
+    """Everything known about one robot in one image; a scene may hold several of the same kind.
+
+    Attributes:
+        name: as in the settings; empty for the first.
+        base_in_camera: ``T_cam_base`` ``(4, 4)``.
+        joints: positions of its joints, radians or metres.
+        frames: ``T_cam_link`` ``(4, 4)`` of every link.
+        box: left, top, right, bottom of its visible and hidden parts inside the image, pixels (outer edges); None
+            where no part is inside.
+    """
+
+    name: str
+    base_in_camera: NDArray[np.float64]
+    joints: Mapping[str, float]
+    frames: Mapping[str, NDArray[np.float64]]
+    box: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One labelled rendering (x, b*, h).
 
@@ -41,7 +61,11 @@ class Sample:
         version: version of the prior they were drawn from.
         worker, sequence: who rendered it, and as which of its samples.
         camera_matrix: K ``(3, 3)``, pixels.
-        base_in_camera: ``T_cam_base`` ``(4, 4)``.
+        distortion: OpenCV's k1, k2, p1, p2, k3, ``(5,)``.
+        base_in_camera: ``T_cam_base`` ``(4, 4)`` of the first robot.
+        instances: every robot in full, where the run asks for details.
+        mask: ``(H, W)`` uint16, where the run asks for it: 0 for what is no robot, else 1 + the link's place among all
+            links of all robots.
     """
 
     image: NDArray[np.uint8]
@@ -54,11 +78,20 @@ class Sample:
     sequence: int
     camera_matrix: NDArray[np.float64]
     base_in_camera: NDArray[np.float64]
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
+    instances: tuple[Instance, ...] = ()
+    mask: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True)
 class SampleContract:
-    """What every sample of one run must look like; ``ranges`` holds the least and greatest value of each variable."""
+    """What every sample of one run must look like.
+
+    Attributes:
+        ranges: the least and greatest value of each variable.
+        details: whether samples carry their instances.
+        masks: whether samples carry a mask.
+    """
 
     run: str
     width: int
@@ -66,6 +99,8 @@ class SampleContract:
     keypoints: int
     bins: Mapping[str, int]
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    details: bool = False
+    masks: bool = False
 
     @classmethod
     def of(cls, run: str, width: int, height: int, keypoints: int, model: SceneModel) -> SampleContract:
@@ -75,7 +110,7 @@ class SampleContract:
 
 
 def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
-    """Two frames: the JSON header and the image's own bytes (not copied)."""
+    """The JSON header, the image's own bytes (not copied), and those of the mask if there is one."""
     height, width, _ = sample.image.shape
     uv = [[None if math.isnan(c) else round(c, 5) for c in p] for p in sample.keypoints.tolist()]
     header = {
@@ -84,8 +119,22 @@ def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
         "depths": sample.depths.tolist(), "visibility": sample.visibility.tolist(),
         "bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values),
         "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
+        "distortion": sample.distortion.tolist(),
     }  # fmt: skip
-    return [_dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
+    if sample.instances:
+        header["instances"] = [_plain_instance(i) for i in sample.instances]
+    frames: list[bytes | memoryview] = [_dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
+    if sample.mask is not None:
+        frames.append(np.ascontiguousarray(sample.mask, dtype="<u2").data.cast("B"))
+    return frames
+
+
+def _plain_instance(instance: Instance) -> dict[str, Any]:
+    return {
+        "name": instance.name, "base_in_camera": instance.base_in_camera.tolist(), "joints": dict(instance.joints),
+        "frames": {k: v.tolist() for k, v in instance.frames.items()},
+        "box": None if instance.box is None else list(instance.box),
+    }  # fmt: skip
 
 
 def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract) -> Sample:
@@ -94,8 +143,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     Raises:
         MessageError: if anything differs from the contract.
     """
-    if len(frames) != 2:
-        raise MessageError(f"a sample has 2 frames, not {len(frames)}")
+    expected = 3 if contract.masks else 2
+    if len(frames) != expected:
+        raise MessageError(f"a sample has {expected} frames, not {len(frames)}")
     header = parse(frames[0], "sample")
     if header.get("run") != contract.run:
         raise MessageError("the sample belongs to another run")
@@ -103,6 +153,11 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         raise MessageError(f"the image is {header.get('width')} × {header.get('height')} pixels")
     if len(frames[1]) != contract.width * contract.height * 4:
         raise MessageError(f"the image has {len(frames[1])} bytes")
+    mask = None
+    if contract.masks:
+        if len(frames[2]) != contract.width * contract.height * 2:
+            raise MessageError(f"the mask has {len(frames[2])} bytes")
+        mask = np.frombuffer(frames[2], "<u2").reshape(contract.height, contract.width)
     j = contract.keypoints
     keypoints = _array(header, "keypoints", (j, 2), missing=True)
     visibility = _array(header, "visibility", (j,))
@@ -135,7 +190,33 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         sequence=_count(header, "sequence"),
         camera_matrix=_array(header, "camera_matrix", (3, 3)),
         base_in_camera=_array(header, "base_in_camera", (4, 4)),
+        distortion=_array(header, "distortion", (5,)),
+        instances=_instances(header) if contract.details else (),
+        mask=mask,
     )
+
+
+def _instances(header: Mapping[str, Any]) -> tuple[Instance, ...]:
+    entries = header.get("instances")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        raise MessageError("the sample has no instances")
+    result = []
+    for e in entries:
+        name, joints, frames, box = (e.get(k) for k in ("name", "joints", "frames", "box"))
+        if not isinstance(name, str) or not isinstance(joints, dict) or not isinstance(frames, dict):
+            raise MessageError("an instance has no name, joints or frames")
+        if not all(_finite(q) for q in joints.values()):
+            raise MessageError(f"a joint of instance {name!r} has no finite position")
+        result.append(
+            Instance(
+                name,
+                _array(e, "base_in_camera", (4, 4)),
+                {k: float(v) for k, v in joints.items()},
+                {k: _array(frames, k, (4, 4)) for k in frames},
+                None if box is None else tuple(_array(e, "box", (4,)).tolist()),
+            )
+        )
+    return tuple(result)
 
 
 @dataclass(frozen=True)

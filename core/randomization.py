@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .priors import Prior
-
-TAU = 2.0 * math.pi
 
 
 @dataclass(frozen=True)
@@ -130,40 +127,6 @@ def posterior(
             variable = replace(variable, prior=base.posterior(bins).with_floor(floor))
         variables.append(variable)
     return SceneModel(tuple(variables), model.version + 1)
-
-
-def default_scene_variables(reach: float) -> tuple[Variable, ...]:
-    """Camera, light and material variables for a robot that reaches ``reach`` metres from its base.
-
-    Frame: the robot's base, z up. The camera looks at a point near mid-reach height.
-    """
-
-    def of(
-        name: str, low: float, high: float, bins: int, unit: str = "", adapt: bool = False, circular: bool = False
-    ) -> Variable:
-        return Variable(name, Prior.symmetric(low, high, bins, circular=circular), unit, adapt)
-
-    offset = 0.23 * reach
-    return (
-        of("camera/azimuth", -math.pi, math.pi, 12, "rad", True, True),
-        of("camera/elevation", 0.0, math.radians(60), 6, "rad", True),
-        of("camera/distance", 1.7 * reach, 2.7 * reach, 6, "m", True),
-        of("camera/roll", math.radians(-8), math.radians(8), 4, "rad"),
-        of("camera/target_x", -offset, offset, 6, "m"),
-        of("camera/target_y", -offset, offset, 6, "m"),
-        of("camera/target_z", 0.5 * offset, 2.5 * offset, 6, "m"),
-        of("camera/focal_length", 30.0, 40.0, 4, "mm"),
-        of("light/azimuth", -math.pi, math.pi, 8, "rad", False, True),
-        of("light/elevation", math.radians(15), math.radians(85), 6, "rad"),
-        of("light/strength", 0.5, 4.0, 6),
-        of("light/temperature", 2800.0, 9000.0, 6, "K"),
-        of("light/ambient", 0.15, 1.2, 6),
-        of("material/hue", 0.0, 1.0, 8, "", False, True),
-        of("material/saturation", 0.0, 1.0, 4),
-        of("material/brightness", 0.05, 0.9, 6),
-        of("material/tint", 0.0, 1.0, 4),
-        of("material/roughness", 0.15, 0.9, 4),
-    )
 
 
 def joint_variable(

@@ -9,18 +9,18 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
 
-from . import files
+from . import catalogue, files, presets
 from .errors import UserError
 from .keypoints import Keypoint, joint_keypoints, skeleton
 from .priors import Prior
-from .randomization import SceneModel, Variable, default_scene_variables, joint_variable
+from .randomization import SceneModel, Variable, joint_variable
 from .robot import Robot, builtin_urdf, load_urdf
 
 VERSION = 1
@@ -37,17 +37,56 @@ def _choice(default: str, *options: str) -> Any:
 
 @dataclass(frozen=True)
 class RobotSettings:
-    """Where the robot comes from: ``urdf`` (``path``), ``builtin``, or ``armature`` (by name, in the scene file)."""
+    """Where the robot comes from: ``urdf`` (``path``), ``builtin``, or ``armature`` (by name, in the scene file).
+
+    ``name`` tells the further robots of a scene apart; ``position`` (metres) and ``yaw`` (radians) of the base in the
+    world hold for robots that are read from a file.
+    """
 
     kind: str = _choice("builtin", "urdf", "armature")
     path: str = ""
     armature: str = ""
     packages: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class LinkGroup:
+    """Links that share one material of their own: the variables ``material/<name>/…``."""
+
+    name: str
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What the scene is made of, and which draws are refused.
+
+    Attributes:
+        preset: what varies, where no variable is given: see :mod:`.presets`.
+        worlds: folder of the user's own HDRIs, beside those that Blender ships.
+        framing: least share of the keypoints that must lie inside the image.
+        above_floor: whether no link may reach below the height ``floor``, metres above the first robot's base.
+        collision_free: whether no two links of a robot may run into one another, unless they do so at rest.
+    """
+
+    preset: str = _choice("fast", "balanced", "photographs")
+    worlds: str = ""
+    framing: float = _limits(0.0, 0.0, 1.0)
+    above_floor: bool = False
+    collision_free: bool = False
+    floor: float = _limits(0.0, -100.0, 100.0)
 
 
 @dataclass(frozen=True)
 class VariableSettings:
-    """One variable's initial prior; see :class:`..randomization.Variable`."""
+    """One variable's initial prior; see :class:`..randomization.Variable`.
+
+    ``path`` makes a variable of the user's own, ``custom/<name>``: a Blender data path such as
+    ``objects["Fan"].rotation_euler[2]``, which is set to the variable's value.
+    """
 
     name: str
     low: float
@@ -57,6 +96,7 @@ class VariableSettings:
     circular: bool = False
     adapt: bool = True
     unit: str = ""
+    path: str = ""
 
     def variable(self) -> Variable:
         """The variable itself."""
@@ -74,7 +114,8 @@ class VariableSettings:
 class RenderSettings:
     """How workers render: size in pixels, samples per pixel, and the level of detail.
 
-    ``triangles`` is the number that the scene's meshes are reduced to in the workers; 0 keeps them all.
+    ``silhouette`` is how far a link's outline may move, in pixels, when the workers reduce the robot's meshes; 0 keeps
+    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image.
     """
 
     engine: str = _choice("cycles", "eevee", "workbench")
@@ -82,7 +123,8 @@ class RenderSettings:
     height: int = _limits(120, 32, 4096)
     samples: int = _limits(2, 1, 4096)
     device: str = _choice("cpu", "gpu")
-    triangles: int = _limits(12000, 0)
+    silhouette: float = _limits(0.25, 0.0, 10.0)
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,15 +187,18 @@ class FeedbackSettings:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """What the trainer does to every rendering; ``backgrounds`` is a folder of photographs or empty.
+    """What the trainer lays behind every rendering, and whether it moves it.
 
-    ``geometry`` scales, turns and shifts images once more; where renderings are fresh, that only slows learning.
+    Attributes:
+        backgrounds: folder of photographs; each folder in it is a theme, and so is the folder itself if it holds
+            photographs. Empty: pictures drawn by program only.
+        validation_themes: themes that only validation and test images have behind them; empty takes all themes for
+            both.
+        geometry: whether to scale, turn and shift images once more; where renderings are fresh, that slows learning.
     """
 
     backgrounds: str = ""
-    distractors: bool = True
-    colour: bool = True
-    noise: bool = True
+    validation_themes: tuple[str, ...] = ()
     geometry: bool = False
 
 
@@ -171,9 +216,12 @@ class Settings:
     """All settings of one run."""
 
     robot: RobotSettings = field(default_factory=RobotSettings)
+    others: tuple[RobotSettings, ...] = ()
     keypoints: tuple[Keypoint, ...] = ()
     skeleton: tuple[tuple[str, str], ...] = ()
     variables: tuple[VariableSettings, ...] = ()
+    groups: tuple[LinkGroup, ...] = ()
+    scene: SceneSettings = field(default_factory=SceneSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -185,9 +233,10 @@ class Settings:
         """The scene's probabilistic model at version 0."""
         return SceneModel(tuple(v.variable() for v in self.variables))
 
-    def joint_names(self) -> tuple[str, ...]:
-        """Joints that have a prior, in order."""
-        return tuple(v.name.removeprefix("joint/") for v in self.variables if v.name.startswith("joint/"))
+    @property
+    def robots(self) -> tuple[RobotSettings, ...]:
+        """All robots of the scene, the first one first."""
+        return (self.robot, *self.others)
 
 
 def load_robot(settings: RobotSettings) -> Robot:
@@ -202,23 +251,112 @@ def load_robot(settings: RobotSettings) -> Robot:
     return load_urdf(settings.path if settings.kind == "urdf" else builtin_urdf(), settings.packages)
 
 
-def complete(settings: Settings, robot: Robot) -> Settings:
-    """Fill in what the user left out: the robot's own keypoints, skeleton and variables.
+def load_robots(settings: Settings) -> tuple[Robot, ...]:
+    """All robots of a scene that are described by URDFs; see :func:`load_robot`."""
+    return tuple(load_robot(r) for r in settings.robots)
+
+
+def complete(settings: Settings, *robots: Robot) -> Settings:
+    """Fill in what the user left out: the robots' own keypoints, skeleton and variables.
 
     Variables that are given replace the default of the same name; the others keep their defaults.
+
+    Args:
+        robots: as in ``settings.robots``.
+
+    Raises:
+        UserError: if two robots can't be told apart, or the folder of worlds can't be read.
     """
-    keypoints = settings.keypoints or joint_keypoints(robot)
-    edges = settings.skeleton or skeleton(robot, keypoints)
+    names = ["", *(o.name for o in settings.others)]
+    keypoints = settings.keypoints or tuple(
+        k if not name else replace(k, name=f"{name}/{k.name}", robot=name)
+        for name, r in zip(names, robots, strict=True)
+        for k in joint_keypoints(r)
+    )
+    edges = settings.skeleton or tuple(
+        edge
+        for name, r in zip(names, robots, strict=True)
+        for edge in skeleton(r, [k for k in keypoints if k.robot == name])
+    )
     defaults = [
         joint_variable(
-            j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular, linear=j.kind == "prismatic"
+            f"{name}/{j.name}" if name else j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular,
+            linear=j.kind == "prismatic",
         )
-        for j in robot.moving_joints
-    ]
-    defaults += default_scene_variables(robot.reach() * 0.7)
+        for name, r in zip(names, robots, strict=True)
+        for j in r.moving_joints
+    ]  # fmt: skip
+    return complete_scene(replace(settings, keypoints=keypoints, skeleton=edges), defaults, robots[0].reach() * 0.7)
+
+
+def complete_scene(settings: Settings, joints: Sequence[Variable], reach: float) -> Settings:
+    """Fill in variables: the given ``joints``, and the scene's as the preset has them for a robot that reaches
+    ``reach`` metres. Those that the user gave stay as they are.
+
+    Raises:
+        UserError: if the folder of worlds or of backgrounds can't be read.
+    """
+    defaults = [*joints, *presets.variables(
+        settings.scene.preset, reach, groups=[g.name for g in settings.groups], worlds=len(worlds(settings)),
+        themes=training_themes(settings),
+    )]  # fmt: skip
     given = {v.name: v for v in settings.variables}
     merged = {v.name: VariableSettings.of(v) for v in defaults} | given
-    return replace(settings, keypoints=keypoints, skeleton=edges, variables=tuple(merged.values()))
+    return replace(settings, variables=tuple(merged.values()))
+
+
+def worlds(settings: Settings) -> tuple[str, ...]:
+    """The HDRI worlds in the order of the choices of ``light/world`` after ``plain``: names of those that Blender
+    ships, then the user's files by name.
+
+    Raises:
+        UserError: if the user's folder can't be read or holds none.
+    """
+    if not settings.scene.worlds:
+        return catalogue.SHIPPED_WORLDS
+    found = _listing(settings.scene.worlds, "HDRI worlds")
+    own = tuple(str(p) for p in found if p.suffix.lower() in (".exr", ".hdr") and p.is_file())
+    if not own:
+        raise UserError(f"There is no .exr or .hdr file in {settings.scene.worlds}: choose another folder of worlds")
+    return (*catalogue.SHIPPED_WORLDS, *own)
+
+
+def themes(settings: Settings) -> tuple[str, ...]:
+    """The themes of the photographs: the folders in the folder of backgrounds, and ``"."`` for photographs in the
+    folder itself.
+
+    Raises:
+        UserError: if the folder can't be read or holds none.
+    """
+    folder = settings.augmentation.backgrounds
+    if not folder:
+        return ()
+    found = _listing(folder, "backgrounds")
+    plain = any(p.is_file() and is_photograph(p) for p in found)
+    result = (*((".",) if plain else ()), *(p.name for p in found if p.is_dir() and not p.name.startswith(".")))
+    if not result:
+        raise UserError(f"The folder of backgrounds {folder} holds no photographs: choose another")
+    return result
+
+
+def training_themes(settings: Settings) -> tuple[str, ...]:
+    """The themes that images to train on may have behind them; see :func:`themes`."""
+    apart = settings.augmentation.validation_themes
+    return tuple(t for t in themes(settings) if t not in apart)
+
+
+def is_photograph(path: Path) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def _listing(folder: str, what: str) -> list[Path]:
+    try:
+        return sorted(Path(folder).iterdir())
+    except OSError as problem:
+        raise UserError(
+            f"The folder of {what} {folder} can't be read ({problem.strerror}): choose another"
+        ) from problem
 
 
 def _joint_range(lower: float, upper: float, circular: bool) -> tuple[float, float]:
@@ -255,8 +393,39 @@ def check(settings: Settings) -> None:
         settings.scene_model()
     except ValueError as problem:
         raise UserError(f"The variables can't be used: {problem}") from problem
-    if settings.augmentation.backgrounds and not Path(settings.augmentation.backgrounds).is_dir():
-        raise UserError(f"There is no folder of backgrounds at {settings.augmentation.backgrounds}: choose another")
+    _check_scene(settings)
+
+
+def _check_scene(settings: Settings) -> None:
+    robots = [r.name for r in settings.robots]
+    if len(set(robots)) != len(robots) or "" in robots[1:]:
+        raise UserError("Each further robot of the scene needs a name of its own: name the robots under others")
+    for k in settings.keypoints:
+        if k.robot and k.robot not in robots:
+            raise UserError(f"The keypoint {k.name!r} belongs to the robot {k.robot!r}, which is not there: rename one")
+    groups = [g.name for g in settings.groups]
+    for name in groups:
+        if not name or "/" in name or groups.count(name) > 1 or f"material/{name}" in catalogue.BY_NAME:
+            raise UserError(f"A group of links can't be called {name!r}: give each a name of its own without '/'")
+    known = themes(settings)
+    for theme in settings.augmentation.validation_themes:
+        if theme not in known:
+            raise UserError(f"There is no theme {theme!r} in the folder of backgrounds: remove it, or name another")
+    if known and not training_themes(settings):
+        raise UserError("Every theme of the backgrounds is kept for validation: leave at least one for training")
+    for v in settings.variables:
+        if v.path and not v.name.startswith("custom/"):
+            raise UserError(f"{v.name} has a data path, so it is a variable of your own: call it custom/…")
+        if v.name.startswith("custom/") and not v.path:
+            raise UserError(f'{v.name} has no data path: say what it sets, such as objects["Lamp"].location[2]')
+    entries = catalogue.entries(groups=groups, worlds=len(worlds(settings)), themes=training_themes(settings))
+    choices = {e.name: len(e.choices) for e in entries if e.choices}
+    for v in settings.variables:
+        count = choices.get(v.name)
+        if count is not None and not (0 <= v.low <= v.high <= count):
+            raise UserError(
+                f"{v.name} ranges over {v.low:g} … {v.high:g}, but has {count} choices: keep it in 0 … {count}"
+            )
 
 
 def load(path: str | os.PathLike[str]) -> Settings:
@@ -277,14 +446,14 @@ def load(path: str | os.PathLike[str]) -> Settings:
         raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")
     settings = _build(Settings, data, str(file))
     folder = file.resolve().parent
-    robot = replace(
-        settings.robot,
-        path=_absolute(settings.robot.path, folder),
-        packages={k: _absolute(v, folder) for k, v in settings.robot.packages.items()},
+    robot, *others = (
+        replace(r, path=_absolute(r.path, folder), packages={k: _absolute(v, folder) for k, v in r.packages.items()})
+        for r in settings.robots
     )
+    scene = replace(settings.scene, worlds=_absolute(settings.scene.worlds, folder))
     augmentation = replace(settings.augmentation, backgrounds=_absolute(settings.augmentation.backgrounds, folder))
     stream = replace(settings.stream, keys=_absolute(settings.stream.keys, folder))
-    return replace(settings, robot=robot, augmentation=augmentation, stream=stream)
+    return replace(settings, robot=robot, others=tuple(others), scene=scene, augmentation=augmentation, stream=stream)
 
 
 def save(settings: Settings, path: str | os.PathLike[str]) -> None:

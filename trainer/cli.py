@@ -116,10 +116,10 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         return console.follow(options.resume, settings, resume=True, as_json=options.json)
     robot = None
     if settings.robot.kind != "armature":
-        robot = settings_module.load_robot(settings.robot)
-        for warning in robot.warnings:
+        robot, *others = settings_module.load_robots(settings)
+        for warning in (w for r in (robot, *others) for w in r.warnings):
             print(f"warning: {warning}", file=sys.stderr)
-        settings = settings_module.complete(settings, robot)
+        settings = settings_module.complete(settings, robot, *others)
     settings_module.check(settings)
     if options.out is not None and (options.out / "settings.toml").exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
