@@ -110,7 +110,7 @@ def _lamp(number: int) -> tuple[Entry, ...]:
     which = "" if number == 1 else f", lamp {number}"
     return (
         Entry(f"{prefix}type", 0, 0, 0.5, f"Kind of lamp{which}", choices=("sun", "area", "spot", "point")),
-        Entry(f"{prefix}azimuth", -math.pi, math.pi, _deg(70 + 120 * (number - 1)),
+        Entry(f"{prefix}azimuth", -math.pi, math.pi, _deg(70 - 120 * (number - 1)),
               f"Direction from the robot to the lamp, from above{which}", 8, "rad", False, True),
         Entry(f"{prefix}elevation", _deg(15), _deg(85), _deg(50), f"Height of the lamp, as an angle{which}", 6, "rad"),
         Entry(f"{prefix}strength", 0.5, 4.0, 2.0, f"Light that arrives at the robot, as of a sun{which}", 6),

@@ -14,7 +14,6 @@ from robot_keypoints.core.randomization import (
     Hidden,
     SceneModel,
     Variable,
-    default_scene_variables,
     joint_variable,
     posterior,
 )
@@ -111,17 +110,6 @@ def test_a_name_appears_once() -> None:
         SceneModel((twice, twice))
     with pytest.raises(KeyError):
         SceneModel((twice,))["joint/b"]
-
-
-def test_default_variables_scale_with_the_robot() -> None:
-    small, large = ({v.name: v for v in default_scene_variables(reach)} for reach in (0.5, 1.0))
-    assert small.keys() == large.keys()
-    for name in ("camera/distance", "camera/target_x", "camera/target_z"):
-        assert large[name].prior.high == pytest.approx(2 * small[name].prior.high)
-        assert large[name].unit == "m"
-    assert large["camera/azimuth"].prior.circular and large["camera/azimuth"].prior.high == math.pi
-    groups = {name.split("/")[0] for name in large}
-    assert groups == {"camera", "light", "material"}
 
 
 def test_joint_variables() -> None:

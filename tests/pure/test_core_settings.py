@@ -12,8 +12,10 @@ from robot_keypoints.core.keypoints import Keypoint
 from robot_keypoints.core.robot import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import (
     AugmentationSettings,
+    LinkGroup,
     RenderSettings,
     RobotSettings,
+    SceneSettings,
     Settings,
     StreamSettings,
     TrainingSettings,
@@ -23,19 +25,27 @@ from robot_keypoints.core.settings import (
     complete,
     load,
     save,
+    training_themes,
+    worlds,
 )
 
 
 def full(tmp_path: Path) -> Settings:
-    (tmp_path / "photos").mkdir(exist_ok=True)
+    for theme in ("lab", "street"):
+        (tmp_path / "photos" / theme).mkdir(parents=True, exist_ok=True)
     settings = Settings(
         robot=RobotSettings("urdf", str(tmp_path / "Röböter ”1”.urdf"), packages={"pack": str(tmp_path / "p")}),
         keypoints=(Keypoint("tool", "wrist_3_link", (0.0, 0.01, -0.2)),),
-        variables=(VariableSettings("joint/elbow_joint", -1.0, 2.0, 7, 0.5, adapt=False, unit="rad"),),
-        render=RenderSettings("workbench", 320, 240, 3, "gpu", 0),
+        variables=(
+            VariableSettings("joint/elbow_joint", -1.0, 2.0, 7, 0.5, adapt=False, unit="rad"),
+            VariableSettings("custom/fan", 0.0, 6.0, path='objects["Fan"].rotation_euler[2]'),
+        ),
+        groups=(LinkGroup("wrist", ("wrist_1_link", "wrist_2_link")),),
+        scene=SceneSettings("photographs", framing=0.5, above_floor=True, floor=-0.1),
+        render=RenderSettings("workbench", 320, 240, 3, "gpu", 0.0),
         workers=WorkerSettings(4, 2, 2, "/opt/blender -x"),
         training=TrainingSettings("vgg", 3, minutes=2.5, learning_rate=1e-4, pretrained=False),
-        augmentation=AugmentationSettings(str(tmp_path / "photos"), noise=False),
+        augmentation=AugmentationSettings(str(tmp_path / "photos"), ("lab",), geometry=True),
         stream=StreamSettings("::1", 4000, str(tmp_path / "keys")),
     )
     return complete(settings, load_urdf(builtin_urdf()))
@@ -65,6 +75,8 @@ def test_every_field_survives_the_round_trip(tmp_path: Path) -> None:
             return value + 1
         if isinstance(value, float):
             return value * 0.5 + 0.01
+        if isinstance(value, tuple) and value and isinstance(value[0], float):
+            return tuple(v + 0.5 for v in value)
         return "/somewhere" if isinstance(value, str) else value
 
     settings = changed(Settings())
@@ -144,8 +156,8 @@ def test_complete_fills_in_and_keeps_what_is_given(tmp_path: Path) -> None:
     robot = load_urdf(builtin_urdf())
     settings = full(tmp_path)
     assert [k.name for k in settings.keypoints] == ["tool"] and settings.skeleton == ()
-    names = settings.joint_names()
-    assert list(names) == [j.name for j in robot.moving_joints]
+    names = [v.name for v in settings.variables if v.name.startswith("joint/")]
+    assert names == [f"joint/{j.name}" for j in robot.moving_joints]
     elbow = next(v for v in settings.variables if v.name == "joint/elbow_joint")
     assert (elbow.low, elbow.high, elbow.bins, elbow.adapt) == (-1.0, 2.0, 7, False)
     check(settings)
@@ -175,11 +187,51 @@ def test_check_refuses() -> None:
         "is empty": variable(low=2.0, high=1.0),
         "appears twice": replaced(good, variables=(*good.variables, good.variables[0])),
         "folder of backgrounds": replaced(good, augmentation=AugmentationSettings("/there/is/none")),
+        "no theme 'zoo'": replaced(good, augmentation=AugmentationSettings("", ("zoo",))),
+        "folder of HDRI worlds": replaced(good, scene=SceneSettings(worlds="/there/is/none")),
+        "data path": replaced(good, variables=(*good.variables, VariableSettings("custom/fan", 0.0, 1.0))),
+        "call it custom": variable(path='objects["Fan"].location[0]'),
+        "has 4 choices": replaced(good, variables=(VariableSettings("light/type", 0.0, 5.0, 5),)),
+        "can't be called 'a/b'": replaced(good, groups=(LinkGroup("a/b"),)),
+        "can't be called 'hue'": replaced(good, groups=(LinkGroup("hue"),)),
+        "needs a name": replaced(good, others=(RobotSettings(),)),
+        "belongs to the robot 'left'": replaced(good, keypoints=(replaced(a, robot="left"), b), skeleton=()),
     }
     for words, settings in bad.items():
         with pytest.raises(UserError) as refusal:
             check(settings)
         assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_several_robots_keep_their_names_apart() -> None:
+    robot = load_urdf(builtin_urdf())
+    settings = complete(Settings(others=(RobotSettings(name="left", position=(0.0, 1.0, 0.0)),)), robot, robot)
+    check(settings)
+    half = len(settings.keypoints) // 2
+    first, second = settings.keypoints[:half], settings.keypoints[half:]
+    assert [f"left/{k.name}" for k in first] == [k.name for k in second]
+    assert {k.robot for k in first} == {""} and {k.robot for k in second} == {"left"}
+    assert len(settings.skeleton) == 2 * (len(settings.skeleton) // 2) > 0
+    names = {v.name for v in settings.variables}
+    assert {"joint/elbow_joint", "joint/left/elbow_joint"} <= names
+
+
+def test_themes_and_worlds_become_choices(tmp_path: Path) -> None:
+    for theme in ("lab", "street", ".cache"):
+        (tmp_path / "photos" / theme).mkdir(parents=True)
+    (tmp_path / "photos" / "loose.jpg").touch()
+    (tmp_path / "hdri").mkdir()
+    for name in ("b.exr", "a.hdr", "notes.txt"):
+        (tmp_path / "hdri" / name).touch()
+    settings = Settings(
+        scene=SceneSettings("balanced", str(tmp_path / "hdri")),
+        augmentation=AugmentationSettings(str(tmp_path / "photos"), ("lab",)),
+    )
+    assert training_themes(settings) == (".", "street")
+    assert [Path(w).name for w in worlds(settings)[-2:]] == ["a.hdr", "b.exr"]
+    model = complete(settings, load_urdf(builtin_urdf())).scene_model()
+    assert model["background/theme"].prior.bins == 3
+    assert model["light/world"].prior.bins == 11
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
