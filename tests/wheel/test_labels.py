@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from robot_keypoints.addon import background, labels, meshes, rig
 from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import CAMERA, Stage, blackbody, robot_meshes
+from robot_keypoints.addon.rig import robot_meshes
+from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.stage_camera import CAMERA
+from robot_keypoints.addon.stage_light import blackbody
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import RenderSettings, Settings, VariableSettings, complete
@@ -35,12 +38,12 @@ def test_labels_lie_where_a_small_bright_sphere_is_rendered() -> None:
     for _ in range(6):
         stage.apply(model.draw(rng).values)
         truth = labels.label(stage)
-        world = stage.frames.world()
-        for index, keypoint in enumerate(settings.keypoints):
+        world = stage.positions()
+        for index in range(len(world)):
             u, v = truth.keypoints[index]
             if not (10 < u < 310 and 10 < v < 230) or seen >= 12:
                 continue
-            sphere.location = world[keypoint.frame][:3, 3]
+            sphere.location = world[index]
             alpha = renderer.render()[..., 3].astype(float)
             rows, columns = np.indices(alpha.shape)
             centroid = (columns * alpha).sum() / alpha.sum(), (rows * alpha).sum() / alpha.sum()
