@@ -1,20 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes an armature as the scene's robot: its joints, keypoints and variables fill the settings."""
+"""Takes armatures as the scene's robots: their joints and keypoints fill the settings, beside the scene's variables."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import bpy
 import numpy as np
 
+from ..core import catalogue
+from ..core import keypoints as core_keypoints
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
-from ..core.randomization import joint_variable
-from ..core.settings import Settings, complete, complete_scene
-from . import rig
+from . import choices, rig, variables
+from .definitions import quietly
+from .variables import Default
 
 
-def defaults(armature: bpy.types.Object) -> Settings:
-    """Keypoints, skeleton and variables that suit an armature, the rest as it comes.
+@dataclass(frozen=True)
+class Parts:
+    """What one robot brings along: keypoints, links of the skeleton, joints by variable name."""
+
+    keypoints: tuple[Keypoint, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    joints: Mapping[str, Default]
+
+
+def parts(armature: bpy.types.Object, name: str = "") -> Parts:
+    """What an armature brings along.
+
+    Args:
+        name: of a further robot; it goes before the names of joints and keypoints.
 
     Raises:
         UserError: if the armature has no joint.
@@ -24,15 +42,24 @@ def defaults(armature: bpy.types.Object) -> Settings:
         raise UserError(f"{armature.name} has no bone that can turn or slide: choose another armature")
     robot = rig.robot_of(armature)
     if robot is not None:
-        return complete(Settings(), robot)
-    variables = [
-        joint_variable(
-            j.name, -np.pi if j.circular else j.lower, np.pi if j.circular else j.upper,
-            circular=j.circular, linear=j.linear,
-        )
-        for j in joints
-    ]  # fmt: skip
-    names = {j.bone for j in joints}
+        keypoints = core_keypoints.joint_keypoints(robot)
+        edges = core_keypoints.skeleton(robot, keypoints)
+    else:
+        keypoints, edges = _bones(armature, {j.bone for j in joints})
+    prefix = f"{name}/" if name else ""
+    defaults = {}
+    for joint in joints:
+        limits = None if joint.circular else (joint.lower, joint.upper)
+        defaults[f"joint/{prefix}{joint.name}"] = variables.joint_default(prefix + joint.name, limits, joint.linear)
+    return Parts(
+        tuple(replace(k, name=prefix + k.name, robot=name) for k in keypoints),
+        tuple((prefix + a, prefix + b) for a, b in edges),
+        defaults,
+    )
+
+
+def _bones(armature: bpy.types.Object, names: set[str]) -> tuple[tuple[Keypoint, ...], tuple[tuple[str, str], ...]]:
+    """A keypoint at the head of every bone that is a joint, linked along the armature."""
     keypoints = tuple(Keypoint(bone.name, bone.name) for bone in armature.data.bones if bone.name in names)
     edges = []
     for bone in armature.data.bones:
@@ -41,7 +68,7 @@ def defaults(armature: bpy.types.Object) -> Settings:
             parent = parent.parent
         if bone.name in names and parent is not None:
             edges.append((parent.name, bone.name))
-    return complete_scene(Settings(keypoints=keypoints, skeleton=tuple(edges)), variables, 0.7 * reach(armature))
+    return keypoints, tuple(edges)
 
 
 def reach(armature: bpy.types.Object) -> float:
@@ -55,27 +82,188 @@ def reach(armature: bpy.types.Object) -> float:
 
 
 def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
-    """Fill keypoints, skeleton and variables of the scene's settings from ``armature``, or empty them."""
-    from . import conversion
+    """Take ``armature`` as the scene's first robot: keypoints, skeleton and variables are filled in anew.
 
+    Further robots, variables of the user's own, folders and the preset stay; groups of links stay if the new robots
+    have any of their links.
+    """
     group = scene.robot_keypoints
     group.notes = ""
-    settings = Settings()
-    if armature is not None:
+    own = [variables.read(v) for v in group.variables if v.path]
+    with quietly():
+        for index in reversed(range(len(group.others))):
+            if group.others[index].armature in (armature, None):
+                group.others.remove(index)
+    group.variables.clear()
+    group.keypoints.clear()
+    group.skeleton.clear()
+    group.keypoint_index = group.variable_index = group.joint_index = 0
+    if armature is None:
+        return
+    try:
+        parts(armature)
+    except UserError as problem:
+        group.notes = str(problem)
+        return
+    bones = {b.name for robot in robots(group).values() for b in robot.data.bones}
+    for index in reversed(range(len(group.links))):
+        if not any(link.name in bones for link in group.links[index].links):
+            group.links.remove(index)
+    refresh(scene)
+    for settings in own:
+        variables.write(group.variables.add(), settings)
+    group.group = "joint"
+
+
+def robots(group: Any) -> dict[str, bpy.types.Object]:
+    """The robots' armatures by name; the first robot's name is empty."""
+    found = {"": group.armature, **{o.name: o.armature for o in group.others}}
+    return {name: armature for name, armature in found.items() if armature is not None}
+
+
+def refresh(scene: bpy.types.Scene) -> None:
+    """Bring variables and keypoints up to date with the robots, the groups of links and the folders' themes and worlds.
+
+    What the user has set stays. Keypoints are added for robots that have none, and removed with their robot.
+    """
+    group = scene.robot_keypoints
+    if group.armature is None:
+        return
+    group.reach = reach(group.armature)
+    joints: dict[str, Default] = {}
+    there = robots(group)
+    _drop_keypoints(group, set(there))
+    for name, armature in there.items():
         try:
-            settings = defaults(armature)
+            found = parts(armature, name)
         except UserError as problem:
             group.notes = str(problem)
-    conversion.write_robot_parts(group, settings)
+            continue
+        joints.update(found.joints)
+        if not any(k.robot == name for k in group.keypoints):
+            write_keypoints(group, found.keypoints, found.skeleton)
+    variables.synchronise(group, joints)
+
+
+def reread_folders(scene: bpy.types.Scene) -> None:
+    """Look into the folders of worlds and of photographs again."""
+    group = scene.robot_keypoints
+    with quietly():
+        choices.read_worlds(group)
+        choices.read_themes(group)
+    refresh(scene)
+
+
+def write_keypoints(group: Any, keypoints: tuple[Keypoint, ...], skeleton: tuple[tuple[str, str], ...]) -> None:
+    """Append keypoints and links of the skeleton."""
+    for keypoint in keypoints:
+        item = group.keypoints.add()
+        item.known_as = keypoint.name
+        item.name, item.frame, item.offset, item.robot = keypoint.name, keypoint.frame, keypoint.offset, keypoint.robot
+    for first, second in skeleton:
+        edge = group.skeleton.add()
+        edge.first, edge.second = first, second
+
+
+def _drop_keypoints(group: Any, names: set[str]) -> None:
+    for index in reversed(range(len(group.keypoints))):
+        if group.keypoints[index].robot not in names:
+            group.keypoints.remove(index)
+    known = {k.name for k in group.keypoints}
+    for index in reversed(range(len(group.skeleton))):
+        edge = group.skeleton[index]
+        if edge.first not in known or edge.second not in known:
+            group.skeleton.remove(index)
+    group.keypoint_index = max(0, min(group.keypoint_index, len(group.keypoints) - 1))
+
+
+def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
+    """Take an armature as a further robot, under a name of its own.
+
+    Raises:
+        UserError: if it has no joint or is a robot of the scene already.
+    """
+    group = scene.robot_keypoints
+    if armature in robots(group).values():
+        raise UserError(f"{armature.name} is a robot of this scene already: choose another armature")
+    parts(armature)
+    with quietly():
+        item = group.others.add()
+        item.name = item.known_as = unique(armature.name.replace("/", " "), {o.name for o in group.others} - {""})
+        item.armature = armature
+    group.other_index = len(group.others) - 1
+    refresh(scene)
+    return item
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """``name``, or with the first number that makes it another one."""
+    result, number = name, 2
+    while result in taken:
+        result, number = f"{name} {number}", number + 1
+    return result
+
+
+def rename_robot(item: Any) -> None:
+    """Carry a further robot's new name over to its joints and keypoints."""
+    scene, before = item.id_data, item.known_as
+    group = scene.robot_keypoints
+    others = {o.known_as for o in group.others if o != item}
+    with quietly():
+        item.name = item.known_as = unique(item.name.strip().replace("/", " ") or "robot", others)
+        for variable in group.variables:
+            if variable.name.startswith(f"joint/{before}/"):
+                variable.name = f"joint/{item.name}/" + variable.name.removeprefix(f"joint/{before}/")
+    for keypoint in group.keypoints:
+        if keypoint.robot == before:
+            keypoint.robot = item.name
+            if keypoint.name.startswith(f"{before}/"):
+                keypoint.name = f"{item.name}/" + keypoint.name.removeprefix(f"{before}/")
+
+
+def readopt(item: Any) -> None:
+    """Another armature was chosen for a further robot: its keypoints and joints are filled in anew."""
+    group = item.id_data.robot_keypoints
+    if list(robots(group).values()).count(item.armature) > 1:
+        with quietly():
+            item.armature = None
+    for index in reversed(range(len(group.keypoints))):
+        if group.keypoints[index].robot == item.name:
+            group.keypoints.remove(index)
+    refresh(item.id_data)
+
+
+def rename_links(item: Any) -> None:
+    """Carry the new name of a group of links over to its variables."""
+    scene, before = item.id_data, item.known_as
+    group = scene.robot_keypoints
+    others = {g.known_as for g in group.links if g != item}
+    with quietly():
+        item.name = item.known_as = links_name(item.name, others)
+        for variable in group.variables:
+            if variable.name.startswith(f"material/{before}/"):
+                variable.name = f"material/{item.name}/" + variable.name.removeprefix(f"material/{before}/")
+
+
+def links_name(name: str, taken: set[str]) -> str:
+    """A name that a group of links can have: without slashes, its own, and none of a material's variables."""
+    reserved = {e.name.partition("/")[2] for e in catalogue.MATERIAL}
+    return unique(name.strip().replace("/", " ") or "links", taken | reserved)
 
 
 def problem(scene: bpy.types.Scene) -> str:
-    """Why the scene's robot can't be used, in one sentence; empty if it can."""
-    armature = scene.robot_keypoints.armature
-    if armature is None:
+    """Why the scene's robots can't be used, in one sentence; empty if they can."""
+    group = scene.robot_keypoints
+    if group.armature is None:
         return "There is no robot yet: load one"
-    if armature.name not in scene.objects:
-        return f"The robot {armature.name} is no longer in this scene: load one again"
-    if not scene.robot_keypoints.variables:
-        return str(scene.robot_keypoints.notes) or f"{armature.name} has no joints: choose another armature"
+    for name, armature in robots(group).items():
+        if armature.name not in scene.objects:
+            if name:
+                return f"The robot {name} is no longer in this scene: remove it from the further robots"
+            return f"The robot {armature.name} is no longer in this scene: load one again"
+    if any(o.armature is None for o in group.others):
+        missing = next(o.name for o in group.others if o.armature is None)
+        return f"The further robot {missing} has no armature: choose one, or remove it"
+    if not group.variables:
+        return str(group.notes) or f"{group.armature.name} has no joints: choose another armature"
     return ""

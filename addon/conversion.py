@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Between the scene's saved settings and :class:`..core.settings.Settings`.
-
-Blender keeps single precision; what comes back is rounded to what a person could have meant, so that 180° is π again.
-"""
+"""Between the scene's saved settings and :class:`..core.settings.Settings`."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
 from typing import Any, TypeVar
 
 import bpy
-import numpy as np
 
+from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.settings import (
     AugmentationSettings,
     FeedbackSettings,
+    LinkGroup,
     RenderSettings,
     RobotSettings,
+    SceneSettings,
     Settings,
     StreamSettings,
     TrainingSettings,
-    VariableSettings,
     WorkerSettings,
 )
+from . import adoption, choices, variables
+from .definitions import quietly
+from .variables import exact
 
 T = TypeVar("T")
 MIRRORED: dict[str, type] = {
+    "scene": SceneSettings,
     "render": RenderSettings,
     "workers": WorkerSettings,
     "training": TrainingSettings,
@@ -35,7 +37,7 @@ MIRRORED: dict[str, type] = {
     "augmentation": AugmentationSettings,
     "stream": StreamSettings,
 }
-FOLDERS = {("augmentation", "backgrounds"), ("stream", "keys")}
+FOLDERS = {("augmentation", "backgrounds"), ("scene", "worlds"), ("stream", "keys")}
 SCENE_FILE = "scene.blend"
 
 
@@ -43,76 +45,100 @@ def read(scene: bpy.types.Scene) -> Settings:
     """The settings of a run of this scene. A variable that does not vary becomes a constant."""
     group = scene.robot_keypoints
     armature = group.armature
-    robot = RobotSettings("armature", SCENE_FILE, armature.name) if armature is not None else RobotSettings()
     names = [k.name for k in group.keypoints]
-    parts: dict[str, Any] = {
+    mirrored: dict[str, Any] = {
         attribute: _read(cls, getattr(group, attribute), attribute) for attribute, cls in MIRRORED.items()
     }
     return Settings(
-        robot=robot,
-        keypoints=tuple(Keypoint(k.name, k.frame, _triple(k.offset)) for k in group.keypoints),
+        robot=RobotSettings("armature", SCENE_FILE, armature.name) if armature is not None else RobotSettings(),
+        others=tuple(
+            RobotSettings("armature", SCENE_FILE, o.armature.name, name=o.name)
+            for o in group.others
+            if o.armature is not None
+        ),
+        keypoints=tuple(Keypoint(k.name, k.frame, _triple(k.offset), k.robot) for k in group.keypoints),
         skeleton=tuple((e.first, e.second) for e in group.skeleton if e.first in names and e.second in names),
-        variables=tuple(read_variable(v) for v in group.variables),
-        **parts,
-    )
-
-
-def read_variable(v: Any) -> VariableSettings:
-    """One variable; constant where it is not to vary."""
-    unit = str(v.unit)
-    if not v.use:
-        value = exact(v.value, unit)
-        return VariableSettings(v.name, value, value, 1, exact(v.concentration, ""), False, False, unit)
-    circular = bool(v.circular) and v.low < v.high
-    return VariableSettings(
-        v.name, exact(v.low, unit), exact(v.high, unit), v.bins, exact(v.concentration, ""), circular, v.adapt, unit
+        variables=tuple(variables.read(v) for v in group.variables),
+        groups=tuple(LinkGroup(g.name, tuple(link.name for link in g.links)) for g in group.links),
+        **mirrored,
     )
 
 
 def write(scene: bpy.types.Scene, settings: Settings) -> None:
-    """Put settings into the scene; the robot is taken over if its armature is there."""
+    """Put settings into the scene; robots are taken over if their armatures are there."""
     group = scene.robot_keypoints
-    armature = scene.objects.get(settings.robot.armature) if settings.robot.kind == "armature" else None
-    if armature is not None and armature.type == "ARMATURE":
-        group.armature = armature
-    write_robot_parts(group, settings)
-    for attribute in MIRRORED:
-        target, source = getattr(group, attribute), getattr(settings, attribute)
-        for field in dataclasses.fields(source):
-            setattr(target, field.name, getattr(source, field.name))
-
-
-def write_robot_parts(group: Any, settings: Settings) -> None:
-    """Put what belongs to the robot into the scene's settings: keypoints, skeleton, variables."""
-    group.keypoints.clear()
-    for keypoint in settings.keypoints:
-        item = group.keypoints.add()
-        item.known_as = keypoint.name
-        item.name, item.frame, item.offset = keypoint.name, keypoint.frame, keypoint.offset
-    group.skeleton.clear()
-    for first, second in settings.skeleton:
-        edge = group.skeleton.add()
-        edge.first, edge.second = first, second
-    group.variables.clear()
+    with quietly():
+        _write_robots(scene, settings)
+        for attribute in MIRRORED:
+            target, source = getattr(group, attribute), getattr(settings, attribute)
+            for field in dataclasses.fields(source):
+                if field.name != "validation_themes":
+                    setattr(target, field.name, getattr(source, field.name))
+        choices.read_worlds(group)
+        choices.read_themes(group)
+        _write_themes(group, settings.augmentation.validation_themes)
+        group.preset_name = ""
+        group.links.clear()
+        for links in settings.groups:
+            item = group.links.add()
+            item.name = item.known_as = links.name
+            for link in links.links:
+                item.links.add().name = link
+    for collection in (group.keypoints, group.skeleton, group.variables):
+        collection.clear()
+    adoption.write_keypoints(group, settings.keypoints, settings.skeleton)
+    usual = {name: default.usual for name, default in variables.scene_defaults(group).items()}
+    limits = _limits(group)
     for variable in settings.variables:
-        _write_variable(group.variables.add(), variable)
+        item = group.variables.add()
+        default = limits.get(variable.name)
+        variables.write(item, variable, default.usual if default is not None else usual.get(variable.name))
+        item.limited = default is not None and default.limits is not None
+        item.limit_low, item.limit_high = (default and default.limits) or (0.0, 0.0)
+        variables.mark(item)
     group.keypoint_index = group.variable_index = group.joint_index = 0
     group.group = "joint"
 
 
-def _write_variable(item: Any, v: VariableSettings) -> None:
-    constant = v.low == v.high
-    item.name, item.unit = v.name, v.unit
-    item.low, item.high = v.low, v.high
-    item.bins, item.concentration = v.bins, v.concentration
-    item.circular, item.adapt = v.circular, v.adapt
-    item.use = not constant
-    item.value = v.low if constant else min(max(0.0, v.low), v.high)
+def _write_robots(scene: bpy.types.Scene, settings: Settings) -> None:
+    group = scene.robot_keypoints
+
+    def armature(name: str) -> bpy.types.Object | None:
+        found = scene.objects.get(name)
+        return found if found is not None and found.type == "ARMATURE" else None
+
+    if settings.robot.kind == "armature" and armature(settings.robot.armature) is not None:
+        group.armature = armature(settings.robot.armature)
+        group.reach = adoption.reach(group.armature)
+    group.others.clear()
+    for other in settings.others:
+        found = armature(other.armature or other.name)
+        if found is not None:
+            item = group.others.add()
+            item.name = item.known_as = other.name
+            item.armature = found
+
+
+def _write_themes(group: Any, apart: tuple[str, ...]) -> None:
+    for name in apart:
+        theme = group.augmentation.themes.get(name) or group.augmentation.themes.add()
+        theme.name, theme.validation = name, True
+
+
+def _limits(group: Any) -> dict[str, variables.Default]:
+    result: dict[str, variables.Default] = {}
+    for name, armature in adoption.robots(group).items():
+        with contextlib.suppress(UserError):  # an armature without joints has no limits
+            result.update(adoption.parts(armature, name).joints)
+    return result
 
 
 def _read(cls: type[T], group: Any, attribute: str) -> T:
     values = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name == "validation_themes":
+            values[field.name] = tuple(t.name for t in group.themes if t.validation)
+            continue
         value = getattr(group, field.name)
         if isinstance(value, float):
             value = exact(value, "")
@@ -120,16 +146,6 @@ def _read(cls: type[T], group: Any, attribute: str) -> T:
             value = bpy.path.abspath(value)
         values[field.name] = value
     return cls(**values)
-
-
-def exact(value: float, unit: str) -> float:
-    """The number a person meant by a single-precision value: whole ten-thousandths of a degree where that is the same
-    value, else the shortest decimal."""
-    single = np.float32(value)
-    angle = math.radians(round(math.degrees(value), 4))
-    if unit == "rad" and np.float32(angle) == single:
-        return angle
-    return float(str(single))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

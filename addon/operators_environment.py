@@ -9,7 +9,7 @@ import bpy
 from bpy.props import StringProperty
 
 from . import environment, preferences, reporting
-from .properties import fields
+from .definitions import fields
 
 
 @fields(filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"}))

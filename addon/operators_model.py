@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 
 from ..core.errors import UserError
 from . import capture, prediction, reporting, runner
-from .properties import fields
+from .definitions import fields
 
 
 @fields(

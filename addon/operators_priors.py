@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, IntProperty
 
 from ..core.errors import UserError
 from . import adoption, reporting, runner
-from .properties import fields
+from .definitions import fields
 from .stage import Stage
 
 

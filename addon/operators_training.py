@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 
 from ..core.session import Phase
 from . import preferences, reporting, runner
-from .properties import fields
+from .definitions import fields
 
 
 class KEYPOINTS_OT_start_training(bpy.types.Operator):

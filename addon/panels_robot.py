@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from . import adoption, panels, pictures, previews
-from .properties import UNITS
+from .properties_parts import UNITS
 from .text import plural, quantity, shown_name, span
 
 

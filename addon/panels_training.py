@@ -245,7 +245,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
     column.prop(group, "run_folder", placeholder=str(preferences.get().runs))
     if more := panels.section(body, "rendering", "Rendering"):
         column = panels.settings_column(more)
-        for name in ("device", "triangles"):
+        for name in ("device", "silhouette", "masks"):
             column.prop(r, name)
         column.prop(w, "blender")
     if more := panels.section(body, "learning", "Learning"):
@@ -267,8 +267,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
             rest.prop(group.feedback, name)
     if more := panels.section(body, "augmentation", "Augmentation"):
         column = panels.settings_column(more)
-        for name in ("backgrounds", "distractors", "colour", "noise", "geometry"):
-            column.prop(group.augmentation, name)
+        column.prop(group.augmentation, "geometry")
     if more := panels.section(body, "stream", "Network Address"):
         column = panels.settings_column(more)
         for name in ("host", "port", "keys"):

@@ -12,7 +12,7 @@ from bpy.props import StringProperty
 
 from ..core.errors import UserError
 from ..core.session import LAUNCHER, Programs
-from .properties import fields
+from .definitions import fields
 
 PACKAGE = __package__.rpartition(".")[0]
 """``bl_ext.<repository>.robot_keypoints`` in Blender, ``robot_keypoints`` as a Python package."""

@@ -34,27 +34,48 @@ def changed(value: object, metadata: dict[str, object]) -> object:
         return value + 3
     if isinstance(value, float):
         return min(value * 0.5 + 0.01, metadata.get("high") or math.inf)
-    return ""
+    return type(value)()
 
 
-def unusual() -> core.Settings:
-    """Settings in which nothing has its default."""
+def unusual(folder: Path) -> core.Settings:
+    """Settings in which nothing has its default, and a scene with the robots they name."""
+    robots = [rig.build(bpy.context.scene, load_urdf(builtin_urdf())) for _ in range(2)]
+    for theme in ("indoors", "outdoors", "kitchens"):
+        (folder / "photos" / theme).mkdir(parents=True)
+        (folder / "photos" / theme / "a.jpg").write_bytes(b"")
+    (folder / "worlds").mkdir()
+    (folder / "worlds" / "hall.hdr").write_bytes(b"")
     parts = {}
     for attribute, cls in conversion.MIRRORED.items():
         values = {f.name: changed(f.default, f.metadata) for f in dataclasses.fields(cls)}
         parts[attribute] = cls(**values)
-    parts["augmentation"] = dataclasses.replace(parts["augmentation"], backgrounds="/tmp/photos")
+    parts["augmentation"] = core.AugmentationSettings(str(folder / "photos"), ("kitchens",), True)
+    parts["scene"] = dataclasses.replace(parts["scene"], worlds=str(folder / "worlds"))
     parts["stream"] = core.StreamSettings("127.0.0.1", 4000, "/tmp/keys")
     return core.Settings(
-        keypoints=(Keypoint("hand", "wrist_3_link", (0.1, -0.25, 0.03)), Keypoint("base", "base_link")),
+        robot=core.RobotSettings("armature", conversion.SCENE_FILE, robots[0].name),
+        others=(core.RobotSettings("armature", conversion.SCENE_FILE, robots[1].name, name="left"),),
+        keypoints=(
+            Keypoint("hand", "wrist_3_link", (0.1, -0.25, 0.03)),
+            Keypoint("base", "base_link"),
+            Keypoint("left/hand", "wrist_3_link", robot="left"),
+        ),
         skeleton=(("base", "hand"),),
         variables=(
             core.VariableSettings("joint/elbow_joint", math.radians(-100), math.radians(145.5), 7, 0.5, unit="rad"),
             core.VariableSettings("joint/shoulder_pan_joint", -math.pi, math.pi, 16, 2.0, True, True, "rad"),
+            core.VariableSettings("joint/left/elbow_joint", 0.5, 0.5, 1, 1.0, False, False, "rad"),
             core.VariableSettings("camera/distance", 1.25, 3.7, 5, 1.0, False, False, "m"),
             core.VariableSettings("camera/roll", 0.25, 0.25, 1, 1.0, False, False, "rad"),
             core.VariableSettings("light/temperature", 2800.0, 9000.0, 6, 1.0, False, True, "K"),
+            core.VariableSettings("light/world", 2.0, 10.0, 8, 1.0, False, True),
+            core.VariableSettings("light/type", 2.5, 2.5, 1, 1.0, False, False),
+            core.VariableSettings("background/theme", 1.0, 3.0, 2, 1.0, False, False),
+            core.VariableSettings("material/arm/hue", 0.1, 0.2, 3, 1.0, False, True),
+            core.VariableSettings("custom/fan", -1.0, 2.0, 6, path='objects["Fan"].rotation_euler[2]', unit="rad"),
+            core.VariableSettings("custom/still", 0.5, 0.5, 1, 1.0, False, False, path='objects["Fan"].location[0]'),
         ),
+        groups=(core.LinkGroup("arm", ("upper_arm_link", "forearm_link")), core.LinkGroup("empty")),
         **parts,
     )
 
@@ -63,13 +84,17 @@ def assert_same(a: core.Settings, b: core.Settings) -> None:
     for attribute in conversion.MIRRORED:
         left, right = dataclasses.asdict(getattr(a, attribute)), dataclasses.asdict(getattr(b, attribute))
         assert left == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in right.items()}
-    assert a.keypoints == b.keypoints
-    assert a.skeleton == b.skeleton
+    for attribute in ("robot", "others", "keypoints", "skeleton", "groups"):
+        assert getattr(a, attribute) == getattr(b, attribute)
     assert [dataclasses.asdict(v) for v in a.variables] == [dataclasses.asdict(v) for v in b.variables]
 
 
-def test_round_trip_of_everything() -> None:
-    settings = unusual()
+def test_round_trip_of_everything(tmp_path: Path) -> None:
+    settings = unusual(tmp_path)
+    core.check(settings)
+    untouched = core.Settings()
+    for field in dataclasses.fields(core.Settings):
+        assert getattr(settings, field.name) != getattr(untouched, field.name), f"{field.name} is not tried"
     conversion.write(bpy.context.scene, settings)
     assert_same(conversion.read(bpy.context.scene), settings)
 
@@ -79,7 +104,7 @@ def test_defaults_are_the_core_s_own() -> None:
 
 
 def test_saved_with_the_file(tmp_path: Path) -> None:
-    settings = unusual()
+    settings = unusual(tmp_path)
     conversion.write(bpy.context.scene, settings)
     path = str(tmp_path / "kept.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
@@ -175,7 +200,7 @@ def test_a_users_own_armature() -> None:
     own.pose.bones["b1"].lock_rotation = (True, True, True)
     bpy.context.scene.robot_keypoints.armature = own
     settings = conversion.read(bpy.context.scene)
-    assert settings.joint_names() == ("b0", "b2")
+    assert [v.name for v in settings.variables if v.name.startswith("joint/")] == ["joint/b0", "joint/b2"]
     assert [k.name for k in settings.keypoints] == ["b0", "b2"]
     assert settings.skeleton == (("b0", "b2"),)
     distance = next(v for v in settings.variables if v.name == "camera/distance")

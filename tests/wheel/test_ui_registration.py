@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import environment, overlay, prediction, previews, properties, runner
+from robot_keypoints.addon import environment, overlay, prediction, previews, properties, runner, words
 
 
 def traces() -> dict[str, list[str]]:
@@ -86,7 +86,7 @@ def _slow_requirements(folder):
 
 def test_every_setting_has_a_label_and_a_tooltip(registered: None) -> None:
     group = bpy.context.scene.robot_keypoints
-    for attribute in ("render", "workers", "training", "feedback", "augmentation", "stream"):
+    for attribute in ("scene", "render", "workers", "training", "feedback", "augmentation", "stream"):
         part = getattr(group, attribute)
         for name, definition in part.bl_rna.properties.items():
             if name in ("rna_type", "name"):
@@ -99,14 +99,14 @@ def test_every_setting_has_a_label_and_a_tooltip(registered: None) -> None:
 
 def test_limits_are_those_of_the_settings(registered: None) -> None:
     group = bpy.context.scene.robot_keypoints
-    for words, attribute, cls in (
-        (properties.RENDER, "render", properties.RenderSettings),
-        (properties.TRAINING, "training", properties.TrainingSettings),
-        (properties.FEEDBACK, "feedback", properties.FeedbackSettings),
+    for table, attribute, cls in (
+        (words.RENDER, "render", properties.RenderSettings),
+        (words.TRAINING, "training", properties.TrainingSettings),
+        (words.FEEDBACK, "feedback", properties.FeedbackSettings),
     ):
         known = getattr(group, attribute).bl_rna.properties
         for name, field in cls.__dataclass_fields__.items():
-            assert name in words
+            assert name in table
             low, high = field.metadata.get("low"), field.metadata.get("high")
             if low is not None:
                 assert known[name].hard_min == pytest.approx(low)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels and tooltips of the settings that the panel mirrors; what they mean is said in :mod:`..core.settings`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..core import presets
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """Label and tooltip of one setting, and what its property needs besides."""
+
+    label: str
+    tip: str
+    options: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+RENDER = {
+    "engine": Words("Engine", "What renders the training images", {
+        "cycles": ("Cycles", "Path tracing: realistic light, and fast for small images"),
+        "eevee": ("EEVEE", "Rasterised; needs a graphics card and a display"),
+        "workbench": ("Workbench", "Blender's solid view: the fastest, without real light; needs a display"),
+    }),
+    "width": Words("Width", "Width of the training images, in pixels", extra={"subtype": "PIXEL"}),
+    "height": Words("Height", "Height of the training images, in pixels", extra={"subtype": "PIXEL"}),
+    "samples": Words("Samples", "Samples per pixel: more is smoother and slower", extra={"soft_max": 64}),
+    "device": Words("Device", "Where Cycles renders", {
+        "cpu": ("CPU", "The processor"), "gpu": ("GPU", "The graphics card, where Cycles finds one"),
+    }),
+    "silhouette": Words("Outline", "How far a link's outline may move, in pixels, when the workers reduce the robot's "
+                        "meshes to what an image of this size shows; 0 keeps them whole",
+                        extra={"soft_max": 2.0, "precision": 2, "step": 5}),
+    "masks": Words("Link masks", "Render a picture of the links (segmentation) beside each image of a data set"),
+}  # fmt: skip
+WORKERS = {
+    "count": Words("Workers", "How many Blender processes render at the same time", extra={"soft_max": 16}),
+    "adaptive": Words("Adaptive", "How many of them follow the posteriors; the others keep to the priors",
+                      extra={"soft_max": 16}),
+    "threads": Words("Threads", "Processor threads of each worker", extra={"soft_max": 16}),
+    "blender": Words("Blender", "Command that starts the workers' Blender; empty takes the one of the preferences"),
+}  # fmt: skip
+TRAINING = {
+    "network": Words("Network", "What learns to find the keypoints", {
+        "light": ("Light", "A small U-Net that learns quickly, also on a processor"),
+        "vgg": ("VGG, refined in stages", "VGG features and refinement stages, as in the paper; wants a graphics card"),
+    }),
+    "stages": Words("Stages", "Refinement stages of the VGG network"),
+    "batch_size": Words("Batch", "Images per training step", extra={"soft_max": 128}),
+    "epoch_images": Words("Images per epoch", "Images trained on between two validations", extra={"soft_min": 100}),
+    "epochs": Words("Epochs", "Ends after so many; 0 goes on until you stop it", extra={"soft_max": 200}),
+    "minutes": Words("Minutes", "Ends after so many minutes; 0 sets no limit", extra={"soft_max": 600.0, "step": 100,
+                                                                                 "precision": 1}),
+    "learning_rate": Words("Learning rate", "Size of the optimiser's steps at the start", extra={"precision": 5}),
+    "target_sigma": Words("Target width", "Standard deviation of the belief maps' targets, in percent of the image's "
+                          "diagonal", extra={"precision": 2}),
+    "device": Words("Device", "Where the network is trained", {
+        "auto": ("Automatic", "The graphics card if it works, otherwise the processor"),
+        "cpu": ("CPU", "The processor"), "cuda": ("CUDA", "An NVIDIA graphics card"),
+    }),
+    "pretrained": Words("Pretrained features", "Start the VGG network from weights learned on photographs"),
+    "seed": Words("Seed", "The same seed draws the same scenes"),
+    "validation_images": Words("Validation images", "Images kept apart, on which the error is measured while training",
+                               extra={"soft_max": 4000}),
+    "test_images": Words("Test images", "Images kept apart for the final figures", extra={"soft_max": 4000}),
+    "fresh_share": Words("Fresh share", "Share of a batch that may be images never trained on before; the rest is "
+                         "drawn again, under other backgrounds", extra={"subtype": "FACTOR"}),
+    "reuse": Words("Reuse", "How often one rendering may be trained on, each time under another background",
+                   extra={"soft_max": 20}),
+    "store_mb": Words("Store", "Memory for renderings kept for reuse, in MiB", extra={"soft_max": 16384}),
+}  # fmt: skip
+FEEDBACK = {
+    "enabled": Words("Feedback", "Draw more often what the network still gets wrong"),
+    "share": Words("Hardest share", "Share of the validation images, those with the highest loss, that shape the "
+                   "posteriors", extra={"subtype": "FACTOR"}),
+    "forgetting": Words("Forgetting", "How far each update first moves back towards the prior",
+                        extra={"subtype": "FACTOR"}),
+    "floor": Words("Floor", "Least share of the uniform probability that any bin keeps", extra={"subtype": "FACTOR"}),
+}  # fmt: skip
+AUGMENTATION = {
+    "backgrounds": Words("Photographs", "Folder of photographs laid behind the robot; each folder in it is a theme. "
+                         "Empty draws backgrounds by program", extra={"subtype": "DIR_PATH"}),
+    "geometry": Words("Geometry", "Shift, turn and scale images a little; where renderings are fresh, that slows "
+                      "learning"),
+}  # fmt: skip
+SCENE = {
+    "preset": Words("Preset", "What varies", {
+        name: (preset.label, preset.description) for name, preset in presets.PRESETS.items()
+    }),
+    "worlds": Words("HDRI worlds", "Folder of your own HDRI worlds (.exr, .hdr), beside the eight that Blender brings",
+                    extra={"subtype": "DIR_PATH"}),
+    "framing": Words("In the picture", "Least share of the keypoints that must lie inside the image; other draws are "
+                     "made again", extra={"subtype": "FACTOR"}),
+    "above_floor": Words("Above the floor", "Draw again where a link reaches below the floor"),
+    "collision_free": Words("No collisions", "Draw again where two links of a robot run into one another, unless they "
+                            "do so at rest"),
+    "floor": Words("Floor", "Height of the floor above the robot's base",
+                   extra={"subtype": "DISTANCE", "soft_min": -2.0, "soft_max": 2.0}),
+}  # fmt: skip
+STREAM = {
+    "host": Words("Address", "Where the trainer listens; anything but this machine itself needs keys"),
+    "port": Words("Port", "First of three ports; 0 takes any free ones"),
+    "keys": Words("Keys", "Folder of CURVE keys, for addresses beyond this machine", extra={"subtype": "DIR_PATH"}),
+}  # fmt: skip
