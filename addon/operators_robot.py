@@ -9,7 +9,7 @@ from bpy.props import EnumProperty, StringProperty
 from ..core.errors import UserError
 from ..core.robot import builtin_urdf, load_urdf
 from . import adoption, reporting, rig
-from .properties import fields
+from .definitions import fields
 
 
 def load(context: bpy.types.Context, path: Path, packages: Path | None = None) -> bpy.types.Object:
@@ -131,7 +131,7 @@ class KEYPOINTS_OT_from_armature(bpy.types.Operator):
                 found = "There is no armature in this scene" if not armatures else "There are several armatures"
                 raise UserError(f"{found}: make the robot's armature the active object")
             chosen = armatures[0]
-        adoption.defaults(chosen)
+        adoption.parts(chosen)
         group = context.scene.robot_keypoints
         group.armature = chosen
         group.robot_file = ""
