@@ -8,12 +8,16 @@
     python launch.py worker …    renders for one run              (a Python with the bpy wheel)
     python launch.py environment …  makes a Python environment for the trainer
 
+``--threads N`` before the role keeps the libraries that it loads to so many threads, where the system can.
+
 So the trainer's Python needs the libraries but not this package, and always runs the extension's own version of it.
 """
 
 import importlib
 import importlib.util
+import os
 import sys
+import types
 from pathlib import Path
 
 ROLES = {
@@ -29,9 +33,13 @@ ROLES = {
 def main() -> int:
     """Import this folder as ``robot_keypoints`` and run the role named on the command line."""
     folder = Path(__file__).resolve().parent
-    if len(sys.argv) < 2 or sys.argv[1] not in ROLES:
-        print(f"usage: launch.py {{{','.join(ROLES)}}} …", file=sys.stderr)
+    threads, words = 0, sys.argv[1:]
+    if len(words) > 1 and words[0] == "--threads" and words[1].isdecimal():
+        threads, words = int(words[1]), words[2:]
+    if not words or words[0] not in ROLES:
+        print(f"usage: launch.py [--threads N] {{{','.join(ROLES)}}} …", file=sys.stderr)
         return 2
+    role, *arguments = words
     sys.path = [p for p in sys.path if Path(p or ".").resolve() != folder]
     spec = importlib.util.spec_from_file_location(
         "robot_keypoints", folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -40,9 +48,25 @@ def main() -> int:
     package = importlib.util.module_from_spec(spec)
     sys.modules["robot_keypoints"] = package
     spec.loader.exec_module(package)
-    role = sys.argv[1]
-    arguments = sys.argv[1:] if ROLES[role] == "addon.background" else sys.argv[2:]
-    return int(importlib.import_module(f"robot_keypoints.{ROLES[role]}").main(arguments))
+    module = load(f"robot_keypoints.{ROLES[role]}", threads)
+    return int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
+
+
+def load(name: str, threads: int) -> types.ModuleType:
+    """Import a module on ``threads`` processors; 0 means all.
+
+    Blender as a library has no ``--threads``: it starts one thread for each processor that it may use while it is
+    loaded, and those without work keep asking for some, on the processors that other workers and the trainer need.
+    """
+    if not threads or not hasattr(os, "sched_setaffinity"):
+        return importlib.import_module(name)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:threads])
+    try:
+        return importlib.import_module(name)
+    finally:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), allowed)
 
 
 if __name__ == "__main__":

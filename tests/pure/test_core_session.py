@@ -18,7 +18,7 @@ from robot_keypoints.core import session as module
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.files import last_lines
-from robot_keypoints.core.robot import builtin_urdf, load_urdf
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.core.session import Phase, Programs, Session, Status
 from robot_keypoints.core.settings import FeedbackSettings, Settings, WorkerSettings, complete
 
@@ -30,7 +30,8 @@ FAKE = """
 import json, os, sys, threading, time
 from pathlib import Path
 
-role, arguments = sys.argv[1], sys.argv[2:]
+words = sys.argv[3:] if sys.argv[1] == "--threads" else sys.argv[1:]
+role, arguments = words[0], words[1:]
 run = Path(arguments[arguments.index("--run") + 1])
 mode = os.environ.get("FAKE", "").split(",")
 
@@ -486,3 +487,10 @@ def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
     it = child(tmp_path, "ended.wait()")
     assert os.getpgid(it.pid) != os.getpgid(0)
     it.kill()
+
+
+def test_workers_keep_to_their_threads() -> None:
+    wheel = Programs(("python", "launch.py"), ("python", "launch.py"))
+    assert wheel.worker(2) == ["python", "launch.py", "--threads", "2"]
+    blender = Programs(("python",), ("/opt/blender", "--background", "--command", "robot_keypoints"))
+    assert blender.worker(1) == ["/opt/blender", "--threads", "1", *blender.blender[1:]]
