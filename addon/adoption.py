@@ -50,7 +50,9 @@ def parts(armature: bpy.types.Object, name: str = "") -> Parts:
     defaults = {}
     for joint in joints:
         limits = None if joint.circular else (joint.lower, joint.upper)
-        defaults[f"joint/{prefix}{joint.name}"] = variables.joint_default(prefix + joint.name, limits, joint.linear)
+        defaults[f"joint/{prefix}{joint.name}"] = variables.joint_default(
+            prefix + joint.name, limits, joint.linear, joint.held
+        )
     return Parts(
         tuple(replace(k, name=prefix + k.name, robot=name) for k in keypoints),
         tuple((prefix + a, prefix + b) for a, b in edges),

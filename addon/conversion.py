@@ -94,6 +94,7 @@ def write(scene: bpy.types.Scene, settings: Settings) -> None:
         default = limits.get(variable.name)
         variables.write(item, variable, default.usual if default is not None else usual.get(variable.name))
         item.limited = default is not None and default.limits is not None
+        item.held = default is not None and default.held
         item.limit_low, item.limit_high = (default and default.limits) or (0.0, 0.0)
         variables.mark(item)
     group.keypoint_index = group.variable_index = group.joint_index = 0

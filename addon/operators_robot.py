@@ -7,7 +7,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from ..core.errors import UserError
-from ..core.robot import builtin_urdf, load_urdf
+from ..core.urdf import builtin_urdf, load_urdf
 from . import adoption, reporting, rig
 from .definitions import fields
 

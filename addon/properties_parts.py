@@ -137,6 +137,7 @@ def _choice_twins() -> dict[str, Any]:
                         'objects["Fan"].rotation_euler[2]'),
     choices=StringProperty(name="Choices", description="What its choices were called when they were last looked up"),
     limited=BoolProperty(name="Limited", description="Whether the joint has limits"),
+    held=BoolProperty(name="Held", description="Whether the joint stays at zero by default"),
     limit_low=FloatProperty(name="Lower limit"),
     limit_high=FloatProperty(name="Upper limit"),
     changed=BoolProperty(name="Changed", description="Whether it differs from the preset"),

@@ -37,6 +37,7 @@ class RigJoint:
     lower: float
     upper: float
     circular: bool
+    held: bool = False
 
 
 def build(scene: bpy.types.Scene, robot: Robot) -> bpy.types.Object:
@@ -198,7 +199,8 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
     robot = robot_of(armature)
     if robot is not None:
         return tuple(
-            RigJoint(j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular) for j in robot.moving_joints
+            RigJoint(j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held)
+            for j in robot.moving_joints
         )
     found = []
     for bone in armature.pose.bones:

@@ -31,18 +31,23 @@ class Default:
         settings: as the preset has it; constant where the preset holds it.
         usual: its range once it varies.
         limits: those of the joint; None for anything else, and for joints that turn without end.
+        held: whether it is a joint that stays at zero by default.
     """
 
     settings: VariableSettings
     usual: VariableSettings
     limits: tuple[float, float] | None = None
+    held: bool = False
 
 
-def joint_default(name: str, limits: tuple[float, float] | None, linear: bool) -> Default:
-    """The default of a joint, ``name`` without ``joint/``: all that its limits allow."""
+def joint_default(name: str, limits: tuple[float, float] | None, linear: bool, held: bool = False) -> Default:
+    """The default of a joint, ``name`` without ``joint/``: all that its limits allow, or zero for a ``held`` one."""
     low, high = limits or (-math.pi, math.pi)
-    made = VariableSettings.of(joint_variable(name, low, high, circular=limits is None, linear=linear))
-    return Default(made, made, limits)
+    usual, made = (
+        VariableSettings.of(joint_variable(name, low, high, circular=limits is None, linear=linear, held=constant))
+        for constant in (False, held)
+    )
+    return Default(made, usual, limits, held)
 
 
 def scene_defaults(group: Any) -> dict[str, Default]:
@@ -102,7 +107,7 @@ def default_of(item: Any) -> Default | None:
     group = item.id_data.robot_keypoints
     if item.name.startswith("joint/"):
         limits = (exact(item.limit_low, item.unit), exact(item.limit_high, item.unit)) if item.limited else None
-        return joint_default(item.name.removeprefix("joint/"), limits, item.unit == "m")
+        return joint_default(item.name.removeprefix("joint/"), limits, item.unit == "m", item.held)
     return scene_defaults(group).get(item.name)
 
 
@@ -144,7 +149,7 @@ def _neutral(item: Any) -> float:
 def write_default(item: Any, default: Default) -> None:
     """Fill an entry with its default."""
     write(item, default.settings, default.usual)
-    item.limited = default.limits is not None
+    item.limited, item.held = default.limits is not None, default.held
     item.limit_low, item.limit_high = default.limits or (0.0, 0.0)
 
 
@@ -152,6 +157,7 @@ def mark(item: Any) -> None:
     """Note whether an entry still is as the preset has it."""
     default = default_of(item)
     item.changed = default is not None and not same(read(item), default.settings)
+    inspection.outdate()
 
 
 def same(a: VariableSettings, b: VariableSettings) -> bool:

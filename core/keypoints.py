@@ -31,11 +31,11 @@ class Keypoint:
 def joint_keypoints(robot: Robot) -> tuple[Keypoint, ...]:
     """One keypoint per moving joint's origin, and one at the tip of every chain whose last frame is fixed.
 
-    A frame that always coincides with one already taken is left out.
+    A frame that always coincides with one already taken is left out; so are the parts of planar and floating joints.
     """
     keypoints: list[Keypoint] = []
     for joint in robot.moving_joints:
-        if not _coincides(robot, joint.child, [k.frame for k in keypoints]):
+        if not joint.held and not _coincides(robot, joint.child, [k.frame for k in keypoints]):
             keypoints.append(Keypoint(_short(joint.name), joint.child))
     parents = {j.parent for j in robot.joints}
     for joint in robot.joints:
@@ -79,7 +79,7 @@ def _short(name: str) -> str:
 def _coincides(robot: Robot, link: str, others: Sequence[str]) -> bool:
     rng = np.random.default_rng(0)
     for _ in range(3):
-        pose = {j.name: rng.uniform(j.lower, j.upper) for j in robot.moving_joints}
+        pose = {j.name: rng.uniform(j.lower, j.upper) for j in robot.moving_joints if not j.held}
         frames = robot.link_frames(pose)
         others = [o for o in others if np.linalg.norm(frames[o][:3, 3] - frames[link][:3, 3]) < 1e-4]
     return bool(others)
@@ -88,7 +88,7 @@ def _coincides(robot: Robot, link: str, others: Sequence[str]) -> bool:
 def _hangs_on_moving(robot: Robot, link: str) -> bool:
     joint_above = {j.child: j for j in robot.joints}
     while link in joint_above:
-        if joint_above[link].moving:
+        if joint_above[link].moving and not joint_above[link].held:
             return True
         link = joint_above[link].parent
     return False

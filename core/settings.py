@@ -21,7 +21,8 @@ from .errors import UserError
 from .keypoints import Keypoint, joint_keypoints, skeleton
 from .priors import Prior
 from .randomization import SceneModel, Variable, joint_variable
-from .robot import Robot, builtin_urdf, load_urdf
+from .robot import Robot
+from .urdf import builtin_urdf, load_urdf
 
 VERSION = 1
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class RenderSettings:
     height: int = _limits(120, 32, 4096)
     samples: int = _limits(2, 1, 4096)
     device: str = _choice("cpu", "gpu")
-    silhouette: float = _limits(0.25, 0.0, 10.0)
+    silhouette: float = _limits(0.0, 0.0, 10.0)
     masks: bool = False
 
 
@@ -281,7 +282,7 @@ def complete(settings: Settings, *robots: Robot) -> Settings:
     defaults = [
         joint_variable(
             f"{name}/{j.name}" if name else j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular,
-            linear=j.kind == "prismatic",
+            linear=j.kind == "prismatic", held=j.held,
         )
         for name, r in zip(names, robots, strict=True)
         for j in r.moving_joints

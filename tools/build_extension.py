@@ -41,13 +41,12 @@ PLATFORMS = {
 
 REQUIREMENTS = (
     "pyzmq==27.3.0",
-    "yourdfpy==0.0.60",
     "trimesh==5.2.0",
     "pycollada==0.9.3",
-    "lxml==6.1.3",
-    "six==1.17.0",
     "python-dateutil==4.0.0",
     "tomli-w==1.2.0",
+    "xacro==2.1.1",
+    "pyyaml==6.0.3",
 )
 """What core/ and addon/ import inside Blender, which brings numpy itself."""
 

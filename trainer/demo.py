@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.robot import Robot, load_urdf
+from ..core.robot import Robot
+from ..core.urdf import load_urdf
 from ..core.settings import (
     RenderSettings,
     RobotSettings,

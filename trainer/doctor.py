@@ -22,7 +22,7 @@ LIBRARIES = (
     ("numpy", "numpy", "1.26"),
     ("zmq", "pyzmq", "26"),
     ("PIL", "pillow", "10"),
-    ("yourdfpy", "yourdfpy", "0.0.56"),
+    ("xacro", "xacro", "2.1"),
     ("tomli_w", "tomli-w", "1.0"),
     ("safetensors", "safetensors", "0.4"),
     ("matplotlib", "matplotlib", "3.8"),

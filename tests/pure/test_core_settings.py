@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.robot import builtin_urdf, load_urdf
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import (
     AugmentationSettings,
     LinkGroup,

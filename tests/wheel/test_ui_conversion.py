@@ -14,7 +14,7 @@ import robot_keypoints
 from robot_keypoints.addon import adoption, conversion, rig
 from robot_keypoints.core import settings as core
 from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.robot import builtin_urdf, load_urdf
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import robot_keypoints
 from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.robot import builtin_urdf
+from robot_keypoints.core.urdf import builtin_urdf
 
 
 @pytest.fixture(autouse=True)

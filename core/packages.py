@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the files that a robot's description names lie on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+from xml.etree import ElementTree
+
+DEPTH = 3
+"""How many folders below one of ROS_PACKAGE_PATH a package is looked for."""
+
+
+class FileFinder:
+    """Turns the file names of one robot's description into paths.
+
+    ``package://NAME/…`` and ``model://NAME/…`` are looked for, in this order, where the user says, in and below the
+    folders of ROS_PACKAGE_PATH, in AMENT_PREFIX_PATH, and in the folders above the description.
+    """
+
+    def __init__(self, description: Path, packages: Mapping[str, str] | None = None) -> None:
+        """``packages``: folders by the name of the package."""
+        self.description = description
+        self.packages = dict(packages or {})
+
+    def __call__(self, name: str) -> Path | None:
+        """The file behind ``package://``, ``model://``, ``file://``, an absolute name or one relative to the
+        description; None if there is none."""
+        match = re.match(r"(?:package|model):/{2,}([^/]+)/+(.*)", name)
+        if match:
+            found = (folder / match[2] for folder in self.folders(match[1]))
+            return next((path for path in found if path.is_file()), None)
+        plain = url2pathname(urlparse(name).path) if name.startswith("file:") else name
+        path = self.description.parent / plain  # an absolute name stands as it is
+        return path if path.is_file() else None
+
+    def package(self, name: str) -> Path | None:
+        """The folder of a package, or None."""
+        return next((folder for folder in self.folders(name) if folder.is_dir()), None)
+
+    def folders(self, package: str) -> Iterator[Path]:
+        """Where a package may lie, the likeliest first; not all of them exist."""
+        if package in self.packages:
+            yield Path(self.packages[package])
+        for root in _paths("ROS_PACKAGE_PATH"):
+            yield from (root / package, *([root] if _called(root, package) else []))
+            for depth in range(1, DEPTH):
+                yield from sorted(root.glob("*/" * depth + _literal(package)))
+        for root in _paths("AMENT_PREFIX_PATH"):
+            yield root / "share" / package
+        for root in self._above:
+            yield root / package
+            if _called(root, package):
+                yield root
+
+    @cached_property
+    def _above(self) -> tuple[Path, ...]:
+        return tuple(self.description.resolve().parents)
+
+
+def _paths(variable: str) -> list[Path]:
+    return [Path(p) for p in os.environ.get(variable, "").split(os.pathsep) if p]
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def _called(folder: Path, package: str) -> bool:
+    """Whether a folder is that package: by its own name, or by its package.xml, as a clone may be called anything."""
+    if folder.name == package:
+        return True
+    manifest = folder / "package.xml"
+    if not manifest.is_file():
+        return False
+    try:
+        return (ElementTree.parse(manifest).findtext("name") or "").strip() == package
+    except (ElementTree.ParseError, OSError, ValueError):
+        return False
