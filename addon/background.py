@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Headless Blender's two jobs in a run: building ``scene.blend``, and rendering samples from it without end."""
+"""Headless Blender's two jobs in a run: building ``scene.blend``, and rendering samples from it.
+
+A worker of a training renders without end; one of a data set renders the draws that it is given, each from random
+numbers of its own.
+"""
 
 from __future__ import annotations
 
 import argparse
+import gc
+import itertools
+import json
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,14 +23,17 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..core import files
 from ..core import settings as settings_module
+from ..core.camera import invert
 from ..core.channel import Endpoints, Link
 from ..core.children import end_with_parent
 from ..core.errors import UserError
-from ..core.messages import MessageError, Posterior, Sample, encode_request
+from ..core.messages import Instance, MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
+from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
-from . import labels, meshes, rig
+from . import completion, detail, labels, rig
 from .render import Renderer
 from .stage import Stage
 
@@ -39,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("scene", "worker"):
         job = jobs.add_parser(name)
         job.add_argument("--run", type=Path, required=True)
+        if name == "scene":
+            job.add_argument("--describe", action="store_true", help="write robots.json, too")
         if name == "worker":
             job.add_argument("--identity", required=True)
             job.add_argument("--host", required=True)
@@ -46,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
             job.add_argument("--index", type=int, required=True)
             job.add_argument("--restarts", type=int, default=0)
             job.add_argument("--adaptive", action="store_true")
+            job.add_argument("--draws", type=Path, help="JSON file: a seed, and the numbers of the samples to render")
     try:
         options = parser.parse_args(list(arguments))
     except SystemExit as usage:
@@ -55,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_module.load(options.run / "settings.toml")
         if options.job == "scene":
-            build_scene(settings, options.run / "scene.blend")
+            build_scene(settings, options.run, describe=options.describe)
         else:
             work(options, settings, stopped)
     except UserError as problem:
@@ -67,15 +80,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build_scene(settings: Settings, path: Path) -> None:
-    """Save the scene of a run: the robot from its URDF, or a copy of the .blend that holds the user's own.
+def build_scene(settings: Settings, run: Path, *, describe: bool = False) -> None:
+    """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
+
+    What the settings leave out is filled in, and ``settings.toml`` written again if that was anything.
+
+    Args:
+        run: the folder to write to.
+        describe: whether to write the robots' kinematics to ``robots.json``, too.
 
     Raises:
-        UserError: if the robot can't be loaded or the file not be written.
+        UserError: if a robot can't be loaded or a file not be written.
     """
+    names = ["", *(r.name for r in settings.others)]
     if settings.robot.kind == "armature":
         _open(Path(settings.robot.path))
-        rig.find(bpy.context.scene, settings.robot.armature)
+        built = [rig.find(bpy.context.scene, r.armature or r.name) for r in settings.robots]
     else:
         bpy.ops.wm.read_homefile(use_empty=True)
         built = []
@@ -88,7 +108,15 @@ def build_scene(settings: Settings, path: Path) -> None:
             armature.rotation_euler[2] = source.yaw
             built.append(armature)
         bpy.context.view_layer.update()
-        Stage(bpy.context.scene, built[0], settings)
+    complete = completion.complete(settings, dict(zip(names, built, strict=True)))
+    settings_module.check(complete)
+    if settings.robot.kind != "armature":
+        Stage(bpy.context.scene, built[0], complete)
+    if complete != settings:
+        settings_module.save(complete, run / "settings.toml")
+    if describe:
+        files.write_json(run / ROBOTS_FILE, [completion.describe(a) for a in built])
+    path = run / "scene.blend"
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
     except RuntimeError as problem:
@@ -98,7 +126,7 @@ def build_scene(settings: Settings, path: Path) -> None:
 
 
 def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
-    """Render samples until ``stopped``.
+    """Render samples until ``stopped``, or those that were asked for.
 
     Raises:
         UserError: if the scene lacks what the settings name, or the trainer does not answer.
@@ -110,26 +138,42 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     samples, news, control = (int(p) for p in options.endpoints.split(","))
     link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
     stage, renderer = prepare(options.run / "scene.blend", settings)
+    details = options.draws is not None
     try:
         model = settings.scene_model()
         if options.adaptive:
             link.subscribe(b"posterior")
             model = _welcome(link, model)
-        rng = np.random.default_rng([settings.training.seed, options.index, options.restarts])
-        sequence = 0
         # The last sample is encoded and sent while the next one is rendered.
         with ThreadPoolExecutor(1) as postman:
             sent = postman.submit(bool, True)
-            while not stopped.is_set():
+            for sequence, rng in draws(options, settings):
+                if stopped.is_set():
+                    break
                 model = _latest(link, model)
-                sample = make_sample(stage, renderer, model, rng, options.index, sequence)
+                sample = make_sample(stage, renderer, model, rng, options.index, sequence, details=details)
                 if not sent.result():
                     break
                 sent = postman.submit(link.send, sample, stopped.is_set)
-                sequence += 1
+        # What was sent is not yet taken: whoever asked for it says when it is.
+        stopped.wait()
     finally:
         renderer.close()
         link.close()
+
+
+def draws(options: Any, settings: Settings) -> Iterator[tuple[int, np.random.Generator]]:
+    """The number of each sample to render, and where its random numbers come from.
+
+    A sample of a data set has a generator of its own, so it does not matter who renders it, and after which other.
+    """
+    if options.draws is None:
+        rng = np.random.default_rng([settings.training.seed, options.index, options.restarts])
+        yield from ((number, rng) for number in itertools.count())
+        return
+    task = json.loads(options.draws.read_text(encoding="utf-8"))
+    for number in task["draws"]:
+        yield number, np.random.default_rng([task["seed"], number])
 
 
 def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
@@ -143,14 +187,27 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     armature = rig.find(scene, settings.robot.armature)
     stage = Stage(scene, armature, settings)
     if settings.render.silhouette:
-        meshes.reduce_triangles(rig.robot_meshes(armature), 12000)
-    return stage, Renderer(scene, settings.render, settings.workers.threads)
+        meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
+        pixels = detail.smallest_pixels(stage, settings, meshes)
+        for mesh, size in zip(meshes, pixels, strict=True):
+            detail.simplify(mesh, settings.render.silhouette * size)
+    if settings.render.engine == "cycles":
+        detail.keep_geometry(scene)
+    renderer = Renderer(scene, settings.render, settings.workers.threads)
+    # The collector need not go through all of Blender's Python again and again.
+    gc.freeze()
+    return stage, renderer
 
 
 def make_sample(
-    stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int
-) -> Sample:
-    """Draw the hidden variables, apply them, label and render: one sample (x, b*, h)."""
+    stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int,
+    *, details: bool = False,
+) -> Sample:  # fmt: skip
+    """Draw the hidden variables, apply them, label and render: one sample (x, b*, h).
+
+    Args:
+        details: whether to tell everything of every robot, too.
+    """
     hidden = model.draw(rng)
     stage.apply(hidden.values)
     truth = labels.label(stage)
@@ -166,7 +223,21 @@ def make_sample(
         camera_matrix=truth.camera_matrix,
         base_in_camera=truth.base_in_camera,
         distortion=truth.distortion,
+        instances=_interim(stage, truth) if details else (),
     )
+
+
+def _interim(stage: Stage, truth: labels.Labels) -> tuple[Instance, ...]:
+    """Instances with frames alone, until the labels give them whole."""
+    world_in_camera = invert(stage.camera.pose())
+    result = []
+    for name, robot in stage.armatures.items():
+        links = [b.name for b in robot.data.bones]
+        frames = {k: world_in_camera @ m for k, m in rig.Frames(stage.scene, robot, links).world().items()}
+        own = truth.keypoints[[k.robot == name for k in stage.keypoints]]
+        box = (*own.min(0).tolist(), *own.max(0).tolist()) if np.isfinite(own).all() else None
+        result.append(Instance(name, world_in_camera @ np.array(robot.matrix_world), {}, frames, box))
+    return tuple(result)
 
 
 def _open(path: Path) -> None:

@@ -37,6 +37,9 @@ RESTARTS = 5
 ROBOT_FILE = "robot.json"
 """The kinematics of a run's robot, in the run's folder; missing for an armature of the user's own."""
 
+ROBOTS_FILE = "robots.json"
+"""The kinematics of all robots of a data set, as far as they are known, in its folder."""
+
 LAUNCHER = Path(__file__).resolve().parent.parent / "launch.py"
 
 
@@ -120,6 +123,13 @@ class Programs:
         if not command or shutil.which(command[0]) is None:
             raise UserError(f"There is no Blender at {blender!r}: give the path of its program")
         return cls(trainer, (*command, "--background", "--command", "robot_keypoints"))
+
+    def worker(self, threads: int) -> list[str]:
+        """The command of a Blender that keeps to ``threads`` threads."""
+        if "--command" in self.blender:
+            start = self.blender.index("--background")
+            return [*self.blender[:start], "--threads", str(threads), *self.blender[start:]]
+        return [*self.blender, "--threads", str(threads)]
 
 
 class Session:
@@ -296,9 +306,9 @@ class Session:
         )
         restarts = self.status.processes[name].restarts if name in self.status.processes else 0
         command = [
-            *self.programs.blender, "worker", "--run", str(self.run), "--identity", self.identity,
-            "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host, "--index", str(index),
-            "--restarts", str(restarts), *(["--adaptive"] if adapts else []),
+            *self.programs.worker(self.settings.workers.threads), "worker", "--run", str(self.run),
+            "--identity", self.identity, "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host,
+            "--index", str(index), "--restarts", str(restarts), *(["--adaptive"] if adapts else []),
         ]  # fmt: skip
         try:
             self._spawn(name, command, adapts)

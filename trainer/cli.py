@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..core import presets
 from ..core.errors import UserError
 
 
@@ -32,7 +33,14 @@ def main(argv: Sequence[str]) -> int:
         options = _parser().parse_args(list(argv))
     except SystemExit as usage:
         return int(usage.code or 0)
-    commands = {"demo": _demo, "train": _train, "predict": _predict, "serve": _serve, "doctor": _doctor}
+    commands = {
+        "demo": _demo,
+        "train": _train,
+        "render": _render,
+        "predict": _predict,
+        "serve": _serve,
+        "doctor": _doctor,
+    }
     try:
         return commands[options.command](options, begun)
     except UserError as problem:
@@ -65,6 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME)")
     train.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
     train.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+
+    render = commands.add_parser("render", help="write a labelled data set, or a contact sheet")
+    render.add_argument("source", type=Path, metavar="SETTINGS.toml", help="settings, or the folder of a run")
+    render.add_argument("--count", type=int, metavar="N", help="number of samples")
+    render.add_argument("--format", choices=("coco", "ndds"), help="COCO keypoints, or NDDS as DREAM reads it")
+    render.add_argument("--out", type=Path, metavar="DIR", help="folder of the data set; going on works by itself")
+    render.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the same seed makes the same set (default: 0)"
+    )
+    render.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
+    render.add_argument(
+        "--preset", choices=tuple(presets.PRESETS), help="what varies, instead of what the settings say"
+    )
+    render.add_argument("--sheet", type=Path, metavar="FILE", help="draw pictures with their labels on one sheet")
+    render.add_argument("--transparent", action="store_true", help="leave backgrounds and picture effects away")
+    render.add_argument("--blender", default="", metavar="COMMAND", help="Blender to render with")
+    render.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
+    render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
 
     predict = commands.add_parser("predict", help="find keypoints in images")
     predict.add_argument("model", type=Path, metavar="MODEL")
@@ -125,6 +151,17 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free(Path("runs", path.stem))
     return console.follow(out, settings, robot=robot, as_json=options.json)
+
+
+def _render(options: argparse.Namespace, begun: float) -> int:
+    from . import render_set
+
+    order = render_set.Order(
+        source=options.source, count=options.count, format=options.format, out=options.out, seed=options.seed,
+        workers=options.workers, preset=options.preset, sheet=options.sheet, transparent=options.transparent,
+        blender=options.blender,
+    )  # fmt: skip
+    return render_set.render(order, as_json=options.json, lifeline=options.lifeline)
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:

@@ -71,7 +71,12 @@ def follow(
 class Display:
     """One line that is rewritten on a terminal; elsewhere a plain line now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: float = PLAIN_SECONDS) -> None:
+        """
+        Args:
+            pace: seconds between two plain lines.
+        """
+        self._pace = pace
         self._terminal = sys.stderr.isatty()
         self._next = 0.0
         self._notices = 0
@@ -96,7 +101,7 @@ class Display:
         # A new message is shown at once, but counting ones ("12 of 256") only at the usual pace.
         kind = "".join(c for c in status.message if not c.isdigit())
         if last or now >= self._next or kind != self._message:
-            self._next, self._message = now + PLAIN_SECONDS, kind
+            self._next, self._message = now + self._pace, kind
             print(status_line(status), file=sys.stderr, flush=True)
 
     def _clear(self) -> None:

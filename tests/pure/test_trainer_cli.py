@@ -83,9 +83,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_only_commands_that_exist_are_advertised(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for name in ("demo", "train", "predict", "serve", "doctor"):
+    for name in ("demo", "train", "render", "predict", "serve", "doctor"):
         assert name in text
-    for name in ("render", "evaluate", "export"):
+    for name in ("evaluate", "export"):
         assert cli.main([name]) == 2
 
 

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints render``: a labelled data set on disk, and a contact sheet of its first pictures.
+
+Read :func:`render` from top to bottom.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..core import catalogue
+from ..core import settings as settings_module
+from ..core.children import end_with_parent
+from ..core.errors import UserError
+from ..core.messages import Sample
+from ..core.session import ROBOTS_FILE, Programs, Status
+from ..core.settings import Settings
+from . import annotation, contact_sheet
+from .annotation import Body
+from .coco import CocoDataSet
+from .console import Display
+from .data_set import MOST, SCENE, DataSet, Finished, Manifest, sweep
+from .ndds import NddsDataSet
+from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene
+
+FORMATS: dict[str, type[DataSet]] = {"coco": CocoDataSet, "ndds": NddsDataSet}
+
+PLAIN_SECONDS = 2.0
+"""Seconds between two lines of progress where stderr is not a terminal: the panel reads them."""
+
+LIFELINE_GRACE = 8.0
+"""Seconds to end in order once the process that started this one is gone."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for on the command line.
+
+    Attributes:
+        source: a settings file, or the folder of a run.
+        count: samples; None takes as many as a sheet shows.
+        format: ``coco`` or ``ndds``; None where only a sheet is wanted.
+        out: the data set's folder.
+        workers: how many; None leaves it to the settings.
+        preset: varies what this preset varies instead of what the settings say.
+        sheet: picture file of the contact sheet.
+        transparent: leave the background and the camera's own faults away, and write RGBA.
+        blender: command of the Blender that renders; empty leaves it to the settings.
+    """
+
+    source: Path
+    count: int | None = None
+    format: str | None = None
+    out: Path | None = None
+    seed: int = 0
+    workers: int | None = None
+    preset: str | None = None
+    sheet: Path | None = None
+    transparent: bool = False
+    blender: str = ""
+
+    def check(self) -> None:
+        """Refuse what can't be done.
+
+        Raises:
+            UserError: in one sentence.
+        """
+        if self.count is not None and not 1 <= self.count <= MOST:
+            raise UserError(f"--count is {self.count}: it must be between 1 and {MOST:,}".replace(",", " "))
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}: it must not be negative")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise UserError(f"--workers is {self.workers}: it must be between 1 and 256")
+        if self.format is not None and self.out is None:
+            raise UserError("A data set needs a folder: give --out DIR")
+        if self.out is not None and self.format is None:
+            raise UserError(f"A data set needs a format: give --format {' or '.join(FORMATS)}")
+        if self.out is None and self.sheet is None:
+            raise UserError("There is nothing to write: give --format and --out for a data set, or --sheet FILE")
+        if self.out is not None and self.count is None:
+            raise UserError("A data set needs a number of samples: give --count N")
+        if self.sheet is not None:
+            contact_sheet.check_path(self.sheet)
+        if self.out is None and self.count is not None and self.count > contact_sheet.MOST:
+            raise UserError(f"--count is {self.count}: a contact sheet shows at most {contact_sheet.MOST} pictures")
+
+
+def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> int:
+    """Carry out an order, until it is done, Ctrl-C or SIGTERM.
+
+    Args:
+        lifeline: whether to end when stdin closes.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        UserError: if the order can't be carried out.
+    """
+    order.check()
+    begun = time.monotonic()
+    display = Display(PLAIN_SECONDS)
+    with _signals() as received:
+        if lifeline:
+            end_with_parent(lambda: received.append(signal.SIGTERM), LIFELINE_GRACE)
+        job = _Job(order, display, lambda: bool(received))
+        try:
+            job.run()
+        except StoppedError:
+            display.say(f"stopped; {job.progress()}" + ("" if order.out is None else ", the same command goes on"))
+            return 128 + received[0]
+        except RenderingError as problem:
+            display.say(f"error: {problem}")
+            return 1
+        except OSError as problem:
+            raise job.explain(problem) from problem
+    seconds = time.monotonic() - begun
+    display.say(f"{job.progress()}, {job.rendered} of them now, in {seconds:.0f} s")
+    for path in (order.out, order.sheet):
+        if path is not None:
+            display.say(f"            {path}")
+    if as_json:
+        paths = {name: None if p is None else str(p) for name, p in (("out", order.out), ("sheet", order.sheet))}
+        summary = {**paths, "format": order.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds}
+        print(json.dumps(summary))
+    return 0
+
+
+class _Job:
+    """One order while it is carried out."""
+
+    def __init__(self, order: Order, display: Display, interrupted: Callable[[], bool]) -> None:
+        self.order = order
+        self.display = display
+        self.interrupted = interrupted
+        self.count = order.count or contact_sheet.USUAL
+        self.whole = 0
+        self.rendered = 0
+        self.data: DataSet | None = None
+        self._status = Status()
+        self._kept: dict[int, Finished] = {}
+        self._lock = threading.Lock()
+
+    def progress(self) -> str:
+        """For example ``57 of 100 samples``."""
+        return f"{self.whole} of {self.count} samples"
+
+    def explain(self, problem: OSError) -> UserError:
+        """A full disk, or a folder that can't be written, in one sentence."""
+        where = self.order.out or (Path(problem.filename).parent if problem.filename else tempfile.gettempdir())
+        if problem.errno in NO_ROOM:
+            return UserError(
+                f"There is no room for {where} ({problem.strerror}): free some and give the same command again "
+                f"({self.progress()} are there, each of them whole)"
+            )
+        return UserError(f"{where} can't be written ({problem.strerror or problem}): choose another place")
+
+    def run(self) -> None:
+        """Everything, from the settings to the last file."""
+        order = self.order
+        settings = load_source(order)
+        programs = find_programs(settings)
+        with self._folder(settings) as run:
+            settings, robots = self._prepare(run, settings, programs)
+            bodies = annotation.bodies(settings, [str(r["name"]) for r in robots])
+            done: set[int] = set()
+            if order.format is not None:
+                self.data = FORMATS[order.format](run, bodies, settings.render.masks)
+                sweep(run)
+                self.data.begin()
+                done = set(self.data)
+            missing = [i for i in range(self.count) if i not in done]
+            self.whole = self.count - len(missing)
+            if missing:
+                self._render(run, settings, programs, bodies, missing)
+            if self.data is not None:
+                self.data.finish()
+            if order.sheet is not None:
+                self._show("drawing the contact sheet")
+                contact_sheet.save(order.sheet, self._sheet_pictures(), bodies)
+
+    @contextmanager
+    def _folder(self, settings: Settings) -> Iterator[Path]:
+        """The data set's folder; one that is thrown away where only a sheet is wanted."""
+        order = self.order
+        if order.out is None or order.format is None:
+            with tempfile.TemporaryDirectory(prefix="robot_keypoints_") as scratch:
+                yield Path(scratch)
+            return
+        manifest = Manifest.of(order.format, order.seed, order.transparent, settings, order.preset)
+        manifest.claim(order.out)
+        yield order.out
+
+    def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
+        """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
+        (run / "logs").mkdir(exist_ok=True)
+        if not (run / SCENE).exists():
+            self._show("building the scene")
+            settings_module.save(settings, run / "settings.toml")
+            for warning in build_scene(run, programs, self.interrupted):
+                self.display.say(warning)
+        # As the scene's builder has completed them, but with today's workers.
+        settings = replace(settings_module.load(run / "settings.toml"), workers=settings.workers)
+        return settings, json.loads((run / ROBOTS_FILE).read_text(encoding="utf-8"))
+
+    def _render(
+        self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
+    ) -> None:
+        begun = time.monotonic()
+        with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
+            self._show("starting the workers")
+            finish = finisher(settings, self.order.seed, self.order.transparent)  # torch is loaded meanwhile
+            with Writers(self._write) as writers:
+                while workers.left:
+                    if self.interrupted():
+                        raise StoppedError
+                    sample = workers.receive(0.2)
+                    self._status.notices = workers.notices
+                    if sample is not None:
+                        index = sample.sequence
+                        label = annotation.label(sample, index, bodies)
+                        writers.add(Finished(index, finish(sample, index), label, sample.mask))
+                    if self.rendered:
+                        rate = self.rendered / (time.monotonic() - begun)
+                        left = round((len(missing) - self.rendered) / rate)
+                        pace = f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
+                        self._show(f"rendering: {self.progress()}{pace}")
+
+    def _write(self, sample: Finished) -> None:
+        """Called from the writers' threads."""
+        if self.data is not None:
+            self.data.write(sample)
+        else:
+            self._kept[sample.index] = sample
+        with self._lock:
+            self.whole += 1
+            self.rendered += 1
+
+    def _sheet_pictures(self) -> list[tuple[Image.Image, dict[str, Any]]]:
+        if self.data is None:
+            return [(Image.fromarray(s.image), dict(s.label)) for _, s in sorted(self._kept.items())]
+        return [self.data.read(i) for i in range(min(self.count, contact_sheet.USUAL))]
+
+    def _show(self, message: str) -> None:
+        self._status.message = message
+        self.display.show(self._status)
+
+
+class Writers:
+    """A few threads that encode and write; :meth:`add` waits while they are behind, and passes on what they raise."""
+
+    def __init__(self, write: Callable[[Finished], None]) -> None:
+        threads = min(4, os.cpu_count() or 1)
+        self._write = write
+        self._pool = ThreadPoolExecutor(threads, "writer")
+        self._waiting: deque[Future[None]] = deque()
+        self._most = 2 * threads
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Everything that was added is written, or the first error raised."""
+        self._pool.shutdown()
+        while self._waiting and kind is None:
+            self._waiting.popleft().result()
+
+    def add(self, sample: Finished) -> None:
+        """Have one sample written soon."""
+        while self._waiting and (len(self._waiting) >= self._most or self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._write, sample))
+
+
+def load_source(order: Order) -> Settings:
+    """The settings that an order starts from.
+
+    Raises:
+        UserError: if they can't be read.
+    """
+    path = order.source / "settings.toml" if order.source.is_dir() else order.source
+    settings = settings_module.load(path)
+    if order.preset is not None:
+        kept = tuple(v for v in settings.variables if catalogue.find(v.name) is None)
+        settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=order.preset))
+    workers = settings.workers
+    count = workers.count if order.workers is None else order.workers
+    workers = replace(workers, count=count, adaptive=0, blender=order.blender or workers.blender)
+    return replace(settings, workers=workers)
+
+
+def find_programs(settings: Settings) -> Programs:
+    """The Blender that renders.
+
+    Raises:
+        UserError: if there is none.
+    """
+    blender = settings.workers.blender
+    if not blender and importlib.util.find_spec("bpy") is None:
+        raise UserError("This Python has no bpy to render with: install bpy, or give --blender COMMAND")
+    return Programs.with_python(sys.executable, blender)
+
+
+def finisher(settings: Settings, seed: int, transparent: bool) -> Callable[[Sample, int], NDArray[np.uint8]]:
+    """What turns sample i into the picture that is written, whatever was finished before it."""
+    if transparent:
+        return lambda sample, _: sample.image
+    import torch
+
+    from .augmentation import on_backgrounds
+
+    torch.set_num_threads(1)  # the workers need the processor more
+
+    def finish(sample: Sample, index: int) -> NDArray[np.uint8]:
+        noise = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        image = torch.from_numpy(sample.image[None].copy())
+        finished = on_backgrounds(image, settings.augmentation.backgrounds, noise)[0]
+        return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
+
+    return finish
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The SIGINTs and SIGTERMs that come meanwhile; they interrupt nothing by themselves."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
