@@ -6,6 +6,7 @@
     python launch.py serve …     a model that answers over ZeroMQ
     python launch.py scene …     builds a run's scene.blend       (a Python with the bpy wheel)
     python launch.py worker …    renders for one run              (a Python with the bpy wheel)
+    python launch.py check …     looks at some draws of a scene   (a Python with the bpy wheel)
     python launch.py environment …  makes a Python environment for the trainer
 
 ``--threads N`` before the role keeps the libraries that it loads to so many threads, where the system can.
@@ -26,6 +27,7 @@ ROLES = {
     "serve": "trainer.serve",
     "scene": "addon.background",
     "worker": "addon.background",
+    "check": "addon.inspection",
     "environment": "core.environment",
 }
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..core import catalogue
 from ..core import keypoints as core_keypoints
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
-from . import choices, rig, variables
+from . import choices, inspected, rig, variables
 from .definitions import quietly
 from .variables import Default
 
@@ -91,6 +91,7 @@ def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
     """
     group = scene.robot_keypoints
     group.notes = ""
+    inspected.forget()
     own = [variables.read(v) for v in group.variables if v.path]
     with quietly():
         for index in reversed(range(len(group.others))):
@@ -111,7 +112,7 @@ def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
     for index in reversed(range(len(group.links))):
         if not any(link.name in bones for link in group.links[index].links):
             group.links.remove(index)
-    refresh(scene)
+    refresh(scene, new=robots(group))
     for settings in own:
         variables.write(group.variables.add(), settings)
     group.group = "joint"
@@ -123,10 +124,13 @@ def robots(group: Any) -> dict[str, bpy.types.Object]:
     return {name: armature for name, armature in found.items() if armature is not None}
 
 
-def refresh(scene: bpy.types.Scene) -> None:
+def refresh(scene: bpy.types.Scene, new: Collection[str] = ()) -> None:
     """Bring variables and keypoints up to date with the robots, the groups of links and the folders' themes and worlds.
 
-    What the user has set stays. Keypoints are added for robots that have none, and removed with their robot.
+    What the user has set stays. Keypoints are removed with their robot.
+
+    Args:
+        new: names of the robots whose keypoints are to be added.
     """
     group = scene.robot_keypoints
     if group.armature is None:
@@ -142,9 +146,10 @@ def refresh(scene: bpy.types.Scene) -> None:
             group.notes = str(problem)
             continue
         joints.update(found.joints)
-        if not any(k.robot == name for k in group.keypoints):
+        if name in new:
             write_keypoints(group, found.keypoints, found.skeleton)
     variables.synchronise(group, joints)
+    inspected.outdate()
 
 
 def reread_folders(scene: bpy.types.Scene) -> None:
@@ -194,7 +199,7 @@ def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
         item.name = item.known_as = unique(armature.name.replace("/", " "), {o.name for o in group.others} - {""})
         item.armature = armature
     group.other_index = len(group.others) - 1
-    refresh(scene)
+    refresh(scene, new=[item.name])
     return item
 
 
@@ -232,7 +237,7 @@ def readopt(item: Any) -> None:
     for index in reversed(range(len(group.keypoints))):
         if group.keypoints[index].robot == item.name:
             group.keypoints.remove(index)
-    refresh(item.id_data)
+    refresh(item.id_data, new=[item.name])
 
 
 def rename_links(item: Any) -> None:

@@ -102,7 +102,7 @@ class Service:
         arguments += ["--index", index] if index else []
         arguments += ["--requirements", str(requirements)] if requirements is not None else []
         log = self._log("environment.log")
-        self._builder = Child("environment", [sys.executable, str(LAUNCHER), *arguments], log, _clean_environment())
+        self._builder = Child("environment", [sys.executable, str(LAUNCHER), *arguments], log, clean_environment())
         self._folder, self._read, self._rest = folder, 0, ""
         self.building = Building(State.RUNNING, "starting", log=log)
 
@@ -127,7 +127,7 @@ class Service:
         command += [python, str(LAUNCHER), "cli", "doctor", "--json"]
         command += ["--blender", preferences.quoted(program)] if program else []
         log = self._log("doctor.log")
-        self._doctor = Child("doctor", command, log, _clean_environment())
+        self._doctor = Child("doctor", command, log, clean_environment())
         self.health = Health(State.RUNNING, "checking …", python=python)
 
     def _check_unasked(self) -> None:
@@ -262,7 +262,7 @@ def _document(line: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Blender's own Python settings must not reach another Python."""
     return {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
 

@@ -44,17 +44,26 @@ def advice(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, ic
 
 
 def section(
-    layout: bpy.types.UILayout, identifier: str, title: str, summary: str = "", closed: bool = True
+    layout: bpy.types.UILayout, identifier: str, title: str, summary: str = "", closed: bool = True, alert: bool = False
 ) -> bpy.types.UILayout | None:
-    """A part that folds; its body, or None while folded."""
+    """A part that folds; its body, or None while folded. ``alert`` shows that something in it wants attention."""
     header, body = layout.panel(f"KEYPOINTS_{identifier}", default_closed=closed)
     header.label(text=title)
-    if summary:
+    if summary or alert:
         right = header.row()
         right.alignment = "RIGHT"
-        right.active = False
-        right.label(text=summary)
+        right.active = alert
+        if alert:
+            right.label(text=summary, icon="ERROR")
+        else:
+            right.label(text=summary)
     return body
+
+
+def warning(layout: bpy.types.UILayout, context: bpy.types.Context, text: str) -> None:
+    """What is worth a look, where it arises."""
+    if text:
+        advice(layout, context, text, "ERROR")
 
 
 def settings_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:

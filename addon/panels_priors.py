@@ -1,45 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Priors panel: every random variable with its histogram, live while a training runs."""
+"""The Priors panel: presets, the list of all variables, what stands behind the robot, and which draws count."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import blf
 import bpy
 
-from . import adoption, panels, pictures, previews, runner
-from .panels_robot import twin
+from ..core import presets
+from . import adoption, choices, findings, panels, panels_sheet, panels_variable, runner, user_presets, variables
 from .properties import GROUPS
-from .text import FONT, FONT_POINTS, plural, quantity, shown_name
+from .text import chosen, plural, quantity, shown_name
 
-NAMES = 0.46
+NAMES = 0.5
 """Share of a row that the variable's name takes."""
 
 
-def posterior_of(item: Any) -> tuple[float, ...] | None:
-    """The latest posterior of a variable, if the run has one that fits it."""
-    status = runner.RUNNER.status
-    if status is None or not item.use:
-        return None
-    theta = status.concentrations.get(item.name)
-    return theta if theta is not None and len(theta) == item.bins else None
-
-
-def spark(context: bpy.types.Context, item: Any) -> str:
-    """The variable's histogram as text, as many characters as the row has room for."""
-    theta: Sequence[float] = posterior_of(item) or (1.0,) * item.bins
-    room = (1 - NAMES) * (context.region.width if context.region else 300) - 3.6 * panels.unit(context)
-    return pictures.spark(theta, max(4, min(16, int(room / blocks_width(context)))))
-
-
-def blocks_width(context: bpy.types.Context) -> float:
-    """Width of one block character in the panel's font, pixels."""
-    blf.size(FONT, FONT_POINTS * context.preferences.system.ui_scale)
-    return float(blf.dimensions(FONT, pictures.SPARKS[-1] * 16)[0]) / 16
-
-
 class KEYPOINTS_UL_variables(bpy.types.UIList):
-    """Variables of one group, each with a small histogram."""
+    """Variables of one group, or those that were searched for, each with a small histogram."""
 
     bl_idname = "KEYPOINTS_UL_variables"
 
@@ -50,25 +27,91 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
         split = layout.split(factor=NAMES)
         left = split.row(align=True)
         left.prop(item, "use", text="")
-        left.label(text=shown_name(item.name))
+        name = shown_name(item.name)
+        if data.search and not item.name.startswith(f"{data.group}/"):
+            name = f"{item.name.partition('/')[0]}: {name}"
+        left.label(text=name)
         right = split.row(align=True)
         if not item.use:
             right.active = False
-            right.label(text=f"held at {quantity(item.value, item.unit)}")
+            right.label(text=held(data, item))
             return
-        bars = right.row()
-        bars.active = item.adapt
-        bars.label(text=spark(context, item))
+        if findings.variable(data, item):
+            right.label(text=panels_variable.spark(context, item, NAMES, icons=2), icon="ERROR")
+        else:
+            bars = right.row()
+            bars.active = item.adapt
+            bars.label(text=panels_variable.spark(context, item, NAMES))
         adapts = right.row()
         adapts.alignment = "RIGHT"
         adapts.label(text="", icon="LOOP_FORWARDS" if item.adapt else "BLANK1")
 
     def filter_items(self, context: Any, data: Any, property_name: str) -> tuple[list[int], list[int]]:
-        items = getattr(data, property_name)
-        wanted, group = self.filter_name.lower(), f"{data.group}/"
-        return [
-            self.bitflag_filter_item if i.name.startswith(group) and wanted in i.name.lower() else 0 for i in items
-        ], []
+        flag = self.bitflag_filter_item
+        search, prefix = data.search.strip().lower(), f"{data.group}/"
+        names = [i.name for i in getattr(data, property_name)]
+        if search:
+            return [flag if variables.matches(n, search) else 0 for n in names], []
+        return [flag if n.startswith(prefix) else 0 for n in names], []
+
+
+def held(group: Any, item: Any) -> str:
+    """At what a variable is held, in words."""
+    names = choices.names(group, item.name)
+    return chosen(names, int(item.value), int(item.value) + 1) if names else quantity(item.value, item.unit)
+
+
+class KEYPOINTS_MT_presets(bpy.types.Menu):
+    """The presets that come with the extension, and the user's own."""
+
+    bl_idname = "KEYPOINTS_MT_presets"
+    bl_label = "Presets"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        for name, preset in presets.PRESETS.items():
+            layout.operator("robot_keypoints.preset_choose", text=preset.label).name = name
+        own = user_presets.names()
+        if own:
+            layout.separator()
+            for name in own:
+                layout.operator("robot_keypoints.preset_choose", text=name, icon="USER").name = name
+        layout.separator()
+        layout.operator("robot_keypoints.preset_save", icon="ADD")
+        if context.scene.robot_keypoints.preset_name:
+            layout.operator("robot_keypoints.preset_remove", icon="REMOVE")
+
+
+class KEYPOINTS_MT_variables(bpy.types.Menu):
+    """What can be done to several variables at once."""
+
+    bl_idname = "KEYPOINTS_MT_variables"
+    bl_label = "Variables"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.label(text="All that are listed")
+        for what, text, icon in (
+            ("VARY", "Vary", "CHECKBOX_HLT"), ("HOLD", "Hold", "CHECKBOX_DEHLT"), ("ADAPT", "Adapt", "LOOP_FORWARDS"),
+            ("KEEP", "Do Not Adapt", "BLANK1"),
+        ):  # fmt: skip
+            layout.operator("robot_keypoints.variables_switch", text=text, icon=icon).what = what
+        layout.separator()
+        copy_menu(layout)
+        layout.separator()
+        reset_menu(layout)
+
+
+def copy_menu(layout: bpy.types.UILayout) -> None:
+    """Where the active variable's prior can be copied to."""
+    for to, text in (("JOINTS", "Copy Prior to the Other Joints"), ("LISTED", "Copy Prior to All Listed")):
+        layout.operator("robot_keypoints.variable_copy", text=text, icon="COPYDOWN").to = to
+
+
+def reset_menu(layout: bpy.types.UILayout) -> None:
+    """What can be put back to the preset."""
+    for which, text in (("ONE", "Reset This"), ("LISTED", "Reset All Listed"), ("ALL", "Reset Everything")):
+        layout.operator("robot_keypoints.variables_reset", text=text, icon="LOOP_BACK").which = which
 
 
 class KEYPOINTS_PT_priors(panels.Sidebar, bpy.types.Panel):
@@ -79,10 +122,10 @@ class KEYPOINTS_PT_priors(panels.Sidebar, bpy.types.Panel):
     bl_order = 2
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        variables = [v for v in context.scene.robot_keypoints.variables if v.use]
-        if variables:
-            adapting = sum(1 for v in variables if v.adapt)
-            self.layout.label(text=f"{len(variables)}, {adapting} adapt")
+        every = context.scene.robot_keypoints.variables
+        varying = sum(1 for v in every if v.use)
+        if every:
+            self.layout.label(text=f"{varying} of {len(every)} vary")
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -90,77 +133,142 @@ class KEYPOINTS_PT_priors(panels.Sidebar, bpy.types.Panel):
         if not group.variables:
             panels.advice(layout, context, adoption.problem(context.scene) or "There are no variables")
             return
+        _draw_presets(layout, group)
         row = layout.row(align=True)
         row.operator("robot_keypoints.draw_sample", icon="SHADERFX")
         status = runner.RUNNER.status
         if status is not None and status.version:
             row.operator("robot_keypoints.draw_sample", text="From Posterior").adapted = True
-        tabs = layout.row(align=True)
-        for identifier, label, _ in GROUPS:
-            tabs.prop_enum(group, "group", identifier, text=label)
-        layout.template_list(
-            "KEYPOINTS_UL_variables", "", group, "variables", group, "variable_index", rows=6, maxrows=10
-        )
-        if 0 <= group.variable_index < len(group.variables):
-            item = group.variables[group.variable_index]
-            if item.name.startswith(f"{group.group}/"):
-                _draw_variable(layout, context, item)
+        panels_sheet.draw(layout, context)
+        _draw_variables(layout, context, group)
+        _draw_pictures(layout, context, group)
+        _draw_rules(layout, context, group)
 
 
-def _draw_variable(layout: bpy.types.UILayout, context: bpy.types.Context, item: Any) -> None:
-    box = layout.box()
-    column = panels.settings_column(box)
-    if not item.use:
-        column.prop(item, twin("value", item.unit), text="Held at")
+def _draw_presets(layout: bpy.types.UILayout, group: Any) -> None:
+    current = group.preset_name or group.scene.preset
+    row = layout.row(align=True)
+    for name, preset in presets.PRESETS.items():
+        row.operator("robot_keypoints.preset_choose", text=preset.label, depress=name == current).name = name
+    row.menu("KEYPOINTS_MT_presets", text="", icon="PRESET")
+    changed = sum(1 for v in group.variables if v.changed)
+    words = [group.preset_name] if group.preset_name else []
+    if changed:
+        words.append(f"{plural(changed, 'variable')} changed")
+    row = layout.row(align=True)
+    left = row.row()
+    left.active = False
+    left.label(text=", ".join(words) or presets.PRESETS[group.scene.preset].description)
+    if changed:
+        row.operator("robot_keypoints.variables_reset", text="", icon="LOOP_BACK", emboss=False).which = "ALL"
+
+
+def _draw_variables(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    adapting = sum(1 for v in group.variables if v.use and v.adapt)
+    found = findings.any_variable(group)
+    body = panels.section(layout, "variables", "Variables", f"{adapting} adapt", alert=found)
+    if body is None:
         return
-    row = column.row(align=True)
-    row.prop(item, twin("low", item.unit), text="Range")
-    row.prop(item, twin("high", item.unit), text="")
-    column.prop(item, "bins")
-    column.prop(item, "concentration")
-    row = column.row(heading="Feedback")
-    row.prop(item, "adapt")
-    if item.unit in ("rad", ""):
-        row = column.row(heading="Ends meet")
-        row.prop(item, "circular")
-    _draw_histogram(box, context, item)
-
-
-def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: Any) -> None:
-    scale, side = panels.picture_side(context)
-    prior = (item.concentration,) * item.bins
-    posterior = posterior_of(item)
-    content = (prior, posterior, side)
-    row = box.split(factor=panels.PICTURE)
-    left = row.column(align=True)
-    icon = previews.picture("histogram", content, lambda: pictures.histogram(prior, posterior, side, side))
-    left.template_icon(icon, scale=scale)
-    ends = left.row()
-    ends.label(text=quantity(item.low, item.unit))
-    right_end = ends.row()
-    right_end.alignment = "RIGHT"
-    right_end.label(text=quantity(item.high, item.unit))
-    words = row.column(align=True)
-    words.scale_y = 0.9
-    words.label(text=shown_name(item.name))
-    words.label(text=f"{plural(item.bins, 'bin')} of {quantity((item.high - item.low) / item.bins, item.unit)}")
-    words.separator()
-    words.label(text="prior", icon_value=previews.dot(pictures.PRIOR_LINE))
-    if posterior is None:
+    body.prop(group, "search", text="", icon="VIEWZOOM", placeholder="Search all groups")
+    tabs = body.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
+    tabs.active = not group.search
+    for identifier, label, _ in GROUPS:
+        tabs.prop_enum(group, "group", identifier, text=label)
+    row = body.row()
+    row.template_list("KEYPOINTS_UL_variables", "", group, "variables", group, "variable_index", rows=6, maxrows=12)
+    side = row.column(align=True)
+    side.operator("robot_keypoints.variable_add", text="", icon="ADD")
+    side.operator("robot_keypoints.variable_remove", text="", icon="REMOVE")
+    side.separator()
+    side.menu("KEYPOINTS_MT_variables", text="", icon="DOWNARROW_HLT")
+    shown = list(variables.listed(group, group.search))
+    if not shown:
+        text = f"No variable is called {group.search!r}" if group.search else NOTHING
+        panels.advice(body, context, text)
         return
-    status = runner.RUNNER.status
-    words.label(text="more often", icon_value=previews.dot(pictures.MORE))
-    words.label(text="less often", icon_value=previews.dot(pictures.LESS))
-    words.separator()
-    top = max(range(len(posterior)), key=lambda k: posterior[k])
-    width = (item.high - item.low) / item.bins
-    words.label(text="most often:")
-    words.label(
-        text=f"{quantity(item.low + top * width, item.unit)} … {quantity(item.low + (top + 1) * width, item.unit)}"
-    )
-    words.label(text=f"{posterior[top] / sum(posterior) * item.bins:.1f} × uniform")
-    if status is not None:
-        words.label(text=plural(status.version, "update"))
+    item = group.variables[group.variable_index] if 0 <= group.variable_index < len(group.variables) else None
+    if item is not None and _is_listed(group, item):
+        panels_variable.draw(body, context, group, item)
 
 
-CLASSES = (KEYPOINTS_UL_variables, KEYPOINTS_PT_priors)
+NOTHING = (
+    "Any number in this .blend can vary: right-click it and choose Vary in Training, or Copy Full Data Path and then "
+    "the plus sign here"
+)
+
+
+def _is_listed(group: Any, item: Any) -> bool:
+    search = group.search.strip().lower()
+    return variables.matches(item.name, search) if search else item.name.startswith(f"{group.group}/")
+
+
+def _draw_pictures(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    themes = group.augmentation.themes
+    notes = [n for n in (group.worlds_note, group.backgrounds_note) if n]
+    summary = plural(len(themes), "theme") if themes else "drawn"
+    body = panels.section(layout, "pictures", "Worlds and Photographs", "" if notes else summary, alert=bool(notes))
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    column.prop(group.scene, "worlds")
+    if group.worlds_note:
+        panels.warning(body, context, group.worlds_note)
+    elif group.world_files:
+        _summary(body, f"{plural(len(group.world_files), 'world')} of your own, beside Blender's eight")
+    column = panels.settings_column(body)
+    column.prop(group.augmentation, "backgrounds")
+    panels.warning(body, context, group.backgrounds_note)
+    if themes:
+        _draw_themes(body, themes)
+    if group.scene.worlds or group.augmentation.backgrounds:
+        body.operator("robot_keypoints.folders_reread", icon="FILE_REFRESH")
+
+
+def _draw_themes(layout: bpy.types.UILayout, themes: Iterable[Any]) -> None:
+    column = layout.column(align=True)
+    heading = column.row()
+    heading.active = False
+    heading.label(text="Theme")
+    right = heading.row()
+    right.alignment = "RIGHT"
+    right.label(text="only for validation")
+    for theme in themes:
+        row = column.row()
+        row.label(text=choices.theme_label(theme.name), icon="IMAGE_DATA" if theme.pictures else "ERROR")
+        right = row.row()
+        right.alignment = "RIGHT"
+        count = f"{theme.pictures}" if theme.pictures < choices.MOST else f"over {choices.MOST}"
+        right.label(text=count)
+        right.prop(theme, "validation", text="")
+
+
+def _summary(layout: bpy.types.UILayout, text: str) -> None:
+    row = layout.row()
+    row.active = False
+    row.label(text=text, icon="BLANK1")
+
+
+def _draw_rules(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    rules = group.scene
+    words = []
+    if rules.framing:
+        words.append(f"{100 * rules.framing:.0f} % in view")
+    if rules.above_floor:
+        words.append("above floor")
+    if rules.collision_free:
+        words.append("no collisions")
+    found = findings.rules(group)
+    body = panels.section(layout, "rules", "Rules", "" if found else ", ".join(words) or "none", alert=bool(found))
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    column.prop(rules, "framing")
+    column.prop(rules, "collision_free")
+    column.prop(rules, "above_floor")
+    row = column.row()
+    row.active = rules.above_floor
+    row.prop(rules, "floor")
+    panels.warning(body, context, found)
+
+
+CLASSES = (KEYPOINTS_UL_variables, KEYPOINTS_MT_presets, KEYPOINTS_MT_variables, KEYPOINTS_PT_priors)

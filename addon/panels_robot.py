@@ -5,14 +5,12 @@ from typing import Any
 
 import bpy
 
-from . import adoption, panels, pictures, previews
-from .properties_parts import UNITS
-from .text import plural, quantity, shown_name, span
+from . import adoption, findings, panels, panels_variable, pictures, previews
+from .panels_priors import held
+from .text import plural, shown_name, span
 
-
-def twin(name: str, unit: str) -> str:
-    """The property that shows ``low``, ``high`` or ``value`` of a variable in its unit."""
-    return f"{name}_{UNITS[unit]}" if unit in UNITS else name
+NOTES = 2
+"""So many notes are shown at first."""
 
 
 class KEYPOINTS_UL_joints(bpy.types.UIList):
@@ -31,9 +29,8 @@ class KEYPOINTS_UL_joints(bpy.types.UIList):
         right = split.row()
         right.alignment = "RIGHT"
         right.active = item.use
-        right.label(
-            text=span(item.low, item.high, item.unit) if item.use else f"held at {quantity(item.value, item.unit)}"
-        )
+        text = span(item.low, item.high, item.unit) if item.use else held(data, item)
+        right.label(text=text, icon="ERROR" if findings.variable(data, item) else "NONE")
 
     def filter_items(self, context: Any, data: Any, property_name: str) -> tuple[list[int], list[int]]:
         items = getattr(data, property_name)
@@ -54,11 +51,67 @@ class KEYPOINTS_UL_keypoints(bpy.types.UIList):
     ) -> None:  # fmt: skip
         colour = pictures.keypoint_colour(index, len(data.keypoints))
         layout.prop(item, "name", text="", emboss=False, icon_value=previews.dot(colour))
+        if findings.keypoint(item.name):
+            layout.label(text="", icon="ERROR")
         if context.region is not None and context.region.width > 19 * panels.unit(context):
             right = layout.row()
             right.active = False
             right.alignment = "RIGHT"
             right.label(text=item.frame)
+
+
+class KEYPOINTS_UL_robots(bpy.types.UIList):
+    """Further robots, each by its own name."""
+
+    bl_idname = "KEYPOINTS_UL_robots"
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: int, active_data: Any, active_property: str,
+        index: int = 0, flt_flag: int = 0,
+    ) -> None:  # fmt: skip
+        layout.prop(item, "name", text="", emboss=False, icon="ARMATURE_DATA" if item.armature else "ERROR")
+        right = layout.row()
+        right.active = False
+        right.alignment = "RIGHT"
+        prefix = f"joint/{item.name}/"
+        joints = sum(1 for v in data.variables if v.name.startswith(prefix))
+        right.label(text=plural(joints, "joint"))
+
+
+class KEYPOINTS_UL_links(bpy.types.UIList):
+    """Groups of links with a material of their own."""
+
+    bl_idname = "KEYPOINTS_UL_links"
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: int, active_data: Any, active_property: str,
+        index: int = 0, flt_flag: int = 0,
+    ) -> None:  # fmt: skip
+        layout.prop(item, "name", text="", emboss=False, icon="MATERIAL")
+        right = layout.row()
+        right.active = False
+        right.alignment = "RIGHT"
+        right.label(text=plural(len(item.links), "link"))
+
+
+class KEYPOINTS_MT_joints(bpy.types.Menu):
+    """What can be done to all joints at once."""
+
+    bl_idname = "KEYPOINTS_MT_joints"
+    bl_label = "Joints"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        for what, text, icon in (
+            ("VARY", "Vary All", "CHECKBOX_HLT"), ("HOLD", "Hold All", "CHECKBOX_DEHLT"),
+            ("ADAPT", "Adapt All", "LOOP_FORWARDS"), ("KEEP", "Adapt None", "BLANK1"),
+        ):  # fmt: skip
+            switch = layout.operator("robot_keypoints.variables_switch", text=text, icon=icon)
+            switch.what, switch.joints = what, True
+        layout.separator()
+        copy = layout.operator("robot_keypoints.variable_copy", text="Copy Prior to the Other Joints", icon="COPYDOWN")
+        copy.to, copy.source = "JOINTS", context.scene.robot_keypoints.joint_index
+        layout.operator("robot_keypoints.variables_reset", text="Reset All", icon="LOOP_BACK").which = "JOINTS"
 
 
 class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
@@ -85,32 +138,52 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
         layout.prop(group, "armature", text="")
         if missing:
             panels.advice(layout, context, missing)
+        _draw_notes(layout, context, group)
+        if group.armature is None or not group.variables:
             return
-        for note in group.notes.splitlines()[:4]:
-            panels.advice(layout, context, note, "ERROR")
-        _draw_joints(layout, group)
+        _draw_joints(layout, context, group)
         _draw_keypoints(layout, context, group)
+        _draw_links(layout, context, group)
+        _draw_others(layout, context, group)
 
 
-def _draw_joints(layout: bpy.types.UILayout, group: Any) -> None:
+def _draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    """What could not be taken over; long lists fold."""
+    notes = group.notes.splitlines()
+    for note in notes[:NOTES]:
+        panels.warning(layout, context, note)
+    rest = notes[NOTES:]
+    if rest and (body := panels.section(layout, "notes", f"{plural(len(rest), 'more note')}", alert=True)) is not None:
+        for note in rest:
+            panels.advice(body, context, note, "DOT")
+
+
+def _draw_joints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
     joints = [v for v in group.variables if v.name.startswith("joint/")]
     varying = sum(1 for v in joints if v.use)
-    body = panels.section(layout, "joints", "Joints", f"{varying} of {len(joints)} vary", closed=False)
-    if body is not None:
-        rows = min(max(len(joints), 3), 7)
-        body.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
-        item = group.variables[group.joint_index] if 0 <= group.joint_index < len(group.variables) else None
-        if item is not None and item.name.startswith("joint/"):
-            row = panels.settings_column(body).row(align=True)
-            if item.use:
-                row.prop(item, twin("low", item.unit), text="Range")
-                row.prop(item, twin("high", item.unit), text="")
-            else:
-                row.prop(item, twin("value", item.unit), text="Held at")
+    amiss = any(findings.variable(group, v) for v in joints)
+    body = panels.section(layout, "joints", "Joints", f"{varying} of {len(joints)} vary", alert=amiss)
+    if body is None:
+        return
+    rows = min(max(len(joints), 3), 7)
+    row = body.row()
+    row.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
+    row.column(align=True).menu("KEYPOINTS_MT_joints", text="", icon="DOWNARROW_HLT")
+    item = group.variables[group.joint_index] if 0 <= group.joint_index < len(group.variables) else None
+    if item is None or not item.name.startswith("joint/"):
+        return
+    row = panels.settings_column(body).row(align=True)
+    if item.use:
+        row.prop(item, panels_variable.twin("low", item, group), text="Range")
+        row.prop(item, panels_variable.twin("high", item, group), text="")
+    else:
+        row.prop(item, panels_variable.twin("value", item, group), text="Held at")
+    panels.warning(body, context, findings.variable(group, item))
 
 
 def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    body = panels.section(layout, "keypoints", "Keypoints", plural(len(group.keypoints), "keypoint"), closed=False)
+    amiss = findings.any_keypoint(group)
+    body = panels.section(layout, "keypoints", "Keypoints", plural(len(group.keypoints), "keypoint"), alert=amiss)
     if body is None:
         return
     row = body.row()
@@ -124,14 +197,67 @@ def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, grou
     if not 0 <= group.keypoint_index < len(group.keypoints):
         return
     keypoint = group.keypoints[group.keypoint_index]
+    panels.warning(body, context, findings.keypoint(keypoint.name))
+    armature = adoption.robots(group).get(keypoint.robot, group.armature)
     column = panels.settings_column(body)
-    if keypoint.frame in group.armature.pose.bones or not keypoint.frame:
-        column.prop_search(keypoint, "frame", group.armature.data, "bones", icon="BONE_DATA")
+    if keypoint.frame in armature.pose.bones or not keypoint.frame:
+        column.prop_search(keypoint, "frame", armature.data, "bones", icon="BONE_DATA")
     else:
         column.prop_search(keypoint, "frame", context.scene, "objects", icon="EMPTY_AXIS")
         if keypoint.frame not in context.scene.objects:
-            panels.advice(body, context, f"There is neither a bone nor an object {keypoint.frame!r}", "ERROR")
+            panels.warning(body, context, f"There is neither a bone nor an object {keypoint.frame!r}")
     column.prop(keypoint, "offset")
 
 
-CLASSES = (KEYPOINTS_UL_joints, KEYPOINTS_UL_keypoints, KEYPOINTS_PT_robot)
+def _draw_links(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    """Groups of links with a material of their own."""
+    summary = plural(len(group.links), "group") if group.links else "one for all"
+    body = panels.section(layout, "links", "Materials", summary)
+    if body is None:
+        return
+    if not group.links:
+        panels.advice(
+            body, context, "All links vary together. Select bones or meshes to give some a material of their own"
+        )
+        body.operator("robot_keypoints.links_add", icon="ADD")
+        return
+    row = body.row()
+    row.template_list("KEYPOINTS_UL_links", "", group, "links", group, "links_index", rows=3, maxrows=6)
+    buttons = row.column(align=True)
+    buttons.operator("robot_keypoints.links_add", text="", icon="ADD")
+    buttons.operator("robot_keypoints.links_remove", text="", icon="REMOVE")
+    if not 0 <= group.links_index < len(group.links):
+        return
+    row = body.row(align=True)
+    row.operator("robot_keypoints.links_assign", text="Assign Selected")
+    row.operator("robot_keypoints.links_unassign", text="Remove Selected")
+    names = [link.name for link in group.links[group.links_index].links]
+    panels.advice(body, context, ", ".join(names) or "No link is in this group", "BONE_DATA")
+
+
+def _draw_others(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    """Further robots of the scene."""
+    body = panels.section(layout, "others", "Further Robots", str(len(group.others)) if group.others else "none")
+    if body is None:
+        return
+    if not group.others:
+        panels.advice(body, context, "Any other armature of the scene can be a robot, too, such as a copy of this one")
+        body.operator("robot_keypoints.robot_add", icon="ADD")
+        return
+    row = body.row()
+    row.template_list("KEYPOINTS_UL_robots", "", group, "others", group, "other_index", rows=3, maxrows=6)
+    buttons = row.column(align=True)
+    buttons.operator("robot_keypoints.robot_add", text="", icon="ADD")
+    buttons.operator("robot_keypoints.robot_remove", text="", icon="REMOVE")
+    if 0 <= group.other_index < len(group.others):
+        body.prop(group.others[group.other_index], "armature", text="")
+
+
+CLASSES = (
+    KEYPOINTS_UL_joints,
+    KEYPOINTS_UL_keypoints,
+    KEYPOINTS_UL_robots,
+    KEYPOINTS_UL_links,
+    KEYPOINTS_MT_joints,
+    KEYPOINTS_PT_robot,
+)

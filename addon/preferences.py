@@ -85,6 +85,32 @@ def blender_program() -> str:
     return str(bpy.path.abspath(get().blender)) or str(bpy.app.binary_path)
 
 
+def blender_command(command: str = "") -> tuple[str, ...]:
+    """The Blender that works in the background, up to the job's own words; ``command`` may name another one.
+
+    Raises:
+        UserError: if it is missing.
+    """
+    launch = (sys.executable, str(LAUNCHER))
+    if command:
+        return Programs.with_python(sys.executable, command).blender
+    program = blender_program()
+    if not program:
+        return launch
+    if not Path(program).is_file():
+        raise UserError(f"There is no Blender at {program}: choose another in the preferences")
+    # --addons, because preferences in which the extension is enabled may not have been saved yet.
+    return (program, "--background", "--addons", PACKAGE, "--command", "robot_keypoints")
+
+
+def blender_words(command: str = "") -> str:
+    """The same Blender as the command line's ``--blender`` takes it; empty for the bpy wheel."""
+    if command:
+        return command
+    program = blender_program()
+    return f"{quoted(program)} --addons {PACKAGE}" if program else ""
+
+
 def programs(command: str = "") -> Programs:
     """How a run's processes are started; ``command`` may name another Blender for the workers.
 
@@ -92,16 +118,10 @@ def programs(command: str = "") -> Programs:
         UserError: if a program is missing.
     """
     chosen = python()
-    if command:
-        return Programs.with_python(chosen, command)
     trainer = (chosen, str(LAUNCHER))
-    program = blender_program()
-    if not program:
+    if not command and not blender_program():
         return Programs(trainer, trainer)
-    if not Path(program).is_file():
-        raise UserError(f"There is no Blender at {program}: choose another in the preferences")
-    # --addons, because preferences in which the extension is enabled may not have been saved yet.
-    return Programs(trainer, (program, "--background", "--addons", PACKAGE, "--command", "robot_keypoints"))
+    return Programs(trainer, blender_command(command))
 
 
 def quoted(program: str) -> str:

@@ -9,11 +9,16 @@ import bpy
 
 from . import (
     environment,
+    inspection,
     operators_environment,
     operators_model,
+    operators_presets,
     operators_priors,
     operators_robot,
+    operators_scene,
+    operators_sheet,
     operators_training,
+    operators_variables,
     overlay,
     panels_environment,
     panels_model,
@@ -25,6 +30,7 @@ from . import (
     previews,
     properties,
     runner,
+    sheet,
 )
 
 COMMAND = "robot_keypoints"
@@ -33,7 +39,11 @@ MODULES = (
     preferences,
     operators_environment,
     operators_robot,
+    operators_scene,
     operators_priors,
+    operators_presets,
+    operators_variables,
+    operators_sheet,
     operators_training,
     operators_model,
     panels_environment,
@@ -46,9 +56,11 @@ _command: Any = None
 
 
 def _run_command(arguments: list[str]) -> int:
-    """``blender --background --command robot_keypoints …``: a run's scene builder and workers."""
+    """``blender --background --command robot_keypoints …``: a run's scene builder and workers, and the check."""
     from . import background
 
+    if arguments[:1] == ["check"]:
+        return inspection.main(arguments[1:])
     return background.main(arguments)
 
 
@@ -61,6 +73,7 @@ def register() -> None:
     properties.register()
     previews.register()
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
+    bpy.types.UI_MT_button_context_menu.append(operators_variables.draw_context_menu)
     overlay.register()
     runner.register()
 
@@ -71,6 +84,9 @@ def unregister() -> None:
     runner.unregister()
     environment.SERVICE.shutdown()
     prediction.SERVICE.shutdown()
+    sheet.SERVICE.forget()
+    inspection.SERVICE.forget()
+    bpy.types.UI_MT_button_context_menu.remove(operators_variables.draw_context_menu)
     overlay.unregister()
     if _command is not None:
         bpy.utils.unregister_cli_command(_command)

@@ -20,7 +20,7 @@ from ..core import settings as settings_module
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, conversion, environment, prediction, preferences, rig
+from . import adoption, conversion, environment, inspection, prediction, preferences, rig, sheet
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
@@ -134,10 +134,12 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     missing = adoption.problem(scene)
     if missing:
         raise UserError(missing)
+    adoption.reread_folders(scene)
     settings = conversion.read(scene)
     settings_module.check(settings)
+    robots = adoption.robots(scene.robot_keypoints)
     for keypoint in settings.keypoints:
-        if keypoint.frame not in scene.robot_keypoints.armature.pose.bones and keypoint.frame not in scene.objects:
+        if keypoint.frame not in robots[keypoint.robot].pose.bones and keypoint.frame not in scene.objects:
             raise UserError(
                 f"The keypoint {keypoint.name!r} moves with {keypoint.frame!r}, which is not there: "
                 "choose another bone or object, or remove it"
@@ -192,7 +194,8 @@ RUNNER = Runner()
 def tick() -> float:
     """The timer: look after run, environment and model, and redraw what shows them if they have changed."""
     changed = RUNNER.tick()
-    changed = environment.SERVICE.tick() or changed
+    for service in (environment.SERVICE, sheet.SERVICE, inspection.SERVICE):
+        changed = service.tick() or changed
     panel, viewport = prediction.SERVICE.tick()
     if changed or panel:
         redraw_sidebars()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import blf
 import bpy
@@ -13,14 +14,25 @@ FONT_POINTS = 11.0
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value with its unit: radians become degrees."""
+    """A value with its unit: radians become degrees. Small numbers keep digits that say something."""
     if unit == "rad":
-        return f"{math.degrees(value):.0f}°"
+        degrees = math.degrees(value)
+        whole = abs(degrees) >= 10 or abs(degrees - round(degrees)) < 0.05
+        return f"{degrees:.0f}°" if whole else f"{degrees:.1f}°"
     if unit == "m":
-        return f"{value:.2f} m"
+        return f"{value:.2f} m" if abs(value) >= 0.1 or value == 0 else f"{value:.3f} m"
     if unit:
-        return f"{value:.0f} {unit}"
-    return f"{value:.2f}"
+        whole = abs(value) >= 10 or abs(value - round(value)) < 0.05
+        return f"{value:.0f} {unit}" if whole else f"{value:.1f} {unit}"
+    if value == 0 or abs(value) >= 0.095:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if abs(value) >= 0.0095 else f"{value:.2g}"
+
+
+def chosen(names: Sequence[str], low: float, high: float) -> str:
+    """A range of choices by name, the last one included: ``1 … 3``, or a single one."""
+    first, last = (min(max(round(x), 0), len(names) - 1) for x in (low, high - 1))
+    return names[first] if first >= last else f"{names[first]} … {names[last]}"
 
 
 def span(low: float, high: float, unit: str) -> str:
@@ -52,17 +64,22 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def readable(name: str) -> str:
-    """A variable's name without its group."""
-    return name.partition("/")[2] or name
-
-
 def shown_name(name: str) -> str:
-    """A variable's name as lists show it: ``joint/shoulder_pan_joint`` becomes ``shoulder pan``."""
-    short = readable(name)
+    """A variable's name as lists show it: ``joint/shoulder_pan_joint`` becomes ``shoulder pan``, ``light/2/size``
+    becomes ``size, lamp 2``, and ``material/arm/hue`` and ``joint/left/elbow`` become ``arm: hue`` and ``left: elbow``.
+    """
+    group, _, short = name.partition("/")
+    if not short:
+        return name.replace("_", " ")
+    if group == "custom":
+        return short
+    owner, _, short = short.rpartition("/")
     if short.endswith("_joint") and len(short) > len("_joint"):
         short = short.removesuffix("_joint")
-    return short.replace("_", " ")
+    short = short.replace("_", " ")
+    if group == "light" and owner:
+        return f"{short}, lamp {owner}"
+    return f"{owner}: {short}" if owner else short
 
 
 def wrap(text: str, width: float, scale: float) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from ..core import catalogue, presets
 from ..core.randomization import joint_variable
 from ..core.settings import VariableSettings
-from . import choices, user_presets
+from . import choices, inspected, user_presets
 from .definitions import quietly
 
 REACH_SHARE = 0.7
@@ -157,7 +157,7 @@ def mark(item: Any) -> None:
     """Note whether an entry still is as the preset has it."""
     default = default_of(item)
     item.changed = default is not None and not same(read(item), default.settings)
-    inspection.outdate()
+    inspected.outdate()
 
 
 def same(a: VariableSettings, b: VariableSettings) -> bool:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A check of the scene before training: some draws, posed and labelled in another Blender, but not rendered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core import files
+from ..core import settings as core
+from ..core.children import end_with_parent
+from ..core.errors import UserError
+from ..core.settings import Settings
+from . import inspected, preferences
+from .inspected import Report
+from .jobs import Job, scene_ready
+
+DRAWS = 64
+DEADLINE = 180.0
+REPORT = "report.json"
+
+
+class Inspection(Job):
+    """Runs the check and keeps its report."""
+
+    def __init__(self) -> None:
+        super().__init__("check", DEADLINE)
+
+    def begin(self, scene: bpy.types.Scene) -> None:
+        """Start a check of the scene.
+
+        Raises:
+            UserError: naming what is missing.
+        """
+        settings = scene_ready(scene)
+        program = preferences.blender_command(settings.workers.blender)
+        folder = self.prepare(settings)
+        self.start([*program, "check", "--run", str(folder), "--count", str(DRAWS)])
+
+    def finished(self, folder: Path) -> None:
+        """Read the report."""
+        inspected.keep(Report(**json.loads((folder / REPORT).read_text(encoding="utf-8"))))
+
+    def forget(self) -> None:
+        """End it and forget the report."""
+        super().forget()
+        inspected.forget()
+
+
+SERVICE = Inspection()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``--run DIR --count N``: 0 when done, 2 on a user's mistake."""
+    parser = argparse.ArgumentParser(prog="robot_keypoints check")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=DRAWS)
+    options = parser.parse_args(list(arguments))
+    end_with_parent(lambda: None, grace=0.0)
+    try:
+        inspect(options.run, core.load(options.run / "settings.toml"), options.count)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def inspect(run: Path, settings: Settings, count: int) -> Report:
+    """In another Blender: draw, pose and label ``count`` times, and write the report into the folder ``run``.
+
+    Raises:
+        UserError: if the scene lacks what the settings name.
+    """
+    from . import labels
+    from .background import prepare
+
+    stage, renderer = prepare(run / "scene.blend", settings)
+    renderer.close()
+    model = settings.scene_model()
+    rng = np.random.default_rng(settings.training.seed)
+    names = [k.name for k in settings.keypoints]
+    report = Report(inside=dict.fromkeys(names, 0), seen=dict.fromkeys(names, 0))
+    boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
+    for number in range(count):
+        stage.apply(model.draw(rng).values)
+        visibility = labels.label(stage).visibility
+        report.draws += 1
+        for name, value in zip(names, visibility, strict=True):
+            report.inside[name] += int(value > 0)
+            report.seen[name] += int(value == 2)
+        report.camera_inside += _camera_inside(stage.camera.object, boxes) / count
+        print(f"{number + 1} of {count} draws", flush=True)
+    report.tried = report.accepted = count
+    files.write_json(run / REPORT, asdict(report))
+    return report
+
+
+def _meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
+    from .rig import robot_meshes
+
+    return robot_meshes(armature)
+
+
+def _camera_inside(camera: bpy.types.Object, objects: list[bpy.types.Object]) -> bool:
+    """Whether the camera stands within the bounding box of any of the objects."""
+    place = camera.matrix_world.translation
+    for obj in objects:
+        corners: Any = np.array(obj.bound_box)
+        local = np.array(obj.matrix_world.inverted_safe() @ place)
+        if math.isfinite(local.sum()) and (corners.min(0) <= local).all() and (local <= corners.max(0)).all():
+            return True
+    return False

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Short jobs beside the window: one child process each, on a copy of the open scene, polled by the timer."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+
+from ..core import settings as core
+from ..core.children import Child
+from ..core.errors import UserError
+from ..core.settings import Settings
+from . import conversion
+from .environment import State
+
+DONE_OF = re.compile(rb"(\d+) of (\d+)")
+"""How a job says how far it is."""
+
+
+class Job:
+    """One kind of job; at most one of it runs at a time.
+
+    Attributes:
+        state: where it stands.
+        progress: 0 … 1.
+        reason: why it failed, in one sentence.
+    """
+
+    def __init__(self, name: str, deadline: float) -> None:
+        """Args:
+        name: what it is called in sentences, such as ``contact sheet``.
+        deadline: seconds after which it is given up.
+        """
+        self.name, self.deadline = name, deadline
+        self.state = State.NONE
+        self.progress = 0.0
+        self.reason = ""
+        self._child: Child | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._read = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self._child is not None
+
+    @property
+    def folder(self) -> Path:
+        """Where it finds the scene and leaves what it makes; only after :meth:`prepare`."""
+        assert self._scratch is not None
+        return Path(self._scratch.name)
+
+    def prepare(self, settings: Settings) -> Path:
+        """Put a copy of the open scene and its settings into a new folder, and return that.
+
+        Raises:
+            UserError: if one runs already, or the copy can't be written.
+        """
+        from .runner import save_scene
+
+        if self.running:
+            raise UserError(f"A {self.name} is being made already: wait for it, or cancel it")
+        self.forget()
+        self._scratch = tempfile.TemporaryDirectory(prefix="robot_keypoints_")
+        save_scene(self.folder / conversion.SCENE_FILE)
+        core.save(settings, self.folder / "settings.toml")
+        return self.folder
+
+    def start(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        """Start the process; :meth:`prepare` came before.
+
+        Raises:
+            UserError: if the program can't be started.
+        """
+        self._child = Child(self.name, command, self.folder / "log.txt", environment)
+        self.state, self.progress, self.reason, self._read = State.RUNNING, 0.0, "", 0
+
+    def cancel(self) -> None:
+        """End it."""
+        if self._child is not None:
+            self._child.let_go()
+            self.state = State.CANCELLED
+
+    def forget(self) -> None:
+        """End it at once and show nothing of it any more."""
+        if self._child is not None:
+            self._child.let_go()
+            self._child.wait(2.0)  # it ends what it has started, too
+            self._child.kill()
+            self._child = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+        self.state, self.progress, self.reason = State.NONE, 0.0, ""
+
+    def tick(self) -> bool:
+        """Look after the process; True if something that is shown has changed."""
+        child = self._child
+        if child is None:
+            return False
+        if child.exit_code is None:
+            if child.age > self.deadline and self.state is State.RUNNING:
+                self.state = State.FAILED
+                self.reason = f"The {self.name} was not done within {self.deadline:.0f} s"
+                child.let_go()
+            return self._follow(child.log)
+        self._child = None
+        child.let_go()
+        if self.state is State.RUNNING:
+            if child.exit_code == 0:
+                self._finish()
+            else:
+                self._fail(child)
+        return True
+
+    def _finish(self) -> None:
+        try:
+            self.finished(self.folder)
+        except (OSError, ValueError, KeyError, RuntimeError) as problem:
+            self.state, self.reason = State.FAILED, f"The {self.name} can't be read ({problem})"
+        else:
+            self.state, self.progress = State.OK, 1.0
+
+    def _fail(self, child: Child) -> None:
+        lines = child.last_words(12)
+        said = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
+        last = said[-1] if said else (lines[-1] if lines else "it printed nothing")
+        self.state = State.FAILED
+        self.reason = last if said else f"The {self.name} failed: {last[:200]}"
+
+    def _follow(self, log: Path) -> bool:
+        """Take in how far it says it is; whether that has changed."""
+        try:
+            with open(log, "rb") as stream:
+                stream.seek(self._read)
+                data = stream.read()
+        except OSError:
+            return False
+        self._read += len(data)
+        found = DONE_OF.findall(data)
+        if not found:
+            return False
+        done, total = (int(n) for n in found[-1])
+        before, self.progress = self.progress, min(1.0, done / max(total, 1))
+        return self.progress != before
+
+    def finished(self, folder: Path) -> None:
+        """Take in what the process has made in ``folder``; for those who inherit."""
+
+
+def scene_ready(scene: bpy.types.Scene) -> Settings:
+    """The scene's settings, complete and checked, with its folders read anew.
+
+    Raises:
+        UserError: naming what is missing.
+    """
+    from .runner import ready_settings
+
+    return ready_settings(scene)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking before training: the contact sheet and the check, within the Priors panel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from . import findings, inspected, inspection, jobs, panels, pictures, previews, sheet
+from .environment import State
+from .text import plural
+
+
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Buttons, progress and results of both."""
+    row = layout.row(align=True)
+    row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
+    row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
+    _draw_job(layout, context, sheet.SERVICE, "rendering 16 draws")
+    _draw_job(layout, context, inspection.SERVICE, "looking at 64 draws")
+    report = inspected.latest()
+    if report.draws:
+        _draw_report(layout, context, report)
+    if sheet.SERVICE.picture is not None:
+        _draw_sheet(layout, context)
+
+
+def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job, doing: str) -> None:
+    if job.running:
+        row = layout.row(align=True)
+        text = doing if job.state is State.RUNNING else "ending …"
+        row.progress(factor=job.progress, text=text)
+        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
+    elif job.state is State.FAILED:
+        panels.warning(layout, context, job.reason)
+
+
+def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: inspected.Report) -> None:
+    """What the check found, in one line; each warning stands where it arises."""
+    group = context.scene.robot_keypoints
+    places = []
+    if findings.any_keypoint(group):
+        places.append("Keypoints")
+    if findings.camera(group):
+        places.append("Camera")
+    if findings.rules(group):
+        places.append("Rules")
+    if report.stale:
+        panels.status(layout, "Changed since the last check", pictures.GREY)
+    elif places:
+        panels.status(layout, f"Worth a look: {', '.join(places)}", pictures.AMBER)
+    else:
+        panels.status(layout, f"Nothing amiss in {plural(report.draws, 'draw')}", pictures.GREEN)
+
+
+def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    service: Any = sheet.SERVICE
+    unit = panels.unit(context)
+    scale = max(6.0, ((context.region.width if context.region else 300) - 2.2 * unit) / unit)
+    icon = previews.picture("sheet", service.number, lambda: service.picture)
+    box = layout.column(align=True)
+    box.template_icon(icon, scale=scale)
+    row = box.row(align=True)
+    row.operator("robot_keypoints.show_sheet", icon="WINDOW")
+    row.operator("robot_keypoints.forget_sheet", text="", icon="X")
