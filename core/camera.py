@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pinhole camera: intrinsics, orbiting poses and projection.
+"""The camera: intrinsics with the lens's distortion, orbiting poses and projection.
 
 Camera frame as in OpenCV: x right, y down, z forward. The centre of the top-left pixel is (0, 0).
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .lens import Lens
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +23,7 @@ BLENDER_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Image size and focal lengths and principal point, all in pixels."""
+    """Image size, focal lengths and principal point, all in pixels, and OpenCV's k1, k2, p1, p2, k3."""
 
     width: int
     height: int
@@ -28,12 +31,32 @@ class Intrinsics:
     fy: float
     cx: float
     cy: float
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
     @classmethod
-    def from_lens(cls, width: int, height: int, focal_mm: float, sensor_mm: float = 36.0) -> Intrinsics:
-        """Square pixels, the sensor's width across the longer side of the image, the principal point in its middle."""
+    def from_lens(
+        cls,
+        width: int,
+        height: int,
+        focal_mm: float,
+        sensor_mm: float = 36.0,
+        *,
+        principal: tuple[float, float] = (0.0, 0.0),
+        distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0),
+    ) -> Intrinsics:
+        """Square pixels, the sensor's width across the longer side of the image.
+
+        Args:
+            principal: the principal point right of and below the image's middle, in widths and heights.
+        """
         f = focal_mm / sensor_mm * max(width, height)
-        return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
+        cx, cy = (width - 1) / 2 + principal[0] * width, (height - 1) / 2 + principal[1] * height
+        return cls(width, height, f, f, cx, cy, distortion)
+
+    @cached_property
+    def lens(self) -> Lens:
+        """What the distortion does to normalised coordinates."""
+        return Lens.of(self.distortion)
 
     @property
     def matrix(self) -> Floats:
@@ -43,13 +66,20 @@ class Intrinsics:
     def project(self, points_cam: ArrayLike) -> tuple[Floats, Floats]:
         """Pixels ``(N, 2)`` and depths ``(N,)`` of points ``(N, 3)`` in the camera frame.
 
-        A point at or behind the camera plane has pixels NaN and a depth of at most zero.
+        Pixels are NaN for a point at or behind the camera plane, whose depth is at most zero, and for one that the
+        lens does not show.
         """
         p = np.asarray(points_cam, dtype=np.float64).reshape(-1, 3)
         depth = p[:, 2]
-        z = np.where(depth > 0, depth, np.nan)
-        uv = np.stack([self.fx * p[:, 0] / z + self.cx, self.fy * p[:, 1] / z + self.cy], axis=1)
-        return uv, depth
+        normalised = p[:, :2] / np.where(depth > 0, depth, np.nan)[:, None]
+        return self.lens.distort(normalised) * (self.fx, self.fy) + (self.cx, self.cy), depth
+
+    def undistort(self, uv: ArrayLike) -> Floats:
+        """Where a pinhole camera with the same matrix sees what the lens shows at pixels ``(N, 2)``; NaN where the lens
+        shows nothing."""
+        p = np.asarray(uv, dtype=np.float64).reshape(-1, 2)
+        centre, f = np.array([self.cx, self.cy]), np.array([self.fx, self.fy])
+        return np.asarray(self.lens.undistort((p - centre) / f) * f + centre)
 
     def contains(self, uv: ArrayLike) -> NDArray[np.bool_]:
         """Whether each pixel position ``(N, 2)`` lies inside the image area; NaN does not."""

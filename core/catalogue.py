@@ -91,16 +91,16 @@ _CAMERA = (
     Entry("camera/focal_length", 30.0, 40.0, 35.0, "For a sensor 36 mm wide", 4, "mm"),
     Entry("camera/principal_x", -0.04, 0.04, 0.0, "The optical axis beside the image's middle, in widths", 4),
     Entry("camera/principal_y", -0.04, 0.04, 0.0, "The optical axis below the image's middle, in heights", 4),
-    Entry("camera/k1", -0.25, 0.08, 0.0, "Radial lens distortion, as in OpenCV", 6),
-    Entry("camera/k2", -0.03, 0.05, 0.0, "Radial lens distortion of the fourth order, as in OpenCV", 4),
+    Entry("camera/k1", -0.15, 0.06, 0.0, "Radial lens distortion, as in OpenCV", 6),
+    Entry("camera/k2", -0.02, 0.03, 0.0, "Radial lens distortion of the fourth order, as in OpenCV", 4),
     Entry("camera/p1", -0.003, 0.003, 0.0, "Tangential lens distortion, as in OpenCV", 4),
     Entry("camera/p2", -0.003, 0.003, 0.0, "Tangential lens distortion, as in OpenCV", 4),
     Entry("camera/aperture", 0.0, 12.0, 0.0, "Diameter of the lens's opening: the wider, the more defocus", 4, "mm"),
     Entry("camera/focus", 0.75, 1.4, 1.0, "Distance that is in focus, in distances of the point looked at", 4),
     Entry("camera/exposure", -1.0, 1.0, 0.0, "Exposure in stops", 6),
-    Entry("camera/motion_u", -0.012, 0.012, 0.0, "How far the picture slides right while it is exposed, in widths", 6,
+    Entry("camera/motion_u", -0.006, 0.006, 0.0, "How far the picture slides right while it is exposed, in widths", 6,
           trainer=True),
-    Entry("camera/motion_v", -0.012, 0.012, 0.0, "How far the picture slides down while it is exposed, in widths", 6,
+    Entry("camera/motion_v", -0.006, 0.006, 0.0, "How far the picture slides down while it is exposed, in widths", 6,
           trainer=True),
 )  # fmt: skip
 
@@ -154,7 +154,8 @@ _OBJECTS = (
     Entry("objects/cables", 0, 0, 0.5, "Cables on and around the robot", choices=tuple(str(n) for n in range(4))),
     Entry("objects/size", 0.05, 0.25, 0.12, "Size of the solid distractors and occluders", 4, "m", scaled=True),
     Entry("objects/layout", 0.0, 1.0, 0.0, "Where distractors, occluders and cables are, and what they look like", 4),
-    Entry("objects/drawn", 0.0, 1.0, 0.0, "Lines and shapes drawn over the picture: none to many", 4, trainer=True),
+    Entry("objects/drawn", -23.0, 7.0, 0.0, "How many lines and shapes are drawn over the picture; below one, none", 5,
+          trainer=True),
 )  # fmt: skip
 
 _SURROUNDINGS = (
@@ -173,18 +174,20 @@ _BACKGROUND = (
 )  # fmt: skip
 
 _SENSOR = (
-    Entry("sensor/brightness", -0.2, 0.2, 0.0, "Added to the picture", 4, trainer=True),
-    Entry("sensor/contrast", 0.6, 1.5, 1.0, "Factor about mid-grey", 4, trainer=True),
+    Entry("sensor/brightness", -0.1, 0.1, 0.0, "Added to the picture, as a share of white", 4, trainer=True),
+    Entry("sensor/contrast", 0.7, 1.35, 1.0, "Factor about mid-grey", 4, trainer=True),
     Entry("sensor/saturation", 0.7, 1.3, 1.0, "Factor on the colours", 4, trainer=True),
     Entry("sensor/hue", _deg(-15), _deg(15), 0.0, "Turn of all colours about grey", 4, "rad", trainer=True),
     Entry("sensor/white_balance", -0.2, 0.2, 0.0, "Towards blue (below zero) or yellow", 4, trainer=True),
     Entry("sensor/gamma", 0.7, 1.4, 1.0, "Exponent on the picture's values", 4, trainer=True),
-    Entry("sensor/vignetting", 0.0, 0.5, 0.0, "Loss of light in the corners", 4, trainer=True),
-    Entry("sensor/blur", 0.0, 1.2, 0.0, "Standard deviation of the blur, in pixels",
-          4, trainer=True),
-    Entry("sensor/noise", 0.0, 0.04, 0.0, "Standard deviation of the noise, as a share of white", 4, trainer=True),
-    Entry("sensor/jpeg", 0.0, 1.0, 0.0, "Loss by JPEG: none to quality 20", 4, trainer=True),
+    Entry("sensor/vignetting", 0.0, 0.5, 0.0, "Share of the light that is lost in the corners", 4, trainer=True),
+    Entry("sensor/blur", -2.4, 1.2, 0.0, "Standard deviation of the blur, in pixels; below zero, the picture is sharp",
+          3, trainer=True),
+    Entry("sensor/noise", 0.0, 0.03, 0.0, "Standard deviation of the noise, as a share of white", 4, trainer=True),
+    Entry("sensor/jpeg", -1.0, 1.0, 0.0, "Loss by JPEG: below zero none, at one that of quality 20", 4, trainer=True),
 )  # fmt: skip
+"""Most cameras' pictures are neither blurred nor compressed visibly. So the usual ranges of such effects begin far below
+zero: the bins there stand for untouched pictures, and the prior says how many there are."""
 
 ENTRIES: tuple[Entry, ...] = (
     *_CAMERA, *_LIGHT, *MATERIAL, *_BACKGROUND, *_OBJECTS, *_SURROUNDINGS, *_SENSOR,
