@@ -106,20 +106,19 @@ class NddsDataSet(DataSet):
         ]
         classes = {"exported_object_classes": list(self._class_ids()), "exported_objects": objects}
         files.write_json(self.folder / "_object_settings.json", classes)
-        files.write_text(self.folder / "manipulator.yaml", self._manipulator())
+        files.write_json(self.folder / "manipulator.yaml", {"manipulator": self._manipulator()})
 
     def _class_ids(self) -> dict[str, int]:
         return {kind: number + 1 for number, kind in enumerate(dict.fromkeys(b.kind for b in self.bodies))}
 
-    def _manipulator(self) -> str:
-        """The first robot for DREAM's ``train_network.py -m``; JSON's strings are YAML's, too."""
+    def _manipulator(self) -> dict[str, Any]:
+        """The first robot for DREAM's ``train_network.py -m``; JSON is YAML, too."""
         body = self.bodies[0]
-        lines = ["manipulator:", f"  name: {json.dumps(body.kind)}", "  keypoints:"]
-        for name, frame in zip(body.keypoints, body.frames, strict=True):
-            lines.append(f"  - name: {json.dumps(name)}")
-            lines.append(f"    friendly_name: {json.dumps(name)}")
-            lines.append(f"    ros_frame: {json.dumps(frame)}")
-        return "\n".join(lines) + "\n"
+        keypoints = [
+            {"name": name, "friendly_name": name, "ros_frame": frame}
+            for name, frame in zip(body.keypoints, body.frames, strict=True)
+        ]
+        return {"name": body.kind, "keypoints": keypoints}
 
 
 def _object(instance: Mapping[str, Any]) -> dict[str, Any]:
