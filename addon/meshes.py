@@ -1,126 +1,143 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shapes of a robot's links as Blender meshes."""
+"""Shapes of a robot's links as Blender meshes with their materials."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..core.errors import UserError
+from ..core import mesh_files
+from ..core.mesh_files import Colour, MeshData, Surface
 from ..core.robot import Visual
 
 DEFAULT_COLOUR = (0.75, 0.75, 0.75, 1.0)
+MISSING_COLOUR = (0.8, 0.2, 0.6, 1.0)
+DEFAULT_ROUGHNESS = 0.5
 SMOOTH_BELOW = 0.6
 """Edges flatter than this, in radians, are shaded smooth."""
 
 
-def build(visual: Visual) -> list[bpy.types.Object]:
-    """Mesh objects of one shape, in the link's frame (their object transforms are the identity), not yet in a scene.
+class Builder:
+    """Makes the meshes of one robot; files, images and materials that several of them share are taken in once.
 
-    Raises:
-        UserError: if a mesh file can't be read.
+    Attributes:
+        notes: what could not be shown, in sentences.
     """
-    placement = np.asarray(visual.origin, dtype=np.float64)
-    if visual.shape == "mesh":
-        parts = _load(Path(visual.path))
-        placement = placement @ np.diag([*visual.size, 1.0])
-    else:
-        parts = [(*_primitive(visual), DEFAULT_COLOUR)]
-    objects = []
-    for index, (vertices, faces, colour) in enumerate(parts):
-        vertices = vertices @ placement[:3, :3].T + placement[:3, 3]
-        if np.linalg.det(placement[:3, :3]) < 0:
-            faces = faces[:, ::-1]
-        name = visual.link if index == 0 else f"{visual.link}.{index}"
-        mesh = _mesh(name, vertices, faces, smooth=visual.shape in ("mesh", "sphere", "cylinder"))
-        mesh.materials.append(_material(visual.colour or colour))
-        objects.append(bpy.data.objects.new(name, mesh))
-    return objects
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._files: dict[str, MeshData] = {}
+        self._materials: dict[tuple[Colour, str | bytes, float, float], bpy.types.Material] = {}
+        self._images: dict[str | bytes, bpy.types.Image | None] = {}
+
+    def __call__(self, visual: Visual) -> bpy.types.Object:
+        """Mesh object of one shape, in the link's frame (its own transform is the identity), not yet in a scene.
+
+        Raises:
+            UserError: if a mesh file can't be read.
+        """
+        data = mesh_files.shape(visual, self._files)
+        looks = [self._look(visual, surface, data) for surface in data.surfaces]
+        textured = any(texture for _, texture, _, _ in looks)
+        mesh = _mesh(visual.link, data, textured, smooth=visual.shape not in ("box", "placeholder"))
+        slots = {look: number for number, look in enumerate(dict.fromkeys(looks))}
+        for look in slots:
+            mesh.materials.append(self._material(look))
+        if len(slots) > 1:
+            number = np.array([slots[look] for look in looks], dtype=np.int32)
+            mesh.polygons.foreach_set("material_index", number[data.surface_of])
+        # Takes away what no renderer can use, such as a face twice; only now, when every face has all its properties.
+        mesh.validate()
+        return bpy.data.objects.new(visual.link, mesh)
+
+    def _look(self, visual: Visual, surface: Surface, data: MeshData) -> tuple[Colour, str | bytes, float, float]:
+        """Colour, texture, roughness and metalness: of the file if it says anything, else of the robot's description,
+        as ROS's viewer does it."""
+        colour, texture = surface.colour, surface.texture
+        if surface.missing:
+            self._note(f"the texture {surface.missing} of link {visual.link} was not found; the surface stays plain")
+        if colour is None and not texture:
+            texture = visual.texture
+            fallback = MISSING_COLOUR if visual.shape == "placeholder" else DEFAULT_COLOUR
+            colour = visual.colour or ((1.0, 1.0, 1.0, 1.0) if texture else fallback)
+        if texture and data.uv is None:
+            self._note(f"link {visual.link} has a texture but no coordinates to lay it by; the surface stays plain")
+            texture = ""
+        roughness = DEFAULT_ROUGHNESS if surface.roughness is None else surface.roughness
+        red, green, blue, alpha = (min(max(c, 0.0), 1.0) for c in colour or DEFAULT_COLOUR)
+        return (red, green, blue, alpha), texture, roughness, surface.metallic or 0.0
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _material(self, look: tuple[Colour, str | bytes, float, float]) -> bpy.types.Material:
+        if look in self._materials:
+            return self._materials[look]
+        (red, green, blue, alpha), texture, roughness, metallic = look
+        image = self._image(texture) if texture else None
+        name = Path(image.name).stem if image else "".join(f"{round(255 * c):02x}" for c in (red, green, blue))
+        material = bpy.data.materials.new(f"robot {name}")
+        if not material.use_nodes:
+            material.use_nodes = True
+        nodes, links = material.node_tree.nodes, material.node_tree.links
+        shader = nodes["Principled BSDF"]
+        linear = (*(_linear(c) for c in (red, green, blue)), 1.0)
+        shader.inputs["Base Color"].default_value = linear
+        shader.inputs["Roughness"].default_value = roughness
+        shader.inputs["Metallic"].default_value = metallic
+        material.diffuse_color = linear
+        if image is not None:
+            picture = nodes.new("ShaderNodeTexImage")
+            picture.image = image
+            picture.location = (-300, 300)
+            links.new(picture.outputs["Color"], shader.inputs["Base Color"])
+        if alpha < 1:
+            shader.inputs["Alpha"].default_value = alpha
+            material.surface_render_method = "BLENDED"
+        self._materials[look] = material
+        return material
+
+    def _image(self, texture: str | bytes) -> bpy.types.Image | None:
+        if texture not in self._images:
+            self._images[texture] = self._loaded(texture)
+        return self._images[texture]
+
+    def _loaded(self, texture: str | bytes) -> bpy.types.Image | None:
+        if isinstance(texture, bytes):
+            image = bpy.data.images.new("embedded", 1, 1)
+            image.pack(data=texture, data_len=len(texture))
+            image.source = "FILE"
+        else:
+            image = bpy.data.images.load(texture)
+        if not image.size[0]:
+            self._note(f"the texture {image.name} can't be read as an image; the surface stays plain")
+            bpy.data.images.remove(image)
+            return None
+        return image
 
 
-def _load(path: Path) -> list[tuple[NDArray[np.float64], NDArray[np.int64], tuple[float, ...]]]:
-    """Vertices, triangles and display-sRGB colour of every part of a mesh file, in metres."""
-    import trimesh
-
-    try:
-        scene = trimesh.load_scene(str(path))
-    except Exception as problem:  # each format's parser raises its own kinds
-        text = " ".join(str(problem).split())[:120]
-        raise UserError(f"The mesh {path} can't be read ({text}): check the file") from problem
-    parts = []
-    for node in scene.graph.nodes_geometry:
-        matrix, name = scene.graph[node]
-        geometry = scene.geometry[name]
-        if not isinstance(geometry, trimesh.Trimesh) or not len(geometry.faces):
-            continue
-        vertices = np.asarray(geometry.vertices) @ matrix[:3, :3].T + matrix[:3, 3]
-        parts.append((vertices, np.asarray(geometry.faces, dtype=np.int64), _main_colour(geometry)))
-    if not parts:
-        raise UserError(f"The mesh {path} holds no triangles: check the file")
-    return parts
-
-
-def _main_colour(geometry: Any) -> tuple[float, ...]:
-    visual = geometry.visual
-    material = getattr(visual, "material", None)
-    colour = getattr(material, "main_color", None) if material is not None else getattr(visual, "main_color", None)
-    if colour is None:
-        return DEFAULT_COLOUR
-    return tuple(float(c) / 255.0 for c in colour)
-
-
-def _primitive(visual: Visual) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    import trimesh
-
-    if visual.shape == "box":
-        shape = trimesh.creation.box(extents=visual.size)
-    elif visual.shape == "cylinder":
-        shape = trimesh.creation.cylinder(radius=visual.size[0], height=visual.size[1], sections=48)
-    else:
-        shape = trimesh.creation.icosphere(subdivisions=3, radius=visual.size[0])
-    return np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int64)
-
-
-def _mesh(name: str, vertices: NDArray[np.float64], faces: NDArray[np.int64], smooth: bool) -> bpy.types.Mesh:
-    # Files repeat a vertex for each of its normals; welded, a mesh can be reduced and shaded.
-    unique, inverse = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)
-    faces = inverse.reshape(-1)[faces]
-    proper = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
-    faces = faces[proper]
+def _mesh(name: str, data: MeshData, textured: bool, smooth: bool) -> bpy.types.Mesh:
+    vertices, faces = data.vertices, data.faces
     mesh = bpy.data.meshes.new(name)
-    mesh.vertices.add(len(unique))
-    mesh.vertices.foreach_set("co", unique.astype(np.float32).ravel())
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", vertices.astype(np.float32).ravel())
     mesh.loops.add(faces.size)
     mesh.loops.foreach_set("vertex_index", faces.astype(np.int32).ravel())
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    if textured and data.uv is not None:
+        layer = mesh.uv_layers.new(name="UVMap")
+        layer.uv.foreach_set("vector", data.uv.astype(np.float32).ravel())
     mesh.update(calc_edges=True)
-    mesh.validate()
     if smooth:
         mesh.shade_smooth()
         mesh.set_sharp_from_angle(angle=SMOOTH_BELOW)
     return mesh
-
-
-def _material(colour: tuple[float, ...]) -> bpy.types.Material:
-    """A material of the robot: one per colour, with the colour kept for the renderer's randomisation."""
-    linear = [_linear(c) for c in colour[:3]]
-    name = "robot " + "".join(f"{round(255 * c):02x}" for c in colour[:3])
-    material = bpy.data.materials.get(name)
-    if material is None:
-        material = bpy.data.materials.new(name)
-        if not material.use_nodes:
-            material.use_nodes = True
-        shader = material.node_tree.nodes["Principled BSDF"]
-        shader.inputs["Base Color"].default_value = (*linear, 1.0)
-        shader.inputs["Roughness"].default_value = 0.5
-        material.diffuse_color = (*linear, 1.0)
-    return material
 
 
 def _linear(c: float) -> float:

@@ -1,36 +1,58 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators of the Robot panel: the robot itself and its keypoints."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..core.errors import UserError
 from ..core.urdf import builtin_urdf, load_urdf
-from . import adoption, reporting, rig
+from . import adoption, reduction, reporting, rig
 from .definitions import fields
 
+MOST_TRIANGLES = 1_500_000
+"""Blender stays quick with so many; no robot of ``example-robot-data`` has more."""
 
-def load(context: bpy.types.Context, path: Path, packages: Path | None = None) -> bpy.types.Object:
+
+def load(
+    context: bpy.types.Context,
+    path: Path,
+    packages: Path | None = None,
+    arguments: Mapping[str, str] | None = None,
+    budget: int = 0,
+) -> bpy.types.Object:
     """Build the robot of a URDF in the scene and take it as the scene's robot, in place of one that came the same way.
+
+    Args:
+        packages: folder that holds the packages which the file names.
+        arguments: of a xacro file.
+        budget: the robot's meshes are reduced to about this many triangles where they have more; 0 keeps them all.
 
     Raises:
         UserError: if it can't be read; the scene is then as it was.
     """
-    robot = load_urdf(path, packages_in(packages) if packages is not None else None)
+    robot = load_urdf(path, packages_in(packages) if packages is not None else None, arguments)
     if not robot.moving_joints:
         raise UserError(f"{path.name}: the robot has no joint that moves: choose another file")
-    armature = rig.build(context.scene, robot)
+    notes = list(robot.warnings)
+    with rig.undone_on_failure():
+        armature = rig.build(context.scene, robot, notes)
+        reduced = reduction.reduce(rig.robot_meshes(armature), budget) if budget else None
+    if reduced is not None:
+        notes.append(str(reduced))
     group = context.scene.robot_keypoints
     previous = group.armature
     group.armature = armature
     if previous is not None and rig.robot_of(previous) is not None:
-        remove(previous)
+        # Two of them would stand in one another on every picture.
+        rig.remove(previous)
         for named in (armature, armature.data, armature.users_collection[0]):
             named.name = robot.name
     group.robot_file = str(path)
-    group.notes = "\n".join(robot.warnings)
+    group.notes = "\n".join(notes)
     return armature
 
 
@@ -49,36 +71,39 @@ def packages_in(folder: Path) -> dict[str, str]:
     return {folder.name: str(folder), **found}
 
 
-def remove(armature: bpy.types.Object) -> None:
-    """Remove a robot that :func:`rig.build` made: two of them would stand in one another on every picture.
+def arguments_in(text: str) -> dict[str, str]:
+    """Arguments of a xacro file as ROS writes them: ``name:=value name:=value``.
 
-    Whatever else the user has hung on it stays where it is.
+    Raises:
+        UserError: if that is not what they are.
     """
-    collections = list(armature.users_collection)
-    for obj in armature.children_recursive:
-        if obj.type == "MESH" and obj.parent == armature and obj.users_collection == armature.users_collection:
-            mesh = obj.data
-            bpy.data.objects.remove(obj)
-            if not mesh.users:
-                bpy.data.meshes.remove(mesh)
-    data = armature.data
-    bpy.data.objects.remove(armature)
-    if not data.users:
-        bpy.data.armatures.remove(data)
-    for collection in collections:
-        if not collection.all_objects and collection in bpy.data.collections.values():
-            bpy.data.collections.remove(collection)
+    try:
+        words = shlex.split(text)
+    except ValueError as problem:
+        raise UserError(f"The arguments {text!r} can't be told apart ({problem}): write name:=value") from problem
+    found = {}
+    for word in words:
+        name, separator, value = word.partition(":=")
+        if not (name and separator):
+            raise UserError(f"The argument {word!r} has no name or value: write name:=value")
+        found[name] = value
+    return found
 
 
 @fields(
     filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
-    filter_glob=StringProperty(default="*.urdf;*.xml", options={"HIDDEN"}),
+    filter_glob=StringProperty(default="*.urdf;*.xacro;*.xml", options={"HIDDEN"}),
     packages=StringProperty(name="Packages", description="Folder with the packages that the file's meshes are in "
                             "(package://…); empty looks above the file and in ROS_PACKAGE_PATH", subtype="DIR_PATH",
                             options={"SKIP_SAVE"}),
+    arguments=StringProperty(name="Arguments", description="Values of a xacro file's arguments: name:=value …",
+                             options={"SKIP_SAVE"}),
+    triangles=IntProperty(name="Reduce to", description="Meshes with more triangles altogether are reduced to about "
+                          "this many; how far the surface moved is shown. 0 keeps them all", default=MOST_TRIANGLES,
+                          min=0, soft_min=10_000, soft_max=5_000_000, step=100_000),
 )  # fmt: skip
 class KEYPOINTS_OT_load_urdf(bpy.types.Operator):
-    """Build a robot from its URDF file, with its meshes, as an armature"""
+    """Build a robot from its URDF or xacro file, with its meshes, as an armature"""
 
     bl_idname = "robot_keypoints.load_urdf"
     bl_label = "Load URDF"
@@ -91,7 +116,8 @@ class KEYPOINTS_OT_load_urdf(bpy.types.Operator):
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
         packages = Path(bpy.path.abspath(self.packages)) if self.packages else None
-        armature = load(context, Path(bpy.path.abspath(self.filepath)), packages)
+        path = Path(bpy.path.abspath(self.filepath))
+        armature = load(context, path, packages, arguments_in(self.arguments), self.triangles)
         notes = context.scene.robot_keypoints.notes
         if notes:
             first, *rest = notes.splitlines()

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A robot as an armature: one bone per link, named after it; each joint turns or slides along its bone's y axis.
+"""A robot as an armature: one bone per link, named after it; each joint turns about or slides along an axis of it.
 
 Bones made here stand at the link's origin with their y axis along the joint's axis, so that a joint has one
-unlocked channel, limits are ordinary constraints, and inverse kinematics works. Users' own armatures are read by
-the same functions: each bone with exactly one free rotation (or a rotation limit) is a joint.
+unlocked channel, limits are ordinary constraints, and inverse kinematics works. (A joint of more than a full turn,
+such as the UR10's, has no limit in Blender, which can't express one.) Users' own armatures are read by the same
+functions: see :mod:`.bone_joints`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -19,17 +23,23 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..core.robot import Joint, Robot
-from . import meshes
+from . import bone_joints, meshes
 
 Floats = NDArray[np.float64]
 
 KINEMATICS = "robot_keypoints"
 """Custom property of an armature made here: its kinematics as JSON."""
+ALIGNMENTS = "robot_keypoints_alignments"
+"""Custom property of an armature made here: how each bone stands in its link's frame, as JSON."""
+NEARLY_BACKWARDS = 0.01
+"""An axis this close to the armature's -y, in radians, may be bent to it by Blender."""
+ADDED = ("objects", "collections", "meshes", "armatures", "materials", "images", "actions")
+"""The kinds of data that building a robot adds to, users before what they use."""
 
 
 @dataclass(frozen=True)
 class RigJoint:
-    """One joint of an armature; limits in radians, or metres where ``linear``."""
+    """One joint of an armature; limits in radians, or metres where ``linear``, along or about the bone's ``axis``."""
 
     name: str
     bone: str
@@ -38,45 +48,91 @@ class RigJoint:
     upper: float
     circular: bool
     held: bool = False
+    axis: int = 1
 
 
-def build(scene: bpy.types.Scene, robot: Robot) -> bpy.types.Object:
+def build(scene: bpy.types.Scene, robot: Robot, notes: list[str] | None = None) -> bpy.types.Object:
     """Add armature and meshes of ``robot`` to the scene, in a collection of its name; the base stands at the origin.
 
+    Args:
+        notes: gets a sentence for everything that could not be shown, such as a texture that is missing.
+
     Raises:
-        UserError: if a mesh can't be read; the scene is then as it was.
+        UserError: if a mesh can't be read; the file is then as it was.
     """
-    made: list[bpy.types.Object] = []
-    try:
-        shapes = []
-        for visual in robot.visuals:
-            for obj in meshes.build(visual):
-                made.append(obj)
-                shapes.append((visual.link, obj))
-    except UserError:
-        for obj in made:
-            bpy.data.meshes.remove(obj.data)
-        raise
-    collection = bpy.data.collections.new(robot.name)
-    scene.collection.children.link(collection)
-    data = bpy.data.armatures.new(robot.name)
-    armature = bpy.data.objects.new(robot.name, data)
-    collection.objects.link(armature)
-    armature[KINEMATICS] = json.dumps(robot.to_dict())
-    armature.show_in_front = True
-    data.display_type = "STICK"
-    length = 0.08 * robot.reach()
-    _add_bones(armature, robot, length)
-    _set_channels(armature, robot)
-    for link, obj in shapes:
-        collection.objects.link(obj)
-        obj.parent = armature
-        obj.parent_type = "BONE"
-        obj.parent_bone = link
-        # Blender hangs children on a bone's tail, turned as the bone is.
-        obj.matrix_parent_inverse = Matrix.Translation((0, -length, 0)) @ _alignment_of(robot, link).inverted()
-    bpy.context.view_layer.update()
+    with undone_on_failure():
+        builder = meshes.Builder()
+        shapes = [(visual.link, builder(visual)) for visual in robot.visuals]
+        collection = bpy.data.collections.new(robot.name)
+        scene.collection.children.link(collection)
+        data = bpy.data.armatures.new(robot.name)
+        armature = bpy.data.objects.new(robot.name, data)
+        collection.objects.link(armature)
+        armature[KINEMATICS] = json.dumps(robot.to_dict())
+        armature.show_in_front = True
+        data.display_type = "STICK"
+        _add_bones(armature, robot, 0.08 * robot.reach())
+        _set_channels(armature, robot)
+        alignments = _measured_alignments(armature, robot)
+        armature[ALIGNMENTS] = json.dumps({link: m[:3].ravel().tolist() for link, m in alignments.items()})
+        for link, obj in shapes:
+            collection.objects.link(obj)
+            obj.parent = armature
+            obj.parent_type = "BONE"
+            obj.parent_bone = link
+            # Blender hangs children on a bone's tail, turned as the bone is.
+            tail = np.eye(4)
+            tail[1, 3] = -data.bones[link].length
+            obj.matrix_parent_inverse = meshes.as_matrix(tail @ np.linalg.inv(alignments[link]))
+        bpy.context.view_layer.update()
+    if notes is not None:
+        notes += builder.notes
     return armature
+
+
+@contextlib.contextmanager
+def undone_on_failure() -> Iterator[None]:
+    """Take away again whatever was added to the file, if what is done inside fails."""
+    before = {kind: {block.session_uid for block in getattr(bpy.data, kind)} for kind in ADDED}
+    try:
+        yield
+    except BaseException:
+        for kind in ADDED:
+            blocks = getattr(bpy.data, kind)
+            for block in [b for b in blocks if b.session_uid not in before[kind]]:
+                blocks.remove(block)
+        raise
+
+
+def remove(armature: bpy.types.Object) -> None:
+    """Remove a robot that :func:`build` made, with what only it used.
+
+    Whatever else the user has hung on it stays where it is.
+    """
+    collections = list(armature.users_collection)
+    for obj in armature.children_recursive:
+        if obj.type == "MESH" and obj.parent == armature and obj.users_collection == armature.users_collection:
+            materials = {slot.material for slot in obj.material_slots if slot.material is not None}
+            _drop(bpy.data.objects, obj, obj.data, *materials)
+    _drop(bpy.data.objects, armature, armature.data)
+    for collection in collections:
+        if not collection.all_objects and collection in bpy.data.collections.values():
+            bpy.data.collections.remove(collection)
+
+
+def _drop(blocks: Any, block: Any, *used: Any) -> None:
+    """Remove ``block``, and those it used where nothing else does."""
+    images = {
+        node.image
+        for material in used
+        if isinstance(material, bpy.types.Material) and material.node_tree is not None
+        for node in material.node_tree.nodes
+        if node.type == "TEX_IMAGE" and node.image is not None
+    }
+    blocks.remove(block)
+    for other in (*used, *images):
+        if not other.users:
+            bpy.data.batch_remove([other])
 
 
 def _add_bones(armature: bpy.types.Object, robot: Robot, length: float) -> None:
@@ -90,79 +146,115 @@ def _add_bones(armature: bpy.types.Object, robot: Robot, length: float) -> None:
     bpy.ops.object.mode_set(mode="EDIT")
     try:
         frames = robot.rest_frames()
+        alignments = _alignments(robot)
         parents = {j.child: j.parent for j in robot.joints}
         for link in robot.links:
             bone = armature.data.edit_bones.new(link)
             bone.tail = (0, length, 0)
-            bone.matrix = meshes.as_matrix(frames[link]) @ _alignment_of(robot, link)
+            bone.matrix = meshes.as_matrix(frames[link] @ alignments[link])
             if link in parents:
                 bone.parent = armature.data.edit_bones[parents[link]]
     finally:
         bpy.ops.object.mode_set(mode="OBJECT")
 
 
+def _alignments(robot: Robot) -> dict[str, Floats]:
+    """``T_link_bone`` of every link: the bone's y or x axis along the joint's axis."""
+    result = {robot.root: np.eye(4)}
+    axes = _bone_axes(robot)
+    for joint in robot.joints:
+        turn = Quaternion((1, 0, 0, 0))
+        if joint.moving:
+            turn = Vector(np.eye(3)[axes[joint.child]]).rotation_difference(Vector(joint.axis))
+        result[joint.child] = np.array(turn.to_matrix().to_4x4())
+    return result
+
+
+def _bone_axes(robot: Robot) -> dict[str, int]:
+    """By link, the axis of its bone that lies along the joint: y, for which bones are made.
+
+    It is x for the few joints whose axis is almost, but not quite, the armature's -y: a bone that should point there is
+    turned to exactly -y by Blender.
+    """
+    frames = robot.rest_frames()
+    result = {robot.root: 1}
+    for joint in robot.joints:
+        x, y, z = frames[joint.child][:3, :3] @ joint.axis
+        result[joint.child] = 0 if y < 0 and 1e-8 < math.hypot(x, z) < NEARLY_BACKWARDS else 1
+    return result
+
+
+def _measured_alignments(armature: bpy.types.Object, robot: Robot) -> dict[str, Floats]:
+    """``T_link_bone`` as the bones really came out: Blender keeps a bone's roll as one angle, which is off by up to
+    1e-5 where the bone points backwards."""
+    frames = robot.rest_frames()
+    return {bone.name: np.linalg.inv(frames[bone.name]) @ np.array(bone.matrix_local) for bone in armature.data.bones}
+
+
+def _kept_alignments(armature: bpy.types.Object, robot: Robot) -> dict[str, Floats]:
+    result = _alignments(robot)
+    for link, values in json.loads(armature.get(ALIGNMENTS, "{}")).items():
+        if link in result:
+            result[link] = np.vstack([np.reshape(values, (3, 4)), (0.0, 0.0, 0.0, 1.0)])
+    return result
+
+
 def _set_channels(armature: bpy.types.Object, robot: Robot) -> None:
     """Locks, limits and followers of every bone."""
     bones = {j.child: j for j in robot.joints}
     by_name = {j.name: j for j in robot.joints}
+    axes = _bone_axes(robot)
     for bone in armature.pose.bones:
         joint = bones.get(bone.name)
         turns = joint is not None and joint.moving and joint.kind != "prismatic"
         slides = joint is not None and joint.kind == "prismatic"
+        along = [index == axes[bone.name] for index in range(3)]
         bone.rotation_mode = "XYZ"
-        bone.lock_location = (True, not slides, True)
-        bone.lock_rotation = (True, not turns, True)
+        bone.lock_location = [not (slides and own) for own in along]
+        bone.lock_rotation = [not (turns and own) for own in along]
         bone.lock_scale = (True, True, True)
-        bone.lock_ik_x = bone.lock_ik_z = True
-        bone.lock_ik_y = not turns
+        for letter, own in zip("xyz", along, strict=True):
+            setattr(bone, f"lock_ik_{letter}", not (turns and own))
         if joint is None or not joint.moving:
             continue
         if joint.mimic is not None:
-            _follow(armature, bone, joint, by_name[joint.mimic.joint])
-        elif not joint.circular:
-            _limit(bone, joint)
+            leader = by_name[joint.mimic.joint]
+            _follow(armature, bone, axes[bone.name], joint, leader, axes[leader.child])
+        elif not joint.circular and not joint.held:
+            _limit(bone, "xyz"[axes[bone.name]], joint)
 
 
-def _limit(bone: bpy.types.PoseBone, joint: Joint) -> None:
+def _limit(bone: bpy.types.PoseBone, letter: str, joint: Joint) -> None:
     if joint.kind == "prismatic":
         limit = bone.constraints.new("LIMIT_LOCATION")
-        limit.use_min_y = limit.use_max_y = True
+        used = (f"use_min_{letter}", f"use_max_{letter}")
     else:
         limit = bone.constraints.new("LIMIT_ROTATION")
-        limit.use_limit_y = True
-        bone.use_ik_limit_y = True
-        bone.ik_min_y, bone.ik_max_y = max(joint.lower, -np.pi), min(joint.upper, np.pi)
+        used = (f"use_limit_{letter}",)
+        setattr(bone, f"use_ik_limit_{letter}", True)
+        setattr(bone, f"ik_min_{letter}", max(joint.lower, -math.pi))
+        setattr(bone, f"ik_max_{letter}", min(joint.upper, math.pi))
+    for name in used:
+        setattr(limit, name, True)
     limit.owner_space = "LOCAL"
-    limit.min_y, limit.max_y = joint.lower, joint.upper
+    setattr(limit, f"min_{letter}", joint.lower)
+    setattr(limit, f"max_{letter}", joint.upper)
 
 
-def _follow(armature: bpy.types.Object, bone: bpy.types.PoseBone, joint: Joint, leader: Joint) -> None:
+def _follow(
+    armature: bpy.types.Object, bone: bpy.types.PoseBone, axis: int, joint: Joint, leader: Joint, leader_axis: int
+) -> None:
     assert joint.mimic is not None
     channel = "location" if joint.kind == "prismatic" else "rotation_euler"
     source = "location" if leader.kind == "prismatic" else "rotation_euler"
-    driver = bone.driver_add(channel, 1).driver
+    driver = bone.driver_add(channel, axis).driver
     driver.type = "SCRIPTED"
     variable = driver.variables.new()
     variable.name = "q"
     variable.targets[0].id = armature
-    variable.targets[0].data_path = f'pose.bones["{bpy.utils.escape_identifier(leader.child)}"].{source}[1]'
+    name = bpy.utils.escape_identifier(leader.child)
+    variable.targets[0].data_path = f'pose.bones["{name}"].{source}[{leader_axis}]'
     driver.expression = f"{joint.mimic.multiplier!r} * q + {joint.mimic.offset!r}"
-
-
-def _alignment(joint: Joint) -> Matrix:
-    """``T_link_bone``: the bone's y axis along the joint's axis."""
-    axis = np.asarray(joint.axis)
-    turn = Quaternion((1, 0, 0, 0))
-    if joint.moving:
-        turn = Vector((0, 1, 0)).rotation_difference(Vector(axis))
-    return turn.to_matrix().to_4x4()
-
-
-def _alignment_of(robot: Robot, link: str) -> Matrix:
-    for joint in robot.joints:
-        if joint.child == link:
-            return _alignment(joint)
-    return Matrix.Identity(4)
 
 
 def robot_of(armature: bpy.types.Object) -> Robot | None:
@@ -198,64 +290,26 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
     """The joints that can be posed, parents first."""
     robot = robot_of(armature)
     if robot is not None:
+        axes = _bone_axes(robot)
         return tuple(
-            RigJoint(j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held)
+            RigJoint(j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held, axes[j.child])
             for j in robot.moving_joints
         )
     found = []
     for bone in armature.pose.bones:
-        axis = _free_axis(bone)
-        if axis is None:
-            continue
-        lower, upper = _rotation_limits(bone, axis)
-        found.append(RigJoint(bone.name, bone.name, False, lower, upper, upper - lower >= 2 * np.pi - 1e-6))
+        joint = bone_joints.of(bone)
+        if joint is not None:
+            full = not joint.linear and joint.upper - joint.lower >= 2 * np.pi - 1e-6
+            found.append(RigJoint(bone.name, bone.name, joint.linear, joint.lower, joint.upper, full, axis=joint.axis))
     return tuple(found)
-
-
-def _free_axis(bone: bpy.types.PoseBone) -> int | None:
-    """The axis a user's bone turns about: its only unlocked one, else its limited one, else x as for any hinge."""
-    free = [i for i in range(3) if not bone.lock_rotation[i]]
-    if len(free) <= 1:
-        return free[0] if free else None
-    for constraint in bone.constraints:
-        if constraint.type == "LIMIT_ROTATION":
-            ranges = [
-                (max_angle - min_angle, i)
-                for i, (used, min_angle, max_angle) in enumerate(
-                    (
-                        (constraint.use_limit_x, constraint.min_x, constraint.max_x),
-                        (constraint.use_limit_y, constraint.min_y, constraint.max_y),
-                        (constraint.use_limit_z, constraint.min_z, constraint.max_z),
-                    )
-                )
-                if used and i in free and max_angle > min_angle
-            ]
-            if ranges:
-                return max(ranges)[1]
-    return 0
-
-
-def _rotation_limits(bone: bpy.types.PoseBone, axis: int) -> tuple[float, float]:
-    letter = "xyz"[axis]
-    for constraint in bone.constraints:
-        if constraint.type == "LIMIT_ROTATION" and getattr(constraint, f"use_limit_{letter}"):
-            return getattr(constraint, f"min_{letter}"), getattr(constraint, f"max_{letter}")
-    if getattr(bone, f"use_ik_limit_{letter}"):
-        return getattr(bone, f"ik_min_{letter}"), getattr(bone, f"ik_max_{letter}")
-    return -np.pi, np.pi
 
 
 class Poser:
     """Sets joints quickly: bones and axes are looked up once."""
 
     def __init__(self, armature: bpy.types.Object) -> None:
-        own = robot_of(armature) is not None
-        self._channels: dict[str, tuple[bpy.types.PoseBone, int, bool]] = {}
-        for joint in joints(armature):
-            bone = armature.pose.bones[joint.bone]
-            axis = 1 if own else _free_axis(bone)
-            assert axis is not None
-            self._channels[joint.name] = (bone, axis, joint.linear)
+        bones = armature.pose.bones
+        self._channels = {j.name: (bones[j.bone], j.axis, j.linear) for j in joints(armature)}
 
     def __call__(self, positions: Mapping[str, float]) -> None:
         """Pose the named joints (radians or metres); unknown names raise KeyError."""
@@ -294,6 +348,7 @@ class Frames:
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, names: list[str]) -> None:
         robot = robot_of(armature)
+        alignments = {} if robot is None else _kept_alignments(armature, robot)
         self.armature = armature
         self._bones: dict[str, tuple[bpy.types.PoseBone, Floats]] = {}
         self._objects: dict[str, bpy.types.Object] = {}
@@ -301,8 +356,7 @@ class Frames:
             bone = armature.pose.bones.get(name)
             obj = scene.objects.get(name)
             if bone is not None:
-                back = np.eye(4) if robot is None else np.array(_alignment_of(robot, name).inverted())
-                self._bones[name] = (bone, back)
+                self._bones[name] = (bone, np.linalg.inv(alignments[name]) if name in alignments else np.eye(4))
             elif obj is not None:
                 self._objects[name] = obj
             else:

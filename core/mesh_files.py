@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +79,16 @@ class MeshData:
         return replace(self, vertices=vertices, faces=self.faces[:, ::-1], uv=uv)
 
     def welded(self) -> MeshData:
-        """With every vertex once (files repeat one for each of its normals) and without faces that vanish thereby."""
-        keep, inverse = _unique_rows(np.round(self.vertices / WELD).astype(np.int64))
-        faces = inverse[self.faces]
+        """With every vertex once (files repeat one for each of its normals), without vertices that belong to no face,
+        and without faces that vanish thereby."""
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[self.faces] = True
+        vertices, faces = self.vertices[used], (np.cumsum(used) - 1)[self.faces]
+        keep, inverse = _unique_rows(np.round(vertices / WELD).astype(np.int64))
+        faces = inverse[faces]
         whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
         uv = None if self.uv is None else self.uv[whole]
-        return replace(self, vertices=self.vertices[keep], faces=faces[whole], surface_of=self.surface_of[whole], uv=uv)
+        return replace(self, vertices=vertices[keep], faces=faces[whole], surface_of=self.surface_of[whole], uv=uv)
 
 
 def shape(visual: Visual, files: dict[str, MeshData] | None = None) -> MeshData:
@@ -209,6 +214,8 @@ def _collada(path: Path) -> list[MeshData]:
     import collada
 
     document = collada.Collada(str(path), ignore=[collada.common.DaeError])
+    if document.errors:
+        document = collada.Collada(_without_broken_materials(document, path), ignore=[collada.common.DaeError])
     unit = float(document.assetInfo.unitmeter or 1.0)
     if not (np.isfinite(unit) and unit > 0):
         raise ValueError(f"its unit is {unit} m")
@@ -225,9 +232,22 @@ def _collada(path: Path) -> list[MeshData]:
             if material not in surfaces:
                 surfaces[material] = _collada_surface(material, path)
             surface, channel = surfaces[material]
-            uv = _collada_uv(triangles, node, channel) if surface.texture else None
+            uv = _collada_uv(triangles, node, channel)
             parts.append(_part(triangles.vertex, triangles.vertex_index, surface, uv).placed(placement))
     return parts
+
+
+def _without_broken_materials(document: Any, path: Path) -> BytesIO:
+    """The file without references to materials that could not be read, with which whole shapes would be left out."""
+    known = {f"#{material.id}" for material in document.materials}
+    tree = ElementTree.parse(path)
+    for technique in tree.iter():
+        for element in [e for e in technique if e.tag.endswith("}instance_material") and e.get("target") not in known]:
+            technique.remove(element)
+    stream = BytesIO()
+    tree.write(stream)
+    stream.seek(0)
+    return stream
 
 
 def _collada_surface(material: Any, path: Path) -> tuple[Surface, str]:
@@ -250,7 +270,8 @@ def _collada_uv(triangles: Any, node: Any, channel: str) -> Floats | None:
     if not triangles.texcoordset:
         return None
     sets = [given[3] for given in triangles.sources["TEXCOORD"]]
-    wanted = next((number for semantic, _, number in node.inputs if semantic == channel), None)
+    inputs = node.inputs if node is not None else ()
+    wanted = next((number for semantic, _, number in inputs if semantic == channel), None)
     index = sets.index(wanted) if wanted in sets else 0
     uv: Floats = np.asarray(triangles.texcoordset[index])[triangles.texcoord_indexset[index]][..., :2]
     return uv
@@ -282,7 +303,7 @@ def _parts(scene: Any, surfaces: Mapping[str, Surface]) -> list[MeshData]:
             surface = Surface(colour=(r, g, b, a))
         elif look.kind == "texture":
             surface = surfaces.get(str(look.material.name), surface)
-            if surface.texture and look.uv is not None:
+            if look.uv is not None and len(look.uv) == len(geometry.vertices):
                 uv = np.asarray(look.uv)[:, :2][geometry.faces]
         parts.append(_part(geometry.vertices, geometry.faces, surface, uv).placed(np.asarray(matrix, dtype=np.float64)))
     return parts

@@ -40,6 +40,7 @@ def _choice(default: str, *options: str) -> Any:
 class RobotSettings:
     """Where the robot comes from: ``urdf`` (``path``), ``builtin``, or ``armature`` (by name, in the scene file).
 
+    ``packages`` are folders by the names that the file uses, ``arguments`` those of a xacro file.
     ``name`` tells the further robots of a scene apart; ``position`` (metres) and ``yaw`` (radians) of the base in the
     world hold for robots that are read from a file.
     """
@@ -48,6 +49,7 @@ class RobotSettings:
     path: str = ""
     armature: str = ""
     packages: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
     name: str = ""
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
     yaw: float = 0.0
@@ -249,7 +251,8 @@ def load_robot(settings: RobotSettings) -> Robot:
     """
     if settings.kind == "armature":
         raise ValueError("an armature has no URDF")
-    return load_urdf(settings.path if settings.kind == "urdf" else builtin_urdf(), settings.packages)
+    path = settings.path if settings.kind == "urdf" else builtin_urdf()
+    return load_urdf(path, settings.packages, settings.arguments)
 
 
 def load_robots(settings: Settings) -> tuple[Robot, ...]:

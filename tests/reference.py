@@ -121,10 +121,10 @@ def visual_meshes(urdf: Path) -> list[tuple[str, np.ndarray]]:
 
 @cache
 def _vertices(path: Path) -> np.ndarray:
-    scene = trimesh.load_scene(str(path), process=False)
-    if not scene.geometry:  # trimesh leaves out what refers to a material that is broken
-        text = re.sub(rb"<bind_material>.*?</bind_material>", b"", path.read_bytes(), flags=re.DOTALL)
-        scene = trimesh.load_scene(BytesIO(text), file_type="dae", process=False)
+    data = path.read_bytes()
+    if path.suffix.lower() == ".dae":  # trimesh leaves out what refers to a material that is broken
+        data = re.sub(rb"<bind_material>.*?</bind_material>", b"", data, flags=re.DOTALL)
+    scene = trimesh.load_scene(BytesIO(data), file_type=path.suffix[1:].lower(), process=False)
     parts = []
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
