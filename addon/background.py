@@ -193,7 +193,7 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
             detail.simplify(mesh, settings.render.silhouette * size)
     if settings.render.engine == "cycles":
         detail.keep_geometry(scene)
-    renderer = Renderer(scene, settings.render, settings.workers.threads)
+    renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera)
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
     return stage, renderer

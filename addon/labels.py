@@ -44,7 +44,7 @@ def label(stage: Stage) -> Labels:
         if _hidden(stage, world[index]):
             visibility[index] = 1
     base = world_in_camera @ np.array(stage.armature.matrix_world)
-    return Labels(pixels, depths, visibility, intrinsics.matrix, base, np.zeros(5))
+    return Labels(pixels, depths, visibility, intrinsics.matrix, base, np.array(intrinsics.distortion))
 
 
 def _hidden(stage: Stage, point: Floats) -> bool:

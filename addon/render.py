@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..core.settings import RenderSettings
 from . import compat
 from .region import Region
+from .stage_camera import Camera
 
 TARGA_HEADER = 18
 
@@ -21,41 +22,57 @@ TARGA_HEADER = 18
 class Renderer:
     """Renders one scene again and again at fixed settings. Close it to remove its scratch folder."""
 
-    def __init__(self, scene: bpy.types.Scene, settings: RenderSettings, threads: int) -> None:
+    def __init__(
+        self, scene: bpy.types.Scene, settings: RenderSettings, threads: int, camera: Camera | None = None
+    ) -> None:
+        """Make the scene's settings what ours say.
+
+        Args:
+            camera: whose lens the pictures are taken with; without one they are what Blender's camera sees.
+        """
         self.scene = scene
-        self.width, self.height = settings.width, settings.height
+        self._camera = camera
         memory = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(prefix="robot_keypoints_", dir=memory if memory.is_dir() else None))
         self._file = self._folder / "frame.tga"
         _configure(scene, settings, threads)
+        if camera is not None:
+            camera.render_at(settings.width, settings.height)
         scene.render.filepath = str(self._file)
         self._region = Region(scene)
 
     def render(self) -> NDArray[np.uint8]:
-        """The active camera's view, ``(H, W, 4)`` uint8, straight alpha, display sRGB, top row first.
+        """The camera's view, ``(H, W, 4)`` uint8, straight alpha, display sRGB, top row first; lens included."""
+        picture = self._pinhole()
+        return picture if self._camera is None else self._camera.develop(picture)
+
+    def _pinhole(self) -> NDArray[np.uint8]:
+        """What Blender itself renders.
 
         Only the part that holds anything is rendered. A render result can't be read directly; an uncompressed file in
         memory is the fastest way around, within the noise of the render call itself at small sizes.
         """
+        full_width, full_height = self.scene.render.resolution_x, self.scene.render.resolution_y
         left, bottom, right, top = self._region.visible()
         if left == right:
-            return np.zeros((self.height, self.width, 4), np.uint8)
+            return np.zeros((full_height, full_width, 4), np.uint8)
         self._crop(left, bottom, right, top)
         bpy.ops.render.render(write_still=True, scene=self.scene.name)
         width, height = right - left, top - bottom
         pixels = np.fromfile(self._file, np.uint8)[TARGA_HEADER : TARGA_HEADER + 4 * width * height]
         part = pixels.reshape(height, width, 4)[::-1, :, (2, 1, 0, 3)]
-        if (width, height) == (self.width, self.height):
+        if (width, height) == (full_width, full_height):
             return np.ascontiguousarray(part)
-        image = np.zeros((self.height, self.width, 4), np.uint8)
-        image[self.height - top : self.height - bottom, left:right] = part
+        image = np.zeros((full_height, full_width, 4), np.uint8)
+        image[full_height - top : full_height - bottom, left:right] = part
         return image
 
     def _crop(self, left: int, bottom: int, right: int, top: int) -> None:
         render = self.scene.render
         # Blender cuts fractions of the size down to whole pixels, in single precision.
-        render.border_min_x, render.border_max_x = (left + 0.01) / self.width, (right + 0.01) / self.width
-        render.border_min_y, render.border_max_y = (bottom + 0.01) / self.height, (top + 0.01) / self.height
+        width, height = render.resolution_x, render.resolution_y
+        render.border_min_x, render.border_max_x = (left + 0.01) / width, (right + 0.01) / width
+        render.border_min_y, render.border_max_y = (bottom + 0.01) / height, (top + 0.01) / height
 
     def close(self) -> None:
         """Remove the scratch folder."""
@@ -85,7 +102,6 @@ def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -
     scene.display_settings.display_device = "sRGB"
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"
-    scene.view_settings.exposure = 0.0
     scene.view_settings.gamma = 1.0
     if settings.engine == "cycles":
         _configure_cycles(scene, settings)

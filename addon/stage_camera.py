@@ -10,46 +10,145 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.camera import BLENDER_FROM_OPENCV, Intrinsics, orbit
+from ..core.resampling import Resampler
+from . import adoption
 from .meshes import as_matrix
 
 CAMERA = "Keypoints Camera"
 SENSOR_MM = 36.0
 
+_POSE = ("azimuth", "elevation", "distance", "roll", "target_x", "target_y", "target_z")
+_LENS = ("focal_length", "principal_x", "principal_y", "k1", "k2", "p1", "p2")
+_FOCUS = ("aperture", "focus", "distance", "focal_length")
+
 
 class Camera:
-    """The scene's camera; made where it is missing."""
+    """The scene's camera; made where it is missing.
+
+    Blender's own cameras are pinholes. Where the lens distorts, Blender renders a pinhole picture that reaches as far
+    beyond the image as the lens does, and :meth:`develop` bends that into the image. The size of the rendering follows
+    the lens, so what is not distorted costs nothing.
+    """
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
         self.scene = scene
-        self.object = _camera(scene)
+        self.object = _camera(scene, adoption.reach(armature))
         self._armature = armature
+        self._size: tuple[int, int] | None = None
+        self._set: dict[str, tuple[float, ...]] = {}
+        self._resampler: Resampler | None = None
+        self._intrinsics = Intrinsics.from_lens(*self._image_size(), self.object.data.lens, SENSOR_MM)
+
+    def render_at(self, width: int, height: int) -> None:
+        """Make images of this size, with the lens's distortion, from now on; the scene's resolution is ours to set.
+
+        Until then the scene keeps its own resolution and the lens is a pinhole: no viewport shows any other.
+        """
+        self._size = (width, height)
+        if "lens" in self._set:
+            self._apply_lens(*self._set["lens"])
+        else:
+            self._resize(width, height)
 
     def apply(self, v: Mapping[str, float]) -> None:
-        """Place it and set its lens."""
-        target = (v["camera/target_x"], v["camera/target_y"], v["camera/target_z"])
-        pose = orbit(v["camera/azimuth"], v["camera/elevation"], v["camera/distance"], v["camera/roll"], target)
+        """Place it and set its lens, its focus and the picture's exposure; what keeps its value is left alone."""
         base = np.array(self._armature.matrix_world)
-        self.object.matrix_world = as_matrix(base @ pose @ BLENDER_FROM_OPENCV)
-        self.object.data.lens = v["camera/focal_length"]
+        if self._changed("pose", *(v[f"camera/{n}"] for n in _POSE), *base.ravel().tolist()):
+            azimuth, elevation, distance, roll, *target = (v[f"camera/{n}"] for n in _POSE)
+            pose = orbit(azimuth, elevation, distance, roll, target)
+            self.object.matrix_world = as_matrix(base @ pose @ BLENDER_FROM_OPENCV)
+        lens = [v[f"camera/{n}"] for n in _LENS]
+        if self._changed("lens", *lens) or self._changed("size", *self._image_size()):
+            self._apply_lens(*lens)
+        if self._changed("focus", *(v[f"camera/{n}"] for n in _FOCUS)):
+            self._apply_focus(*(v[f"camera/{n}"] for n in _FOCUS))
+        if self._changed("exposure", v["camera/exposure"]):
+            self.scene.view_settings.exposure = v["camera/exposure"]
 
     def intrinsics(self) -> Intrinsics:
-        """Of the picture at the scene's render size."""
-        render = self.scene.render
-        scale = render.resolution_percentage / 100
-        width, height = int(render.resolution_x * scale), int(render.resolution_y * scale)
-        return Intrinsics.from_lens(width, height, self.object.data.lens, SENSOR_MM)
+        """Of the image, distortion included; after :meth:`apply`."""
+        return self._intrinsics
 
     def pose(self) -> NDArray[np.float64]:
-        """``T_world_cam`` ``(4, 4)``, OpenCV's camera frame."""
+        """``T_world_cam`` ``(4, 4)``, OpenCV's camera frame; after the view layer was updated."""
         return np.asarray(np.array(self.object.matrix_world) @ BLENDER_FROM_OPENCV)
 
+    @property
+    def pinhole(self) -> Intrinsics:
+        """Of the picture that Blender renders for the image."""
+        k, r = self._intrinsics, self._resampler
+        if r is None:
+            return Intrinsics(k.width, k.height, k.fx, k.fy, k.cx, k.cy)
+        return Intrinsics(r.width, r.height, k.fx, k.fy, k.cx + r.left, k.cy + r.top)
 
-def _camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    def develop(self, rendered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image ``(H, W, 4)`` from Blender's rendering, both with straight alpha."""
+        return rendered if self._resampler is None else self._resampler.picture(rendered)
+
+    def develop_numbers(self, rendered: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """A mask ``(H, W)`` from one that fits Blender's rendering."""
+        return rendered if self._resampler is None else self._resampler.nearest(rendered)
+
+    def _apply_lens(
+        self, focal: float, principal_x: float, principal_y: float, k1: float, k2: float, p1: float, p2: float
+    ) -> None:
+        width, height = self._image_size()
+        distortion = (k1, k2, p1, p2, 0.0) if self._size is not None else (0.0,) * 5
+        k = Intrinsics.from_lens(
+            width, height, focal, SENSOR_MM, principal=(principal_x, principal_y), distortion=distortion
+        )
+        self._intrinsics = k
+        self._resampler = None if k.lens.straight else Resampler(k)
+        p = self.pinhole
+        if self._size is not None:
+            self._resize(p.width, p.height)
+        longer = max(p.width, p.height)
+        data = self.object.data
+        data.lens = focal
+        data.sensor_width = SENSOR_MM * longer / max(width, height)
+        # Blender shifts the picture, not the axis, and counts upwards.
+        data.shift_x = ((p.width - 1) / 2 - p.cx) / longer
+        data.shift_y = (p.cy - (p.height - 1) / 2) / longer
+
+    def _apply_focus(self, aperture: float, focus: float, distance: float, focal: float) -> None:
+        dof, shading = self.object.data.dof, self.scene.display.shading
+        dof.use_dof = aperture > 0
+        if shading.use_dof != dof.use_dof:
+            shading.use_dof = dof.use_dof
+        if aperture > 0:
+            dof.aperture_fstop = focal / aperture
+            dof.focus_distance = focus * distance
+
+    def _image_size(self) -> tuple[int, int]:
+        if self._size is not None:
+            return self._size
+        render = self.scene.render
+        scale = render.resolution_percentage / 100
+        return int(render.resolution_x * scale), int(render.resolution_y * scale)
+
+    def _resize(self, width: int, height: int) -> None:
+        render = self.scene.render
+        if (render.resolution_x, render.resolution_y) != (width, height):
+            render.resolution_x, render.resolution_y = width, height
+
+    def _changed(self, what: str, *values: float) -> bool:
+        if self._set.get(what) == values:
+            return False
+        self._set[what] = values
+        return True
+
+
+def _camera(scene: bpy.types.Scene, reach: float) -> bpy.types.Object:
     camera = scene.objects.get(CAMERA)
     if camera is None or camera.type != "CAMERA":
         camera = bpy.data.objects.new(CAMERA, bpy.data.cameras.new(CAMERA))
         scene.collection.objects.link(camera)
-    camera.data.sensor_fit = "AUTO"
-    camera.data.sensor_width = SENSOR_MM
+    data = camera.data
+    data.type = "PERSP"
+    data.sensor_fit = "AUTO"
+    data.dof.focus_object = None
+    data.dof.aperture_ratio = 1.0
+    # Nothing that a robot of this size can hold before the camera is cut off, and nothing around it.
+    data.clip_start, data.clip_end = 0.01 * reach, 200.0 * reach
     scene.camera = camera
     return camera

@@ -15,8 +15,8 @@ from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_camera import CAMERA
 from robot_keypoints.addon.stage_light import blackbody
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import RenderSettings, Settings, VariableSettings, complete
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 
 def staged(**render: object) -> tuple[Settings, Stage]:
@@ -28,11 +28,11 @@ def staged(**render: object) -> tuple[Settings, Stage]:
 
 def test_labels_lie_where_a_small_bright_sphere_is_rendered() -> None:
     settings, stage = staged(width=320, height=240, samples=16)
-    renderer = Renderer(bpy.context.scene, settings.render, 2)
     for obj in robot_meshes(stage.armature):
         obj.hide_render = True
     bpy.ops.mesh.primitive_uv_sphere_add(radius=0.02, segments=24, ring_count=16)
     sphere = bpy.context.object
+    renderer = Renderer(bpy.context.scene, settings.render, 2)
     model, rng = settings.scene_model(), np.random.default_rng(3)
     seen = 0
     for _ in range(6):
@@ -44,6 +44,7 @@ def test_labels_lie_where_a_small_bright_sphere_is_rendered() -> None:
             if not (10 < u < 310 and 10 < v < 230) or seen >= 12:
                 continue
             sphere.location = world[index]
+            bpy.context.view_layer.update()
             alpha = renderer.render()[..., 3].astype(float)
             rows, columns = np.indices(alpha.shape)
             centroid = (columns * alpha).sum() / alpha.sum(), (rows * alpha).sum() / alpha.sum()
