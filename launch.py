@@ -51,7 +51,13 @@ def main() -> int:
     sys.modules["robot_keypoints"] = package
     spec.loader.exec_module(package)
     module = load(f"robot_keypoints.{ROLES[role]}", threads)
-    return int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
+    code = int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
+    if ROLES[role].startswith("addon."):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Blender as a library can wait for one of its own threads for ever when it is taken down.
+        os._exit(code)
+    return code
 
 
 def load(name: str, threads: int) -> types.ModuleType:
