@@ -152,6 +152,32 @@ def refresh(scene: bpy.types.Scene, new: Collection[str] = ()) -> None:
     inspected.outdate()
 
 
+def refresh_bones(scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
+    """Bring variables, keypoints and skeleton up to date after the user said which bones of ``armature`` are joints.
+
+    Keypoints that came with a bone go with it; those that the user made or changed stay.
+    """
+    group = scene.robot_keypoints
+    name = next(n for n, a in robots(group).items() if a == armature)
+    group.notes = ""
+    refresh(scene)
+    try:
+        found = parts(armature, name)
+    except UserError:  # which the notes say already
+        found = Parts((), (), {})
+    wanted = {k.name for k in found.keypoints}
+    for index in reversed(range(len(group.keypoints))):
+        k = group.keypoints[index]
+        came = k.robot == name and k.name.endswith(k.frame) and k.frame in armature.data.bones and not any(k.offset)
+        if came and k.name not in wanted:
+            group.keypoints.remove(index)
+    there = {k.frame for k in group.keypoints if k.robot == name}
+    write_keypoints(group, tuple(k for k in found.keypoints if k.frame not in there), ())
+    _drop_keypoints(group, set(robots(group)))
+    names, led = {k.name for k in group.keypoints}, {e.second for e in group.skeleton}
+    write_keypoints(group, (), tuple(e for e in found.skeleton if {*e} <= names and e[1] not in led))
+
+
 def reread_folders(scene: bpy.types.Scene) -> None:
     """Look into the folders of worlds and of photographs again."""
     group = scene.robot_keypoints

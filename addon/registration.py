@@ -10,6 +10,7 @@ import bpy
 from . import (
     environment,
     inspection,
+    operators_bones,
     operators_environment,
     operators_model,
     operators_presets,
@@ -39,6 +40,7 @@ MODULES = (
     preferences,
     operators_environment,
     operators_robot,
+    operators_bones,
     operators_scene,
     operators_priors,
     operators_presets,
@@ -71,6 +73,7 @@ def register() -> None:
         for cls in module.CLASSES:
             bpy.utils.register_class(cls)
     properties.register()
+    operators_bones.register()
     previews.register()
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
     bpy.types.UI_MT_button_context_menu.append(operators_variables.draw_context_menu)
@@ -92,6 +95,7 @@ def unregister() -> None:
         bpy.utils.unregister_cli_command(_command)
         _command = None
     previews.unregister()
+    operators_bones.unregister()
     properties.unregister()
     for module in reversed(MODULES):
         for cls in reversed(module.CLASSES):

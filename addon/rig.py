@@ -227,10 +227,10 @@ def _set_channels(armature: bpy.types.Object, robot: Robot) -> None:
 def _limit(bone: bpy.types.PoseBone, letter: str, joint: Joint) -> None:
     if joint.kind == "prismatic":
         limit = bone.constraints.new("LIMIT_LOCATION")
-        used = (f"use_min_{letter}", f"use_max_{letter}")
+        used = [f"use_min_{letter}", f"use_max_{letter}"]
     else:
         limit = bone.constraints.new("LIMIT_ROTATION")
-        used = (f"use_limit_{letter}",)
+        used = [f"use_limit_{letter}"]
         setattr(bone, f"use_ik_limit_{letter}", True)
         setattr(bone, f"ik_min_{letter}", max(joint.lower, -math.pi))
         setattr(bone, f"ik_max_{letter}", min(joint.upper, math.pi))

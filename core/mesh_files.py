@@ -222,7 +222,8 @@ def _collada(path: Path) -> list[MeshData]:
     surfaces: dict[Any, tuple[Surface, str]] = {None: (Surface(), "")}
     parts = []
     for bound in document.scene.objects("geometry") if document.scene is not None else ():
-        placement = np.diag([unit, unit, unit, 1.0]) @ np.asarray(bound.matrix, dtype=np.float64)
+        placement = np.array(bound.matrix, dtype=np.float64)
+        placement[:3] *= unit
         for primitive in bound.original.primitives:
             triangles = primitive.triangleset() if hasattr(primitive, "triangleset") else primitive
             if not isinstance(triangles, collada.triangleset.TriangleSet) or not len(triangles):

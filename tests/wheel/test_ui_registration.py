@@ -32,7 +32,10 @@ def traces() -> dict[str, list[str]]:
             and cls.__name__.startswith("KEYPOINTS_")
         ),
         "properties": [
-            owner.__name__ for owner in (bpy.types.Scene, bpy.types.WindowManager) if hasattr(owner, "robot_keypoints")
+            f"{owner.__name__}.{name}"
+            for owner in (bpy.types.Scene, bpy.types.WindowManager, bpy.types.PoseBone)
+            for name in dir(owner)
+            if name.startswith("robot_keypoints")
         ],
         "handlers": handlers,
         "timers": ["tick"] if bpy.app.timers.is_registered(runner.tick) else [],
