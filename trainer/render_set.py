@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,6 +53,10 @@ LIFELINE_GRACE = 8.0
 """Seconds to end in order once the process that started this one is gone."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+Finish = Callable[[Sample, int], NDArray[np.uint8]]
+"""Makes the picture that is written from a sample and its number."""
 
 
 @dataclass(frozen=True)
@@ -232,29 +237,29 @@ class _Job:
         with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
             self._show("starting the workers")
             finish = finisher(settings, self.order.seed, self.order.transparent)  # torch is loaded meanwhile
-            with Writers(self._write) as writers:
+            with Writers() as writers:
                 while workers.left:
                     if self.interrupted():
                         raise StoppedError
                     sample = workers.receive(0.2)
                     self._status.notices = workers.notices
                     if sample is not None:
-                        index = sample.sequence
-                        label = annotation.label(sample, index, bodies)
-                        writers.add(Finished(index, finish(sample, index), label, sample.mask))
+                        writers.add(partial(self._write, sample, bodies, finish))
                     if self.rendered:
                         rate = self.rendered / (time.monotonic() - begun)
                         left = round((len(missing) - self.rendered) / rate)
                         pace = f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
                         self._show(f"rendering: {self.progress()}{pace}")
 
-    def _write(self, sample: Finished) -> None:
-        """Called from the writers' threads."""
+    def _write(self, sample: Sample, bodies: Sequence[Body], finish: Finish) -> None:
+        """Finish, label and write one sample; called from the writers' threads."""
+        index = sample.sequence
+        finished = Finished(index, finish(sample, index), annotation.label(sample, index, bodies), sample.mask)
         if self.data is not None:
-            self.data.write(sample)
-        else:
-            self._kept[sample.index] = sample
+            self.data.write(finished)
         with self._lock:
+            if self.data is None:
+                self._kept[index] = finished
             self.whole += 1
             self.rendered += 1
 
@@ -269,11 +274,10 @@ class _Job:
 
 
 class Writers:
-    """A few threads that encode and write; :meth:`add` waits while they are behind, and passes on what they raise."""
+    """A few threads that finish and write; :meth:`add` waits while they are behind, and passes on what they raise."""
 
-    def __init__(self, write: Callable[[Finished], None]) -> None:
-        threads = min(4, os.cpu_count() or 1)
-        self._write = write
+    def __init__(self) -> None:
+        threads = min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(threads, "writer")
         self._waiting: deque[Future[None]] = deque()
         self._most = 2 * threads
@@ -287,11 +291,11 @@ class Writers:
         while self._waiting and kind is None:
             self._waiting.popleft().result()
 
-    def add(self, sample: Finished) -> None:
+    def add(self, task: Callable[[], None]) -> None:
         """Have one sample written soon."""
         while self._waiting and (len(self._waiting) >= self._most or self._waiting[0].done()):
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._write, sample))
+        self._waiting.append(self._pool.submit(task))
 
 
 def load_source(order: Order) -> Settings:
@@ -323,20 +327,21 @@ def find_programs(settings: Settings) -> Programs:
     return Programs.with_python(sys.executable, blender)
 
 
-def finisher(settings: Settings, seed: int, transparent: bool) -> Callable[[Sample, int], NDArray[np.uint8]]:
+def finisher(settings: Settings, seed: int, transparent: bool) -> Finish:
     """What turns sample i into the picture that is written, whatever was finished before it."""
     if transparent:
         return lambda sample, _: sample.image
     import torch
 
-    from .augmentation import on_backgrounds
+    from .finishing import Finisher
 
     torch.set_num_threads(1)  # the workers need the processor more
+    finishing = Finisher.of(settings)
 
     def finish(sample: Sample, index: int) -> NDArray[np.uint8]:
-        noise = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        noise = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
         image = torch.from_numpy(sample.image[None].copy())
-        finished = on_backgrounds(image, settings.augmentation.backgrounds, noise)[0]
+        finished = finishing.finish(image, [sample.hidden.values], [noise])[0]
         return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
 
     return finish

@@ -22,6 +22,7 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core import files
+from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import save
 from robot_keypoints.trainer import cli, render_set
@@ -107,23 +108,22 @@ def test_the_same_seed_makes_the_same_files_with_any_number_of_workers(
     assert all(other[f"labels/{i:06d}.json"] != one[f"labels/{i:06d}.json"] for i in range(3))
 
 
-def test_labels_tell_everything(source: Path, finished: Path) -> None:
-    settings = synthetic.settings()
+def test_labels_tell_everything(finished: Path) -> None:
     for i in range(COUNT):
         label = json.loads((finished / "labels" / f"{i:06d}.json").read_text(encoding="utf-8"))
-        drawn = synthetic.sample(settings.scene_model(), np.random.default_rng([0, i]))
+        sample = drawn(i)
         assert label["index"] == i
-        assert label["hidden"] == {"bins": drawn.hidden.bins, "values": drawn.hidden.values}
+        assert label["hidden"] == {"bins": sample.hidden.bins, "values": sample.hidden.values}
         (instance,) = label["instances"]
         points = np.array([k["xyz"] for k in instance["keypoints"]]) @ np.array(label["camera_matrix"]).T
-        np.testing.assert_allclose(points[:, :2] / points[:, 2:], drawn.keypoints, atol=1e-6)
-        np.testing.assert_allclose([k["uv"] for k in instance["keypoints"]], drawn.keypoints, atol=1e-4)
-        assert instance["joints"] == {n: drawn.hidden.values[f"joint/{n}"] for n in ("lower", "upper")}
+        np.testing.assert_allclose(points[:, :2] / points[:, 2:], sample.keypoints, atol=1e-6)
+        np.testing.assert_allclose([k["uv"] for k in instance["keypoints"]], sample.keypoints, atol=1e-4)
+        assert instance["joints"] == {n: sample.hidden.values[f"joint/{n}"] for n in ("lower", "upper")}
 
 
 def test_killed_and_started_again_it_goes_on(source: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--workers", 2)]
+    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--workers", 2, "--transparent")]
     process = subprocess.Popen(line, env={**os.environ, "FAKE_BLENDER": "slow"}, stderr=subprocess.DEVNULL)
     wait_for(lambda: len(list(out.glob("labels/*.json"))) >= 3, process)
     process.kill()
@@ -133,13 +133,22 @@ def test_killed_and_started_again_it_goes_on(source: Path, finished: Path, tmp_p
     (out / "images" / ".000009.png.1.part").write_bytes(b"half")
     # A picture whose label was not reached is not a sample.
     (out / "images" / f"{COUNT - 1:06d}.png").write_bytes(b"old")
-    assert cli.main(command(source, out, "--workers", 3)) == 0
+    assert cli.main(command(source, out, "--workers", 3, "--transparent")) == 0
     assert len(assert_whole(out)) == COUNT
-    assert contents(out) == contents(finished)
+    for i in range(COUNT):
+        with Image.open(out / "images" / f"{i:06d}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), drawn(i).image)
+    texts = [(folder / "annotations.json").read_bytes() for folder in (out, finished)]
+    assert texts[0] == texts[1]
     assert {p: p.stat().st_mtime_ns for p in before} == before
     again = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
-    assert cli.main(command(source, out)) == 0
+    assert cli.main(command(source, out, "--transparent")) == 0
     assert {p: p.stat().st_mtime_ns for p in again} == again
+
+
+def drawn(number: int) -> Sample:
+    """What a sample of seed 0 shows."""
+    return synthetic.sample(synthetic.settings().scene_model(), np.random.default_rng([0, number]))
 
 
 def wait_for(condition: object, process: subprocess.Popen[bytes]) -> None:
@@ -152,7 +161,7 @@ def wait_for(condition: object, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_stops_in_order(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out)]
+    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--transparent")]
     process = subprocess.Popen(line, env={**os.environ, "FAKE_BLENDER": "slow"}, stderr=subprocess.PIPE)
     wait_for(lambda: list(out.glob("labels/*.json")), process)
     process.send_signal(signal.SIGINT)
@@ -164,7 +173,7 @@ def test_ctrl_c_stops_in_order(source: Path, tmp_path: Path) -> None:
 
 def test_it_ends_with_the_process_that_started_it(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--lifeline", count=1000)]
+    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--lifeline", "--transparent", count=1000)]
     process = subprocess.Popen(
         line, env={**os.environ, "FAKE_BLENDER": "slow"}, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -314,14 +323,6 @@ def test_a_sheet_alone_leaves_nothing_else_behind(
     with Image.open(sheet) as picture:
         assert picture.width > 4 * 320
     assert list(scratch.iterdir()) == []
-
-
-def test_transparent_pictures_are_as_rendered(source: Path, tmp_path: Path) -> None:
-    assert cli.main(command(source, tmp_path / "set", "--transparent", count=2)) == 0
-    with Image.open(tmp_path / "set" / "images" / "000001.png") as picture:
-        pixels = np.asarray(picture)
-    drawn = synthetic.sample(synthetic.settings().scene_model(), np.random.default_rng([0, 1]))
-    np.testing.assert_array_equal(pixels, drawn.image)
 
 
 def test_a_preset_takes_the_place_of_the_settings_variables(tmp_path: Path) -> None:
