@@ -216,7 +216,7 @@ def _collada(path: Path) -> list[MeshData]:
     document = collada.Collada(str(path), ignore=[collada.common.DaeError])
     if document.errors:
         document = collada.Collada(_without_broken_materials(document, path), ignore=[collada.common.DaeError])
-    unit = float(document.assetInfo.unitmeter or 1.0)
+    unit = 1.0 if document.assetInfo.unitmeter is None else float(document.assetInfo.unitmeter)
     if not (np.isfinite(unit) and unit > 0):
         raise ValueError(f"its unit is {unit} m")
     surfaces: dict[Any, tuple[Surface, str]] = {None: (Surface(), "")}

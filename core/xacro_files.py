@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,13 +85,14 @@ def _careful(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reason(problem: BaseException) -> str:
-    """The last words of a chain of exceptions, on one line."""
-    inner = getattr(problem, "exc", None)
+    """What is wrong, on one line; the library says some things twice."""
     if isinstance(problem, RecursionError):
         return "it includes or calls itself without end"
-    if isinstance(inner, BaseException) and not str(problem).strip():
-        return _reason(inner)
-    return " ".join(str(problem).split())[:200] or type(problem).__name__
+    text, inner = str(problem).strip(), str(getattr(problem, "exc", "")).strip()
+    if inner and text.endswith(inner) and text != inner:
+        text = text.removesuffix(inner)
+    text = re.sub(r"<class '[\w.]+'>: ", "", " ".join(text.split()))
+    return text[:200] or type(problem).__name__
 
 
 def _advice(problem: BaseException) -> str:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that a robot's description names are found where ROS would find them, and where the user says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from robot_keypoints.core.packages import FileFinder
+
+
+@pytest.fixture(autouse=True)
+def no_ros(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROS_PACKAGE_PATH", "AMENT_PREFIX_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Path:
+    return touch(tmp_path / "work" / "arm_description" / "urdf" / "arm.urdf")
+
+
+def test_relative_and_absolute_names_and_uris(robot: Path, tmp_path: Path) -> None:
+    find = FileFinder(robot)
+    beside = touch(robot.parent / "near" / "a b.stl")
+    away = touch(tmp_path / "away" / "a b.stl")
+    assert find("near/a b.stl") == beside
+    assert find("../urdf/near/a b.stl") is not None
+    assert find(str(away)) == away
+    assert find(away.as_uri()) == away and "%20" in away.as_uri()
+    assert find(f"file:{away}") == away
+    assert find("nothing.stl") is None and find("near") is None
+
+
+@pytest.mark.parametrize("scheme", ["package://", "package:///", "model://"])
+def test_a_package_above_the_file_is_found_by_folder_or_manifest(robot: Path, scheme: str) -> None:
+    mesh = touch(robot.parents[1] / "meshes" / "m.stl")
+    assert FileFinder(robot)(f"{scheme}arm_description/meshes/m.stl") == mesh
+    sister = touch(robot.parents[2] / "hand" / "m.stl")
+    assert FileFinder(robot)(f"{scheme}hand/m.stl") == sister
+    assert FileFinder(robot)(f"{scheme}arm/meshes/m.stl") is None
+    (robot.parents[1] / "package.xml").write_text("<package><name> arm </name></package>")
+    assert FileFinder(robot)(f"{scheme}arm/meshes/m.stl") == mesh
+    (robot.parents[1] / "package.xml").write_text("<package><name>arm")
+    assert FileFinder(robot)(f"{scheme}arm/meshes/m.stl") is None
+
+
+def test_the_users_word_goes_before_ros_and_that_before_the_folders_above(
+    robot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "package://pack/m.stl"
+    above = touch(robot.parents[2] / "pack" / "m.stl")
+    assert FileFinder(robot)(name) == above
+    ament = touch(tmp_path / "install" / "share" / "pack" / "m.stl")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "install"))
+    assert FileFinder(robot)(name) == ament
+    deep = touch(tmp_path / "ros" / "group" / "pack" / "m.stl")
+    monkeypatch.setenv("ROS_PACKAGE_PATH", os.pathsep.join([str(tmp_path / "nowhere"), str(tmp_path / "ros")]))
+    assert FileFinder(robot)(name) == deep
+    own = touch(tmp_path / "own" / "m.stl")
+    assert FileFinder(robot, {"pack": str(own.parent)})(name) == own
+    assert FileFinder(robot, {"pack": str(tmp_path / "empty")})(name) == deep
+    assert FileFinder(robot).package("pack") == deep.parent and FileFinder(robot).package("ghost") is None
+
+
+def test_ros_package_path_may_name_the_package_itself(
+    robot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = touch(tmp_path / "clone-of-it" / "m.stl")
+    (tmp_path / "clone-of-it" / "package.xml").write_text("<package><name>pack</name></package>")
+    monkeypatch.setenv("ROS_PACKAGE_PATH", str(tmp_path / "clone-of-it"))
+    assert FileFinder(robot)("package://pack/m.stl") == mesh
+    assert FileFinder(robot)("package://[pack]*/m.stl") is None
