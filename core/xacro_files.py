@@ -89,7 +89,7 @@ def _reason(problem: BaseException) -> str:
     if isinstance(problem, RecursionError):
         return "it includes or calls itself without end"
     text, inner = str(problem).strip(), str(getattr(problem, "exc", "")).strip()
-    if inner and text.endswith(inner) and text != inner:
+    if inner and text.endswith(inner) and text != inner and "argument" not in text:
         text = text.removesuffix(inner)
     text = re.sub(r"<class '[\w.]+'>: ", "", " ".join(text.split()))
     return text[:200] or type(problem).__name__
