@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import bpy
 import pytest
 
-
 OUTCOME = {"status": 1}
 
 
