@@ -212,7 +212,7 @@ def make_sample(
     stage.apply(hidden.values)
     truth = labels.label(stage)
     return Sample(
-        image=renderer.render(),
+        image=renderer.render(hidden.seed),
         keypoints=truth.keypoints,
         depths=truth.depths,
         visibility=truth.visibility,

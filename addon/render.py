@@ -36,13 +36,20 @@ class Renderer:
         self._folder = Path(tempfile.mkdtemp(prefix="robot_keypoints_", dir=memory if memory.is_dir() else None))
         self._file = self._folder / "frame.tga"
         _configure(scene, settings, threads)
+        self._noisy = settings.engine == "cycles"
         if camera is not None:
             camera.render_at(settings.width, settings.height)
         scene.render.filepath = str(self._file)
         self._region = Region(scene)
 
-    def render(self) -> NDArray[np.uint8]:
-        """The camera's view, ``(H, W, 4)`` uint8, straight alpha, display sRGB, top row first; lens included."""
+    def render(self, seed: int = 0) -> NDArray[np.uint8]:
+        """The camera's view, ``(H, W, 4)`` uint8, straight alpha, display sRGB, top row first; lens included.
+
+        Args:
+            seed: of the noise that few samples leave.
+        """
+        if self._noisy:
+            self.scene.cycles.seed = seed
         picture = self._pinhole()
         return picture if self._camera is None else self._camera.develop(picture)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +38,12 @@ class Hidden:
 
     bins: Mapping[str, int]
     values: Mapping[str, float]
+
+    @property
+    def seed(self) -> int:
+        """For what the values leave open, such as the noise of a rendering: 31 bits that follow from the values."""
+        values = [self.values[name] for name in sorted(self.values)]
+        return zlib.crc32(struct.pack(f"<{len(values)}d", *values)) >> 1
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ LIFELINE_GRACE = 8.0
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-Finish = Callable[[Sample, int], NDArray[np.uint8]]
-"""Makes the picture that is written from a sample and its number."""
+Finish = Callable[[Sample], NDArray[np.uint8]]
+"""Makes the picture that is written from a sample."""
 
 
 @dataclass(frozen=True)
@@ -233,10 +233,10 @@ class _Job:
     def _render(
         self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
     ) -> None:
-        begun = time.monotonic()
+        first = 0.0
         with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
             self._show("starting the workers")
-            finish = finisher(settings, self.order.seed, self.order.transparent)  # torch is loaded meanwhile
+            finish = finisher(settings, self.order.transparent)  # torch is loaded meanwhile
             with Writers() as writers:
                 while workers.left:
                     if self.interrupted():
@@ -246,15 +246,22 @@ class _Job:
                     if sample is not None:
                         writers.add(partial(self._write, sample, bodies, finish))
                     if self.rendered:
-                        rate = self.rendered / (time.monotonic() - begun)
-                        left = round((len(missing) - self.rendered) / rate)
-                        pace = f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
-                        self._show(f"rendering: {self.progress()}{pace}")
+                        first = first or time.monotonic()
+                        self._show(f"rendering: {self.progress()}{self._pace(first, len(missing))}")
+
+    def _pace(self, first: float, count: int) -> str:
+        """Samples per second since the first one came, and how long ``count`` of them still take."""
+        seconds = time.monotonic() - first
+        if self.rendered < 3 or seconds < 0.5:
+            return ""
+        rate = (self.rendered - 1) / seconds
+        left = round((count - self.rendered) / rate)
+        return f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
 
     def _write(self, sample: Sample, bodies: Sequence[Body], finish: Finish) -> None:
         """Finish, label and write one sample; called from the writers' threads."""
         index = sample.sequence
-        finished = Finished(index, finish(sample, index), annotation.label(sample, index, bodies), sample.mask)
+        finished = Finished(index, finish(sample), annotation.label(sample, index, bodies), sample.mask)
         if self.data is not None:
             self.data.write(finished)
         with self._lock:
@@ -327,10 +334,10 @@ def find_programs(settings: Settings) -> Programs:
     return Programs.with_python(sys.executable, blender)
 
 
-def finisher(settings: Settings, seed: int, transparent: bool) -> Finish:
-    """What turns sample i into the picture that is written, whatever was finished before it."""
+def finisher(settings: Settings, transparent: bool) -> Finish:
+    """What turns a sample into the picture that is written: its hidden values decide, and nothing else."""
     if transparent:
-        return lambda sample, _: sample.image
+        return lambda sample: sample.image
     import torch
 
     from .finishing import Finisher
@@ -338,10 +345,9 @@ def finisher(settings: Settings, seed: int, transparent: bool) -> Finish:
     torch.set_num_threads(1)  # the workers need the processor more
     finishing = Finisher.of(settings)
 
-    def finish(sample: Sample, index: int) -> NDArray[np.uint8]:
-        noise = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
+    def finish(sample: Sample) -> NDArray[np.uint8]:
         image = torch.from_numpy(sample.image[None].copy())
-        finished = finishing.finish(image, [sample.hidden.values], [noise])[0]
+        finished = finishing.finish(image, [sample.hidden.values], [sample.hidden.seed])[0]
         return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
 
     return finish

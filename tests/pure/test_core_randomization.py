@@ -116,3 +116,10 @@ def test_joint_variables() -> None:
     turning = joint_variable("elbow", -1.0, 2.0, circular=False, bins=6)
     assert (turning.name, turning.unit, turning.prior.bins, turning.adapt) == ("joint/elbow", "rad", 6, True)
     assert joint_variable("lift", 0, 1, circular=False, linear=True).unit == "m"
+
+
+def test_a_seed_follows_from_the_values_alone() -> None:
+    first = Hidden({"a": 0, "b": 1}, {"a": 0.25, "b": -1.5})
+    assert first.seed == Hidden({"b": 3, "a": 2}, {"b": -1.5, "a": 0.25}).seed
+    assert first.seed != Hidden(first.bins, {"a": 0.25, "b": np.nextafter(-1.5, 0)}).seed
+    assert 0 <= first.seed < 1 << 31
