@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.camera import BLENDER_FROM_OPENCV, Intrinsics, orbit
 from ..core.resampling import Resampler
-from . import adoption
+from . import adoption, compat
 from .meshes import as_matrix
 
 CAMERA = "Keypoints Camera"
@@ -35,16 +35,19 @@ class Camera:
         self.object = _camera(scene, adoption.reach(armature))
         self._armature = armature
         self._size: tuple[int, int] | None = None
+        self._offset = (0.0, 0.0)
         self._set: dict[str, tuple[float, ...]] = {}
         self._resampler: Resampler | None = None
         self._intrinsics = Intrinsics.from_lens(*self._image_size(), self.object.data.lens, SENSOR_MM)
 
     def render_at(self, width: int, height: int) -> None:
-        """Make images of this size, with the lens's distortion, from now on; the scene's resolution is ours to set.
+        """Make images of this size, with the lens's distortion, from now on; the scene's resolution is ours to set, and
+        its engine stays as it is.
 
         Until then the scene keeps its own resolution and the lens is a pinhole: no viewport shows any other.
         """
         self._size = (width, height)
+        self._offset = compat.picture_offset(self.scene)
         if "lens" in self._set:
             self._apply_lens(*self._set["lens"])
         else:
@@ -107,8 +110,8 @@ class Camera:
         data.lens = focal
         data.sensor_width = SENSOR_MM * longer / max(width, height)
         # Blender shifts the picture, not the axis, and counts upwards.
-        data.shift_x = ((p.width - 1) / 2 - p.cx) / longer
-        data.shift_y = (p.cy - (p.height - 1) / 2) / longer
+        data.shift_x = ((p.width - 1) / 2 - p.cx + self._offset[0]) / longer
+        data.shift_y = (p.cy - self._offset[1] - (p.height - 1) / 2) / longer
 
     def _apply_focus(self, aperture: float, focus: float, distance: float, focal: float) -> None:
         dof, shading = self.object.data.dof, self.scene.display.shading
