@@ -59,7 +59,9 @@ PHOTOGRAPHS = Preset(
     "Photographs", "Varies everything that varies in the world: for models that must hold on photographs",
     tuple(f"{g}/*" for g in catalogue.GROUPS),
     ranges={"camera/elevation": (-0.1, 1.2), "camera/distance": (1.3, 3.2), "camera/focal_length": (24.0, 60.0),
-            "light/ambient": (0.05, 1.5), "light/strength": (0.0, 5.0), "camera/roll": (-0.26, 0.26)},
+            "light/ambient": (0.05, 1.5), "light/strength": (0.0, 5.0), "camera/roll": (-0.26, 0.26),
+            "sensor/brightness": (-0.15, 0.15), "sensor/contrast": (0.6, 1.5), "sensor/saturation": (0.5, 1.4),
+            "sensor/noise": (0.0, 0.04)},
 )  # fmt: skip
 PRESETS: Mapping[str, Preset] = {"fast": FAST, "balanced": BALANCED, "photographs": PHOTOGRAPHS}
 

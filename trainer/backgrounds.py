@@ -1,305 +1,193 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backgrounds and distractors: procedural pictures, or a folder of photographs.
+"""What lies behind the robot: pictures drawn by program, or photographs in themes.
 
-A bank is drawn once and refreshed a picture at a time; every use takes another crop, flip and order of channels.
-Everything random comes from one ``torch.Generator``.
+Choice 0 of ``background/theme`` are the drawn pictures; the themes of photographs follow in order.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812
-from PIL import Image, ImageDraw, ImageFilter, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..core.errors import UserError
+from ..core.settings import is_photograph
+from .procedural import Dice, procedural, to_tensor
 
 MARGIN = 1.3
 """Size of a bank's pictures over that of the crops."""
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+PICTURES = 96
+"""Pictures that a bank keeps."""
 
-Colour = tuple[int, int, int]
+BANKS_BYTES = 256 << 20
+"""All banks together stay below this, however many themes there are."""
 
+REFRESH = 16
+"""Crops that a bank gives, as a rule, before one of its pictures is replaced."""
 
-class Dice:
-    """Plain random numbers from a torch generator, drawn in blocks because one at a time is slow."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-        self._block: list[float] = []
-
-    def unit(self) -> float:
-        """Uniform in [0, 1)."""
-        if not self._block:
-            self._block = torch.rand(256, generator=self.generator).tolist()
-        return self._block.pop()
-
-    def uniform(self, low: float, high: float) -> float:
-        """Uniform in [low, high)."""
-        return low + (high - low) * self.unit()
-
-    def below(self, count: int) -> int:
-        """A whole number in 0 … count - 1."""
-        return min(int(self.unit() * count), count - 1)
-
-    def colour(self, grey: float = 0.5) -> Colour:
-        """A display-sRGB colour, nearly grey with the probability ``grey``."""
-        if self.unit() < grey:
-            value = self.uniform(5, 250)
-            r, g, b = (min(max(int(value + self.uniform(-14, 14)), 0), 255) for _ in range(3))
-        else:
-            r, g, b = (self.below(256) for _ in range(3))
-        return (r, g, b)
+LARGEST_PIXELS = 64_000_000
+"""A photograph that has more when it is decoded is left out. JPEGs are decoded smaller where they are large."""
 
 
-def procedural(dice: Dice, width: int, height: int) -> Tensor:
-    """One background ``(3, H, W)`` uint8."""
-    kinds = (_noise, _gradient, _stripes, _blobs, _room)
-    picture = kinds[dice.below(len(kinds))](dice, width, height)
-    if dice.unit() < 0.3:
-        other = kinds[dice.below(len(kinds))](dice, width, height)
-        mask = _field(dice, width, height, 1, dice.below(4) + 2)
-        soft = torch.sigmoid((mask - mask.median()) * dice.uniform(4, 40))
-        picture = picture * soft + other * (1 - soft)
-    if dice.unit() < 0.3:
-        picture = picture + _field(dice, width, height, 1, max(width, height) // 2) * dice.uniform(5, 50)
-    image = Image.fromarray(picture.clamp(0, 255).byte().permute(1, 2, 0).numpy())
-    if dice.unit() < 0.6:
-        _clutter(dice, image, 4 + dice.below(40))
-    if dice.unit() < 0.3:
-        image = image.filter(ImageFilter.GaussianBlur(dice.uniform(0.5, 2.5)))
-    return _tensor(image)
-
-
-def overlay(dice: Dice, width: int, height: int) -> Tensor:
-    """A few lines and primitives on nothing, ``(4, H, W)`` uint8 RGBA with straight alpha."""
-    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
-    _clutter(dice, image, 2 + dice.below(4), largest=0.16)
-    return _tensor(image)
-
-
-class Bank:
-    """Pictures ``(N, C, H, W)`` to take random crops from."""
-
-    def __init__(self, make: Callable[[], Tensor], count: int) -> None:
-        self._make = make
-        self._pictures = torch.stack([make() for _ in range(count)])
-        self._next = 0
-
-    def refresh(self) -> None:
-        """Replace one picture, the oldest."""
-        self._pictures[self._next] = self._make()
-        self._next = (self._next + 1) % len(self._pictures)
-
-    def crops(self, count: int, width: int, height: int, generator: torch.Generator) -> Tensor:
-        """``(count, C, height, width)`` uint8, each from a random picture, place and flip, its colours reordered."""
-        n, channels, h, w = self._pictures.shape
-        picks = torch.randint(0, 1 << 30, (count, 5), generator=generator).tolist()
-        result = torch.empty(count, channels, height, width, dtype=torch.uint8)
-        for i, (picture, x, y, flips, order) in enumerate(picks):
-            x, y = x % (w - width + 1), y % (h - height + 1)
-            crop = self._pictures[picture % n, :, y : y + height, x : x + width]
-            axes = [axis for axis, bit in ((1, 1), (2, 2)) if flips & bit]
-            crop = crop.flip(axes) if axes else crop
-            a, b = ((0, 1), (0, 2), (1, 2))[order % 3]
-            result[i] = crop
-            if order & 1:
-                result[i, a], result[i, b] = crop[b], crop[a]
-        return result
-
-
-def background_bank(folder: str, width: int, height: int, count: int, generator: torch.Generator) -> Bank:
-    """Backgrounds for images of ``width`` × ``height``: photographs where a folder is given.
-
-    Raises:
-        UserError: if the folder holds no picture that can be read.
-    """
-    w, h = math.ceil(width * MARGIN), math.ceil(height * MARGIN)
-    dice = Dice(generator)
-    if not folder:
-        return Bank(lambda: procedural(dice, w, h), count)
-    photos = Photos(folder)
-    return Bank(lambda: photos.draw(dice, w, h), count)
-
-
-def overlay_bank(width: int, height: int, count: int, generator: torch.Generator) -> Bank:
-    """Distractors for images of ``width`` × ``height``."""
-    dice = Dice(generator)
-    return Bank(lambda: overlay(dice, math.ceil(width * MARGIN), math.ceil(height * MARGIN)), count)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # their sizes are looked at here
 
 
 class Photos:
-    """Random crops of the photographs in a folder and the folders below it; what can't be read is left out."""
+    """The photographs of one theme, decoded one at a time; what can't be read is left out with a warning.
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self._files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PHOTO_ENDINGS and p.is_file())
+    Several threads may draw.
+    """
+
+    def __init__(self, folder: str, theme: str) -> None:
+        """List the files, those in folders below included, but for the theme ``.``, which is the folder itself.
+
+        Raises:
+            UserError: if there is none.
+        """
+        self.place = f"The folder of backgrounds {folder}" if theme == "." else f"The theme {theme!r} in {folder}"
+        top = Path(folder) if theme == "." else Path(folder, theme)
+        self._files: list[Path] = []
+        for parent, folders, names in os.walk(top):
+            folders[:] = [] if theme == "." else sorted(f for f in folders if not f.startswith("."))
+            paths = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+            self._files += [p for p in paths if is_photograph(p) and p.is_file()]
+        self._unreadable: set[int] = set()
+        self._lock = threading.Lock()
+        if not self._files:
+            raise UserError(f"{self.place} holds no photographs: put some there, or remove it")
 
     def draw(self, dice: Dice, width: int, height: int) -> Tensor:
         """A crop ``(3, height, width)`` uint8 of a random photograph.
 
+        Which one, and which part of it, follows from the dice alone, whatever was drawn before.
+
         Raises:
             UserError: if none can be read.
         """
-        while self._files:
-            file = self._files[dice.below(len(self._files))]
-            try:
-                with Image.open(file) as photo:
-                    photo.draft("RGB", (2 * width, 2 * height))
-                    picture = photo.convert("RGB")
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as problem:
-                print(f"the background {file} can't be read and is left out: {problem}", file=sys.stderr)
-                self._files.remove(file)
+        while len(self._unreadable) < len(self._files):
+            index = dice.below(len(self._files))
+            if index in self._unreadable:
                 continue
-            scale = max(width / picture.width, height / picture.height)
-            zoom = scale * dice.uniform(1.0, max(1.0, min(2.0, 1.0 / scale)))
-            size = (max(width, round(picture.width * zoom)), max(height, round(picture.height * zoom)))
-            picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            x, y = dice.below(size[0] - width + 1), dice.below(size[1] - height + 1)
-            return _tensor(picture.crop((x, y, x + width, y + height)))
-        raise UserError(f"No picture in {self.folder} can be read: choose another folder of backgrounds")
+            picture = self._open(index, width, height)
+            if picture is None:
+                continue
+            return _crop(picture, dice, width, height)
+        raise UserError(f"{self.place} holds no photograph that can be read: put others there, or remove it")
+
+    def _open(self, index: int, width: int, height: int) -> Image.Image | None:
+        file = self._files[index]
+        try:
+            with Image.open(file) as photo:
+                photo.draft("RGB", (2 * width, 2 * height))
+                if photo.width * photo.height > LARGEST_PIXELS:
+                    raise ValueError(f"its {photo.width} × {photo.height} pixels are too many")
+                return photo.convert("RGB")
+        except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as problem:
+            with self._lock:
+                if index not in self._unreadable:
+                    why = "it is no picture" if isinstance(problem, UnidentifiedImageError) else problem
+                    print(f"warning: the background {file} is left out: {why}", file=sys.stderr)
+                    self._unreadable.add(index)
+            return None
 
 
-def _tensor(image: Image.Image) -> Tensor:
-    channels = len(image.getbands())
-    data = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return data.view(image.height, image.width, channels).permute(2, 0, 1).contiguous()
+def _crop(picture: Image.Image, dice: Dice, width: int, height: int) -> Tensor:
+    """A random part of the photograph, at least half as large as can be, scaled to ``(3, height, width)`` uint8."""
+    least = min(picture.width / width, picture.height / height)  # photograph's pixels per pixel, where all is seen
+    step = least / dice.uniform(1.0, max(1.0, min(2.0, least)))
+    w, h = step * width, step * height
+    x, y = dice.uniform(0, picture.width - w), dice.uniform(0, picture.height - h)
+    box = (x, y, min(x + w, picture.width), min(y + h, picture.height))
+    return to_tensor(picture.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=2.0))
 
 
-def _field(dice: Dice, width: int, height: int, channels: int, cell: int) -> Tensor:
-    """Smooth noise ``(channels, H, W)`` of about unit variance with features of ``cell`` pixels."""
-    rows, columns = max(2, height // cell + 2), max(2, width // cell + 2)
-    coarse = torch.randn(1, channels, rows, columns, generator=dice.generator)
-    return F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)[0]
+class Bank:
+    """Pictures to take random crops from; each is made when it is first wanted and replaced in its turn."""
+
+    def __init__(self, make: Callable[[], Tensor], count: int, *, natural: bool) -> None:
+        """
+        Args:
+            make: one picture ``(3, h, w)`` uint8.
+            natural: whether the pictures have an up and a down and colours of their own.
+        """
+        self._make = make
+        self._natural = natural
+        first = make()  # now, so that a theme that can't be used is found out at the start
+        self._pictures = first.new_empty((count, *first.shape))
+        self._pictures[0] = first
+        self._made = [True] + [False] * (count - 1)
+        self._next = 0
+        self.taken = 0
+
+    def refresh(self) -> None:
+        """Have the oldest picture made again."""
+        self._pictures[self._next] = self._make()
+        self._made[self._next] = True
+        self._next = (self._next + 1) % len(self._made)
+        self.taken = 0
+
+    def crop_into(self, out: Tensor, picks: Sequence[int]) -> None:
+        """Fill ``out`` ``(3, H, W)`` from a picture and a place, flipped and its colours reordered, by random numbers.
+
+        Args:
+            picks: five whole numbers, each large compared with the choices it is for.
+        """
+        picture, x, y, flips, order = picks
+        _, height, width = out.shape
+        n, _, h, w = self._pictures.shape
+        picture, x, y = picture % n, x % (w - width + 1), y % (h - height + 1)
+        if not self._made[picture]:
+            self._pictures[picture] = self._make()
+            self._made[picture] = True
+        self.taken += 1
+        crop = self._pictures[picture, :, y : y + height, x : x + width]
+        axes = [axis for axis, bit in ((1, 0 if self._natural else 1), (2, 2)) if flips & bit]
+        crop = crop.flip(axes) if axes else crop
+        out.copy_(crop)
+        if order & 1 and not self._natural:
+            a, b = ((0, 1), (0, 2), (1, 2))[order % 3]
+            out[a], out[b] = crop[b], crop[a]
 
 
-def _colour(dice: Dice) -> Tensor:
-    return torch.tensor(dice.colour(), dtype=torch.float32).view(3, 1, 1)
+class Backgrounds:
+    """The backgrounds of training: one bank for the drawn pictures and one for each theme."""
 
+    def __init__(self, folder: str, themes: Sequence[str], width: int, height: int, generator: torch.Generator) -> None:
+        """Draws a picture of each.
 
-def _noise(dice: Dice, width: int, height: int) -> Tensor:
-    """Noise at several scales, as on stone, soil or foliage."""
-    picture = _colour(dice).expand(3, height, width).clone()
-    falloff = dice.uniform(0.3, 1.1)
-    strength = dice.uniform(10, 70)
-    coloured = 3 if dice.unit() < 0.4 else 1
-    cell = max(width, height) // (1 + dice.below(4))
-    while cell >= 2:
-        picture += _field(dice, width, height, coloured, cell) * strength
-        strength *= falloff
-        cell //= 3
-    return picture
+        Raises:
+            UserError: if a theme holds no photograph that can be read.
+        """
+        w, h = math.ceil(width * MARGIN), math.ceil(height * MARGIN)
+        count = min(PICTURES, max(1, BANKS_BYTES // (3 * w * h * (1 + len(themes)))))
+        self._generator = generator
+        dice = Dice(generator)
 
+        def photographs(theme: str) -> Bank:
+            photos = Photos(folder, theme)
+            return Bank(lambda: photos.draw(dice, w, h), count, natural=True)
 
-def _ramp(dice: Dice, width: int, height: int) -> Tensor:
-    """Coordinates along a random direction ``(1, H, W)``, pixels."""
-    angle = dice.uniform(0, math.tau)
-    y, x = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
-    return (x * math.cos(angle) + y * math.sin(angle))[None].float()
+        self._banks = [Bank(lambda: procedural(dice, w, h), count, natural=False), *map(photographs, themes)]
 
+    def __len__(self) -> int:
+        return len(self._banks)
 
-def _gradient(dice: Dice, width: int, height: int) -> Tensor:
-    ramp = _ramp(dice, width, height)
-    if dice.unit() < 0.3:
-        y, x = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
-        ramp = torch.hypot(x - dice.uniform(0, width), y - dice.uniform(0, height))[None]
-    ramp = (ramp - ramp.min()) / (ramp.max() - ramp.min()).clamp_min(1e-6)
-    return _colour(dice) * ramp + _colour(dice) * (1 - ramp)
-
-
-def _stripes(dice: Dice, width: int, height: int) -> Tensor:
-    """Stripes, tiles or checkers with a little dirt."""
-    period = dice.uniform(6, max(width, height) / 2)
-    duty = dice.uniform(-0.9, 0.9)
-    wave = (torch.sin(_ramp(dice, width, height) * (math.tau / period)) > duty).float()
-    if dice.unit() < 0.5:
-        other = (torch.sin(_ramp(dice, width, height) * (math.tau / period)) > duty).float()
-        wave = (wave - other).abs() if dice.unit() < 0.6 else wave * other
-    dirt = _field(dice, width, height, 1, max(3, int(period))) * dice.uniform(0, 25)
-    return _colour(dice) * wave + _colour(dice) * (1 - wave) + dirt
-
-
-def _blobs(dice: Dice, width: int, height: int) -> Tensor:
-    """Flat patches of a few colours with crisp or soft borders."""
-    picture = _colour(dice).expand(3, height, width)
-    for _ in range(2 + dice.below(4)):
-        field = _field(dice, width, height, 1, 4 + dice.below(max(width, height) // 2))
-        mask = torch.sigmoid((field - dice.uniform(0.0, 0.8)) * dice.uniform(3, 60))
-        picture = picture * (1 - mask) + _colour(dice) * mask
-    return picture
-
-
-def _room(dice: Dice, width: int, height: int) -> Tensor:
-    """A floor and a wall, each with its shade and its texture."""
-    horizon = dice.uniform(0.15, 0.75) * height + (_ramp(dice, width, height) * dice.uniform(-0.08, 0.08))
-    floor = (torch.arange(height).view(1, -1, 1) > horizon).float()
-    surface = (_gradient, _noise, _stripes)
-    wall = surface[dice.below(2)](dice, width, height)
-    ground = surface[dice.below(3)](dice, width, height)
-    return wall * (1 - floor) + ground * floor
-
-
-def _clutter(dice: Dice, image: Image.Image, count: int, largest: float = 0.5) -> None:
-    """Beams, boxes, discs, cables and frames, as stand about in a workshop; drawn in place."""
-    draw = ImageDraw.Draw(image)
-    w, h = image.size
-    size = max(w, h)
-    for _ in range(count):
-        x, y = dice.uniform(-0.1, 1.1) * w, dice.uniform(-0.1, 1.1) * h
-        extent = size * 0.02 * (largest / 0.02) ** dice.unit()
-        fill = dice.colour()
-        edge = dice.colour() if dice.unit() < 0.4 else None
-        kind = dice.below(6)
-        if kind == 0:  # a beam: a long rectangle at any angle, often upright
-            angle = dice.uniform(0, math.pi) if dice.unit() < 0.6 else math.pi / 2 * dice.below(2)
-            length, thick = extent * dice.uniform(1, 3), size * dice.uniform(0.008, 0.06)
-            draw.polygon(_rectangle(x, y, length, thick, angle), fill=fill, outline=edge)
-        elif kind == 1:  # a box with a lighter lid
-            depth = extent * dice.uniform(0.1, 0.5)
-            deep = extent * dice.uniform(0.3, 1.2)
-            light = (min(fill[0] + 40, 255), min(fill[1] + 40, 255), min(fill[2] + 40, 255))
-            lid = [(x, y), (x + depth, y - depth), (x + extent + depth, y - depth), (x + extent, y)]
-            draw.polygon(lid, fill=light, outline=edge)
-            draw.rectangle([x, y, x + extent, y + deep], fill=fill, outline=edge)
-        elif kind == 2:  # a disc or a ring
-            across = extent * dice.uniform(0.4, 1.0)
-            ring = dice.unit() < 0.3
-            line = max(1, int(size * dice.uniform(0.005, 0.03)))
-            draw.ellipse(
-                [x - extent / 2, y - across / 2, x + extent / 2, y + across / 2],
-                fill=None if ring else fill, outline=fill if ring else edge, width=line if ring else 1,
-            )  # fmt: skip
-        elif kind == 3:  # a cable: a bent line
-            points = [(x, y)]
-            angle = dice.uniform(0, math.tau)
-            for _ in range(3 + dice.below(8)):
-                angle += dice.uniform(-0.7, 0.7)
-                step = extent * 0.4
-                points.append((points[-1][0] + step * math.cos(angle), points[-1][1] + step * math.sin(angle)))
-            draw.line(points, fill=fill, width=1 + dice.below(max(1, size // 40)), joint="curve")
-        elif kind == 4:  # a jointed arm, so that links and round joints alone do not mean "robot"
-            thick = max(2, int(size * dice.uniform(0.01, 0.05)))
-            for _ in range(2 + dice.below(3)):
-                angle = dice.uniform(0, math.tau)
-                end = (x + extent * math.cos(angle), y + extent * math.sin(angle))
-                draw.line([(x, y), end], fill=fill, width=thick)
-                draw.ellipse([x - thick, y - thick, x + thick, y + thick], fill=edge or fill)
-                x, y = end
-        else:  # any triangle or quadrilateral
-            corners = [
-                (x + extent * dice.uniform(-0.7, 0.7), y + extent * dice.uniform(-0.7, 0.7))
-                for _ in range(3 + dice.below(2))
-            ]
-            draw.polygon(corners, fill=fill, outline=edge)
-
-
-def _rectangle(x: float, y: float, length: float, thick: float, angle: float) -> list[tuple[float, float]]:
-    c, s = math.cos(angle) / 2, math.sin(angle) / 2
-    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-    return [(x + a * length * c - b * thick * s, y + a * length * s + b * thick * c) for a, b in corners]
+    def crops(self, choices: Sequence[int], width: int, height: int) -> Tensor:
+        """One background each ``(B, 3, height, width)`` uint8, of the given choices of ``background/theme``."""
+        stale = max(self._banks, key=lambda bank: bank.taken)
+        if stale.taken >= REFRESH:
+            stale.refresh()
+        picks = torch.randint(0, 1 << 30, (len(choices), 5), generator=self._generator).tolist()
+        result = torch.empty(len(choices), 3, height, width, dtype=torch.uint8)
+        for out, choice, some in zip(result, choices, picks, strict=True):
+            self._banks[choice].crop_into(out, some)
+        return result

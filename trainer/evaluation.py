@@ -14,9 +14,14 @@ from torch import Tensor
 
 from . import metrics
 from .device import Precision
+from .finishing import Finisher
 from .network import KeypointNetwork, normalise
+from .sample_set import SampleSet
 
 Floats = NDArray[np.float64]
+
+SEEDS_APART = 1 << 32
+"""From the seed of one set's first image to that of the next set's; each image has a seed of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,14 @@ class EvaluationSet:
 
     images: Tensor
     keypoints: Floats
+
+    @classmethod
+    def of(cls, samples: SampleSet, finisher: Finisher, seed: int) -> EvaluationSet:
+        """Finished as their hidden values say, always alike for the same ``seed``, so that errors tell of those."""
+        first = seed * SEEDS_APART
+        values = [h.values for h in samples.hidden]
+        images = finisher.finish(torch.from_numpy(samples.images), values, range(first, first + len(samples)))
+        return cls(images, samples.keypoints)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -22,13 +22,14 @@ from ..core.errors import UserError
 from ..core.messages import Posterior, Sample
 from ..core.randomization import Hidden, SceneModel
 from ..core.session import ROBOT_FILE
-from ..core.settings import Settings
+from ..core.settings import Settings, training_themes
 from . import checkpoint, device, feedback, metrics, network
-from .augmentation import Augmentation, on_backgrounds
+from .augmentation import Augmentation
 from .checkpoint import Checkpoint, ModelInfo
 from .control import Switchboard
 from .device import Precision
 from .evaluation import Evaluation, EvaluationSet, evaluate
+from .finishing import Finisher
 from .sample_set import SampleSet
 from .stream import RawBatch, ReplayStore, SampleStream
 
@@ -125,10 +126,12 @@ class Trainer:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=t.learning_rate, weight_decay=WEIGHT_DECAY)
         self.precision: Precision = device.measure(self.network, t.batch_size, render.width, render.height)
-        self.augmentation = Augmentation(settings.augmentation, render.width, render.height, t.seed, where)
+        themes = training_themes(settings)
+        self.augmentation = Augmentation(settings.augmentation, render.width, render.height, t.seed, where, themes)
+        self.finisher = Finisher.of(settings, validation=True)
         self.store = ReplayStore(
-            render.width, render.height, len(settings.keypoints), batch=t.batch_size, memory=t.store_mb << 20,
-            reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed,
+            render.width, render.height, len(settings.keypoints), self.initial, batch=t.batch_size,
+            memory=t.store_mb << 20, reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed,
         )  # fmt: skip
         self.journal = Journal(folder)
         self.hidden: tuple[Hidden, ...] = ()
@@ -186,7 +189,8 @@ class Trainer:
 
     def _step(self, batch: RawBatch) -> float:
         """One step of the optimiser; returns the loss."""
-        images, keypoints = self.augmentation(torch.from_numpy(batch.images), torch.from_numpy(batch.keypoints))
+        renderings, labels = torch.from_numpy(batch.images), torch.from_numpy(batch.keypoints)
+        images, keypoints = self.augmentation(renderings, labels, batch.values)
         images = network.normalise(images).contiguous(memory_format=torch.channels_last)
         width, height = images.shape[-1], images.shape[-2]
         for group in self.optimiser.param_groups:
@@ -333,9 +337,7 @@ class Trainer:
             raise UserError(
                 f"The {name} images in {self.folder} do not fit its settings.toml: undo the change or start a new run"
             )
-        seed = self.settings.training.seed * 2 + (name == "test")
-        images = on_backgrounds(torch.from_numpy(samples.images), self.settings.augmentation.backgrounds, seed)
-        data = EvaluationSet(images, samples.keypoints)
+        data = EvaluationSet.of(samples, self.finisher, 2 * self.settings.training.seed + (name == "test"))
         if name == "test":
             self.test = data
         else:

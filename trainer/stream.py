@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from ..core.channel import SampleReceiver
 from ..core.messages import Sample
+from ..core.randomization import SceneModel
+from . import effects
 
 LOG_EVERY = 5.0
 """Seconds between two log lines about dropped messages."""
@@ -149,10 +151,15 @@ class SampleStream:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Renderings ``(B, H, W, 4)`` uint8 and their keypoints ``(B, J, 2)``, as they came."""
+    """Renderings ``(B, H, W, 4)`` uint8 and their keypoints ``(B, J, 2)``, as they came.
+
+    ``values`` are those of the variables that the trainer applies, ``(B, V)`` as from :func:`.effects.table`: the
+    sample's own the first time that a rendering is used, drawn anew each time after.
+    """
 
     images: NDArray[np.uint8]
     keypoints: NDArray[np.float64]
+    values: NDArray[np.float64]
 
 
 class ReplayStore:
@@ -164,11 +171,12 @@ class ReplayStore:
     """
 
     def __init__(
-        self, width: int, height: int, keypoints: int, *, batch: int, memory: int, reuse: int, fresh_share: float,
-        seed: int,
+        self, width: int, height: int, keypoints: int, model: SceneModel, *, batch: int, memory: int, reuse: int,
+        fresh_share: float, seed: int,
     ) -> None:  # fmt: skip
         """
         Args:
+            model: what the values of reused renderings are drawn from: the initial priors.
             memory: bytes for images; at least one batch is kept whatever this says.
         """
         self.capacity = max(batch, memory // (width * height * 4))
@@ -178,6 +186,8 @@ class ReplayStore:
         self.waited = 0.0
         self._images = np.empty((self.capacity, height, width, 4), np.uint8)
         self._keypoints = np.empty((self.capacity, keypoints, 2))
+        self._values = np.empty((self.capacity, len(effects.NAMES)))
+        self._effects = SceneModel(tuple(v for v in model.variables if v.name in effects.NAMES))
         self._uses = np.full(self.capacity, reuse, np.int64)  # a slot at its limit is free
         self._age = np.zeros(self.capacity, np.int64)
         self._clock = 0
@@ -215,7 +225,11 @@ class ReplayStore:
                 new = self._put(stream.take(self.batch - len(slots)), slots)
                 self._uses[new] += 1
                 slots += new
-        return RawBatch(self._images[slots], self._keypoints[slots])
+        values = self._values[slots]
+        for own, slot in zip(values, slots, strict=True):
+            if self._uses[slot] > 1:
+                own[:] = effects.row(self._effects.draw(self._rng).values)
+        return RawBatch(self._images[slots], self._keypoints[slots], values)
 
     def _put(self, samples: list[Sample], busy: list[int]) -> list[int]:
         """Store samples as never used: in free slots first, then in place of the most used, then the oldest."""
@@ -227,6 +241,7 @@ class ReplayStore:
         for slot, sample in zip(free, samples, strict=True):
             self._images[slot] = sample.image
             self._keypoints[slot] = sample.keypoints
+            self._values[slot] = effects.row(sample.hidden.values)
             self._uses[slot] = 0
             self._clock += 1
             self._age[slot] = self._clock

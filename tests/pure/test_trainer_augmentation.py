@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Augmentation: keypoints go where the picture goes, and nothing else moves."""
+"""Augmentation: keypoints go where the picture goes, nothing else moves, and the hidden values are followed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
-from robot_keypoints.core.errors import UserError
+from robot_keypoints.core import presets
+from robot_keypoints.core.randomization import SceneModel
 from robot_keypoints.core.settings import AugmentationSettings
-from robot_keypoints.trainer.augmentation import Augmentation, on_backgrounds
+from robot_keypoints.trainer import effects
+from robot_keypoints.trainer.augmentation import Augmentation
+from robot_keypoints.trainer.effects import table
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 96, 64
+BEHIND = {"background/theme": 1.5}
 
 
 def dots(points: list[tuple[float, float]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,67 +30,97 @@ def dots(points: list[tuple[float, float]]) -> tuple[torch.Tensor, torch.Tensor]
     return images, torch.tensor(points).view(len(points), 1, 2)
 
 
-def black(tmp_path: Path) -> str:
+def on_black(tmp_path: Path, *, geometry: bool) -> Augmentation:
     Image.new("RGB", (200, 150), (0, 0, 0)).save(tmp_path / "black.png")
-    return str(tmp_path)
+    return Augmentation(AugmentationSettings(str(tmp_path), geometry=geometry), WIDTH, HEIGHT, 4, CPU, (".",))
 
 
-def test_keypoints_move_with_the_picture(tmp_path: Path) -> None:
-    only = AugmentationSettings(black(tmp_path), distractors=False, colour=False, noise=False, geometry=True)
-    augmentation = Augmentation(only, WIDTH, HEIGHT, 4, CPU)
-    images, keypoints = dots([(30.0, 25.0), (60.0, 40.0), (48.0, 20.0), (40.0, 44.0)] * 8)
-    rgb, moved = augmentation(images, keypoints)
+def centroids(rgb: torch.Tensor) -> torch.Tensor:
     y, x = torch.arange(HEIGHT).float(), torch.arange(WIDTH).float()
     weight = rgb[:, 0]
     u = (weight.sum(1) * x).sum(-1) / weight.sum((1, 2))
     v = (weight.sum(2) * y).sum(-1) / weight.sum((1, 2))
-    distance = (torch.stack([u, v], -1) - moved[:, 0]).norm(dim=-1)
-    assert distance.max() < 0.3
+    return torch.stack([u, v], -1)
+
+
+def test_keypoints_move_with_the_picture(tmp_path: Path) -> None:
+    images, keypoints = dots([(30.0, 25.0), (60.0, 40.0), (48.0, 20.0), (40.0, 44.0)] * 8)
+    rgb, moved = on_black(tmp_path, geometry=True)(images, keypoints, table([BEHIND] * 32))
+    assert (centroids(rgb) - moved[:, 0]).norm(dim=-1).max() < 0.3
     assert (moved - keypoints).norm(dim=-1).max() > 4  # it did move
 
 
+def test_blur_and_motion_leave_labels_true(tmp_path: Path) -> None:
+    images, keypoints = dots([(30.0, 25.0), (60.0, 40.0), (48.0, 20.0), (40.0, 44.0)])
+    rng = np.random.default_rng(0)
+    values = [
+        BEHIND | {"camera/motion_u": u, "camera/motion_v": v, "sensor/blur": 1.5}
+        for u, v in rng.uniform(-0.06, 0.06, (4, 2))
+    ]
+    rgb, points = on_black(tmp_path, geometry=False)(images, keypoints, table(values))
+    still, _ = on_black(tmp_path, geometry=False)(images, keypoints, table([BEHIND] * 4))
+    assert torch.equal(points, keypoints)
+    assert (centroids(rgb) - centroids(still)).norm(dim=-1).max() < 0.02
+    assert (rgb.amax((1, 2, 3)) < still.amax((1, 2, 3)) - 0.1).all()  # it did smear
+
+
 def test_a_robot_cut_off_by_the_border_stays_cut_off_there(tmp_path: Path) -> None:
-    only = AugmentationSettings(black(tmp_path), distractors=False, colour=False, noise=False, geometry=True)
-    augmentation = Augmentation(only, WIDTH, HEIGHT, 4, CPU)
     full = torch.full((64, HEIGHT, WIDTH, 4), 255, dtype=torch.uint8)
-    rgb, _ = augmentation(full, torch.zeros(64, 1, 2))
+    rgb, _ = on_black(tmp_path, geometry=True)(full, torch.zeros(64, 1, 2), table([BEHIND] * 64))
     assert rgb.min() > 0.99
 
 
 def test_the_same_seed_gives_the_same_images() -> None:
     images, keypoints = dots([(30.0, 25.0)] * 6)
-    first = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 7, CPU)(images, keypoints)
-    again = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 7, CPU)(images, keypoints)
-    other = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 8, CPU)(images, keypoints)
+    model = SceneModel(presets.variables("photographs", 1.0))
+    values = table([model.draw(np.random.default_rng(i)).values for i in range(6)])
+
+    def augmented(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return Augmentation(AugmentationSettings(geometry=True), WIDTH, HEIGHT, seed, CPU)(images, keypoints, values)
+
+    first, again, other = augmented(7), augmented(7), augmented(8)
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
     assert first[0].min() >= 0 and first[0].max() <= 1
     assert not torch.equal(first[0][0], first[0][1])
 
 
-def test_an_opaque_image_is_kept_where_nothing_is_asked_for(tmp_path: Path) -> None:
-    nothing = AugmentationSettings(distractors=False, colour=False, noise=False, geometry=False)
-    image = torch.randint(0, 256, (2, HEIGHT, WIDTH, 4), dtype=torch.uint8)
+def test_an_opaque_image_is_kept_where_nothing_is_asked_for() -> None:
+    image = torch.randint(0, 256, (3, HEIGHT, WIDTH, 4), dtype=torch.uint8)
+    image[:2, ..., 3] = 255
+    image[2, ..., 3] = 0
+    keypoints = torch.tensor([[[3.0, 4.0]], [[float("nan"), float("nan")]], [[5.0, 6.0]]])
+    augmentation = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 1, CPU)
+    for chosen in ([0, 1], [0, 2, 1]):
+        rgb, points = augmentation(image[chosen], keypoints[chosen], table([{}] * len(chosen)))
+        for i, own in zip(chosen, rgb, strict=True):
+            assert torch.equal(own, image[i, ..., :3].permute(2, 0, 1) / 255.0) == (i < 2)
+        assert torch.equal(points[0], keypoints[0])
+    assert points[2].isnan().all()
+
+
+def test_each_image_has_its_own_effects() -> None:
+    image = torch.full((1, HEIGHT, WIDTH, 4), 128, dtype=torch.uint8)
     image[..., 3] = 255
-    keypoints = torch.tensor([[[3.0, 4.0]], [[float("nan"), float("nan")]]])
-    rgb, points = Augmentation(nothing, WIDTH, HEIGHT, 1, CPU)(image, keypoints)
-    assert torch.allclose(rgb, image[..., :3].permute(0, 3, 1, 2) / 255.0, atol=1e-6)
-    assert torch.equal(points[0], keypoints[0]) and points[1].isnan().all()
+    values: list[dict[str, float]] = [
+        {}, {"sensor/brightness": 0.1}, {"sensor/noise": 0.03}, {"objects/drawn": 6.5}, {"sensor/vignetting": 0.4},
+    ]  # fmt: skip
+    augmentation = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 1, CPU)
+    rgb, _ = augmentation(image.expand(5, -1, -1, -1), torch.zeros(5, 1, 2), table(values))
+    grey = 128 / 255
+    assert torch.equal(rgb[0], torch.full_like(rgb[0], grey))
+    assert torch.allclose(rgb[1], rgb[0] + 0.1)
+    assert abs(float((rgb[2] - grey).std()) - 0.03) < 0.002
+    touched = (rgb[3] != grey).any(0).float().mean()
+    assert 0.001 < touched < 0.7
+    assert rgb[4, :, 0, 0].max() < 0.85 * grey and rgb[4, :, HEIGHT // 2, WIDTH // 2].min() > 0.99 * grey
 
 
-def test_photographs_are_used_and_broken_ones_left_out(tmp_path: Path) -> None:
-    Image.new("RGB", (300, 80), (250, 10, 10)).save(tmp_path / "red.jpg")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    clear = torch.zeros(4, HEIGHT, WIDTH, 4, dtype=torch.uint8)
-    seen = on_backgrounds(clear, str(tmp_path), 1).float().mean((2, 3)).sort().values
-    assert ((seen[:, :2] < 40) & (seen[:, 2:] > 200)).all()
-    (tmp_path / "red.jpg").unlink()
-    with pytest.raises(UserError, match="No picture in"):
-        on_backgrounds(clear, str(tmp_path), 1)
-
-
-def test_fixed_backgrounds_are_fixed_and_differ() -> None:
-    clear = torch.zeros(20, HEIGHT, WIDTH, 4, dtype=torch.uint8)
-    first, again = on_backgrounds(clear, "", 3), on_backgrounds(clear, "", 3)
-    assert torch.equal(first, again)
-    assert len({np.asarray(i).tobytes() for i in first}) == 20
+def test_the_fast_preset_is_about_as_strong_as_it_should_be() -> None:
+    """A fifth of the images have something drawn over them, and a quarter or so are blurred enough to be seen."""
+    model = SceneModel(presets.variables("fast", 1.0))
+    rng = np.random.default_rng(0)
+    values = effects.Values(table([model.draw(rng).values for _ in range(4000)]))
+    assert abs((values["objects/drawn"] >= 1).mean() - 0.2) < 0.02
+    assert 0.15 < (values["sensor/blur"] > 0.4).mean() < 0.3
+    assert not values["sensor/jpeg"].any() and not values["camera/motion_u"].any()

@@ -11,7 +11,7 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.trainer import network
-from robot_keypoints.trainer.augmentation import on_backgrounds
+from robot_keypoints.trainer.finishing import Finisher
 
 KINDS = {
     "light": network.NetworkConfig("light", 3, 1.0, width=12),
@@ -23,7 +23,9 @@ def figures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     model = synthetic.settings().scene_model()
     rng = np.random.default_rng(5)
     samples = [synthetic.sample(model, rng) for _ in range(count)]
-    images = on_backgrounds(torch.from_numpy(np.stack([s.image for s in samples])), "", 1)
+    finisher = Finisher.of(synthetic.settings())
+    renderings = torch.from_numpy(np.stack([s.image for s in samples]))
+    images = finisher.finish(renderings, [s.hidden.values for s in samples], range(count))
     keypoints = torch.from_numpy(np.stack([s.keypoints for s in samples])).float()
     return network.normalise(images.float() / 255.0), keypoints
 

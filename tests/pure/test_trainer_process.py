@@ -172,8 +172,7 @@ def test_a_run_is_paused_stopped_resumed_and_finished(tmp_path: Path) -> None:
 def test_it_learns(tmp_path: Path) -> None:
     """On figures as simple as these a minute's learning shows: what a constant guess gets is about 18 %."""
     settings = synthetic.settings(epochs=6, epoch_images=240, reuse=20, target_sigma=1.5)
-    plain = replace(settings.augmentation, geometry=False, distractors=False, noise=False)
-    run = folder(tmp_path, replace(settings, augmentation=plain))
+    run = folder(tmp_path, settings)
     with running(run) as trainer:
         trainer.feed()
         trainer.until(lambda: trainer.child.exit_code is not None, 300)

@@ -14,9 +14,13 @@ import synthetic
 import zmq
 from robot_keypoints.core.channel import Hub, Link, SampleReceiver
 from robot_keypoints.core.messages import SampleContract, encode_sample
+from robot_keypoints.core.priors import Prior
+from robot_keypoints.core.randomization import SceneModel, Variable
+from robot_keypoints.trainer import effects
 from robot_keypoints.trainer.stream import DropLog, RawBatch, ReplayStore, SampleStream
 
 MODEL = synthetic.settings().scene_model()
+NOISE = SceneModel((*MODEL.variables, Variable("sensor/noise", Prior.symmetric(0.01, 0.02, 2))))
 CONTRACT = SampleContract.of("run", synthetic.WIDTH, synthetic.HEIGHT, 3, MODEL)
 
 
@@ -120,7 +124,7 @@ class Waiting:
 
     def __init__(self, count: int) -> None:
         rng = np.random.default_rng(1)
-        self.samples = [synthetic.sample(MODEL, rng, 0, i) for i in range(count)]
+        self.samples = [synthetic.sample(NOISE, rng, 0, i) for i in range(count)]
 
     def take(self, limit: int) -> list[object]:
         taken, self.samples = self.samples[:limit], self.samples[limit:]
@@ -138,7 +142,7 @@ def store_of(**changes: float) -> ReplayStore:
         "fresh_share": 0.5,
         "seed": 0,
     }
-    return ReplayStore(synthetic.WIDTH, synthetic.HEIGHT, 3, **(plain | changes))  # type: ignore[arg-type]
+    return ReplayStore(synthetic.WIDTH, synthetic.HEIGHT, 3, NOISE, **(plain | changes))  # type: ignore[arg-type]
 
 
 def batches(store: ReplayStore, stream: Waiting) -> list[RawBatch]:
@@ -160,6 +164,21 @@ def test_a_rendering_is_used_no_oftener_than_allowed_and_never_twice_in_a_batch(
         uses.update(keys)
     assert max(uses.values()) == 3
     assert sum(uses.values()) > 0.8 * 3 * 60
+
+
+def test_a_rendering_has_its_own_effects_first_and_others_when_it_is_used_again() -> None:
+    stream = Waiting(60)
+    own = {s.keypoints.tobytes(): s.hidden.values["sensor/noise"] for s in stream.samples}
+    seen: dict[bytes, list[float]] = {}
+    noise, blur = effects.NAMES.index("sensor/noise"), effects.NAMES.index("sensor/blur")
+    for batch in batches(store_of(), stream):
+        for keypoints, values in zip(batch.keypoints, batch.values, strict=True):
+            seen.setdefault(keypoints.tobytes(), []).append(values[noise])
+            assert values[blur] == 0  # no variable of this run
+    again = [value for key, values in seen.items() for value in values[1:] if value != own[key]]
+    assert all(values[0] == own[key] for key, values in seen.items())
+    assert len(again) == sum(len(values) - 1 for values in seen.values()) > 50
+    assert all(0.01 <= value <= 0.02 for value in again) and np.std(again) > 0.002
 
 
 def test_fresh_samples_are_rationed_once_there_are_stored_ones() -> None:
