@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import transform
+from ..core.camera import Intrinsics, transform
 from ..core.messages import Instance, Sample
 from ..core.settings import Settings
 
@@ -120,10 +120,16 @@ def _instance(sample: Sample, body: Body, instance: Instance) -> dict[str, Any]:
 def _in_camera(
     sample: Sample, place: int, frames: Mapping[str, NDArray[np.float64]], frame: str, offset: Sequence[float]
 ) -> list[float] | None:
-    """A keypoint in the camera frame; None for one that hangs on something else than a link."""
-    if frame not in frames:
-        return None
-    return [float(x) for x in transform(frames[frame], [list(offset)])[0]]
+    """A keypoint in the camera frame. One that hangs on something else than a link is found again from its pixels and
+    its depth; None where it has none."""
+    if frame in frames:
+        return [float(x) for x in transform(frames[frame], [list(offset)])[0]]
+    height, width, _ = sample.image.shape
+    k, (k1, k2, p1, p2, k3) = sample.camera_matrix, sample.distortion.tolist()
+    camera = Intrinsics(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2], (k1, k2, p1, p2, k3))
+    u, v = camera.undistort(sample.keypoints[place])[0]
+    x, y, z = np.linalg.inv(k) @ (u, v, 1.0) * sample.depths[place]
+    return None if math.isnan(u) else [float(x), float(y), float(z)]
 
 
 def links(label: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -118,7 +118,7 @@ def cell(
             for a, b in body.skeleton:
                 start, end = points[a], points[b]
                 if start is not None and end is not None:
-                    colour, width = ((0, 0, 0, 110), 4 * FINE) if casing else ((*BONE, 220), round(1.5 * FINE))
+                    colour, width = ((0, 0, 0, 100), 3 * FINE) if casing else ((*BONE, 210), round(1.25 * FINE))
                     canvas.line([*start, *end], fill=colour, width=width)
         for keypoint, point in zip(instance["keypoints"], points, strict=True):
             if point is not None:
@@ -130,7 +130,7 @@ def cell(
 
 def _dot(canvas: ImageDraw.ImageDraw, centre: tuple[float, float], colour: Colour, visible: bool) -> None:
     x, y = centre
-    for radius, width, shade in ((4.6, 1.2, (0, 0, 0)), (3.8, 1.6, colour)):
+    for radius, width, shade in ((4.2, 1.2, (0, 0, 0)), (3.4, 1.5, colour)):
         box = [x - radius * FINE, y - radius * FINE, x + radius * FINE, y + radius * FINE]
         fill = (*colour, 255) if visible else None
         canvas.ellipse(box, fill=fill, outline=(*shade, 255), width=round(width * FINE))

@@ -137,7 +137,7 @@ def _keypoint(keypoint: Mapping[str, Any]) -> dict[str, Any]:
     uv = keypoint["uv"]
     return {
         "name": keypoint["name"],
-        "location": keypoint["xyz"],
+        "location": keypoint["xyz"] or [NOT_FOUND] * 3,
         "projected_location": [NOT_FOUND, NOT_FOUND] if uv is None else [uv[0] + CORNER, uv[1] + CORNER],
         "visibility": keypoint["visibility"],
     }

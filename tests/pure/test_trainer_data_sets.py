@@ -19,6 +19,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from robot_keypoints.core.camera import Intrinsics
 from robot_keypoints.core.messages import Instance, Sample
 from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings
 from robot_keypoints.trainer import annotation, contact_sheet
@@ -277,6 +278,21 @@ def test_a_camera_that_varies_is_written_to_each_label(tmp_path: Path) -> None:
     told = [json.loads(data.label_path(i).read_text(encoding="utf-8"))["camera_data"] for i in range(2)]
     assert [t["intrinsics"]["fx"] for t in told] == [90.0, 100.0]
     assert [t["distortion"] for t in told] == [[0.0] * 5, [0.1] * 5]
+
+
+def test_a_keypoint_on_no_link_is_found_from_its_pixels() -> None:
+    settings = synthetic.settings()
+    sample = samples(settings)[0]
+    point = np.array([0.3, -0.2, 2.0])
+    lens = Intrinsics(WIDTH, HEIGHT, 90, 90, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, (-0.2, 0.05, 0.01, -0.01, 0.0))
+    pixels, depths = lens.project(point)
+    bare = replace(
+        sample, keypoints=np.array([pixels[0], [np.nan, np.nan], pixels[0]]), depths=np.full(3, depths[0]),
+        distortion=np.array(lens.distortion), instances=(replace(sample.instances[0], frames={}),),
+    )  # fmt: skip
+    (instance,) = annotation.label(bare, 0, annotation.bodies(settings, ["stick"]))["instances"]
+    np.testing.assert_allclose(instance["keypoints"][0]["xyz"], point, atol=1e-6)
+    assert instance["keypoints"][1]["xyz"] is None
 
 
 @pytest.mark.parametrize("kind", [CocoDataSet, NddsDataSet])
