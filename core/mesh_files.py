@@ -72,6 +72,8 @@ class MeshData:
 
     def placed(self, placement: Floats) -> MeshData:
         """The same mesh moved and scaled by ``(4, 4)``; a mirrored one is turned inside out again."""
+        if np.array_equal(placement, np.eye(4)):
+            return self
         vertices = self.vertices @ placement[:3, :3].T + placement[:3, 3]
         if np.linalg.det(placement[:3, :3]) >= 0:
             return replace(self, vertices=vertices)
