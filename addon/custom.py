@@ -51,7 +51,7 @@ def suggest(path: str) -> Suggestion:
     prop, owner = _property(path)
     low, high = _range(prop, value)
     whole = prop is not None and prop.type in ("INT", "BOOLEAN")
-    bins = max(1, min(16, round(high - low))) if whole else 8
+    bins = max(2, min(16, round(high - low))) if whole else 8
     unit = UNITS.get(prop.unit, "") if prop is not None and prop.type == "FLOAT" else ""
     return Suggestion(path, _name(path, prop, owner), low, high, value, bins, unit)
 

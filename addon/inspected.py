@@ -13,7 +13,8 @@ class Report:
     Attributes:
         draws: how many were looked at; 0 before the first check.
         tried, accepted: how many draws were made, and how many of them met the rules.
-        inside, seen: in how many of the draws each keypoint lay inside the picture, and could be seen.
+        inside, seen: in how many of the draws each keypoint lay inside the picture, and was visible or just within a
+            link that was.
         camera_inside: share of the draws in which the camera stood within a link's bounding box.
         stale: whether the settings have changed since.
     """

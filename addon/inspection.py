@@ -14,6 +14,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..core import files
 from ..core import settings as core
@@ -23,9 +24,12 @@ from ..core.settings import Settings
 from . import inspected, preferences
 from .inspected import Report
 from .jobs import Job, scene_ready
+from .stage import Stage
 
 DRAWS = 64
 DEADLINE = 180.0
+UNDER = 0.1
+"""So deep within a surface, as a share of the robot's reach, a keypoint still counts as one that can be seen."""
 REPORT = "report.json"
 
 
@@ -80,7 +84,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     Raises:
         UserError: if the scene lacks what the settings name.
     """
-    from . import labels
+    from . import adoption, labels
     from .background import prepare
 
     stage, renderer = prepare(run / "scene.blend", settings)
@@ -89,19 +93,29 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     rng = np.random.default_rng(settings.training.seed)
     names = [k.name for k in settings.keypoints]
     report = Report(inside=dict.fromkeys(names, 0), seen=dict.fromkeys(names, 0))
+    depth = UNDER * adoption.reach(stage.armature)
     boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
     for number in range(count):
         stage.apply(model.draw(rng).values)
         visibility = labels.label(stage).visibility
         report.draws += 1
-        for name, value in zip(names, visibility, strict=True):
+        for name, value, place in zip(names, visibility, stage.positions(), strict=True):
             report.inside[name] += int(value > 0)
-            report.seen[name] += int(value == 2)
+            report.seen[name] += int(value == 2 or (value == 1 and _under_surface(stage, place, depth)))
         report.camera_inside += _camera_inside(stage.camera.object, boxes) / count
         print(f"{number + 1} of {count} draws", flush=True)
     report.tried = report.accepted = count
     files.write_json(run / REPORT, asdict(report))
     return report
+
+
+def _under_surface(stage: Stage, place: Any, depth: float) -> bool:
+    """Whether what hides a point from the camera lies close before it, as a link does that has its joint inside."""
+    view_layer = stage.scene.view_layers[0]
+    origin = stage.camera.object.matrix_world.translation
+    ray = Vector(place) - origin
+    hit, where, *_ = stage.scene.ray_cast(view_layer.depsgraph, origin, ray.normalized(), distance=ray.length)
+    return bool(hit) and (Vector(place) - where).length < depth
 
 
 def _meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:

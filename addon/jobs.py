@@ -17,7 +17,7 @@ from ..core.settings import Settings
 from . import conversion
 from .environment import State
 
-DONE_OF = re.compile(rb"(\d+) of (\d+)")
+DONE_OF = re.compile(r"(\d+) of (\d+)")
 """How a job says how far it is."""
 
 
@@ -27,6 +27,7 @@ class Job:
     Attributes:
         state: where it stands.
         progress: 0 … 1.
+        message: what it says it is doing.
         reason: why it failed, in one sentence.
     """
 
@@ -38,6 +39,7 @@ class Job:
         self.name, self.deadline = name, deadline
         self.state = State.NONE
         self.progress = 0.0
+        self.message = ""
         self.reason = ""
         self._child: Child | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -78,12 +80,13 @@ class Job:
         """
         self._child = Child(self.name, command, self.folder / "log.txt", environment)
         self.state, self.progress, self.reason, self._read = State.RUNNING, 0.0, "", 0
+        self.message = "starting"
 
     def cancel(self) -> None:
         """End it."""
         if self._child is not None:
             self._child.let_go()
-            self.state = State.CANCELLED
+            self.state, self.message = State.CANCELLED, "ending …"
 
     def forget(self) -> None:
         """End it at once and show nothing of it any more."""
@@ -141,12 +144,14 @@ class Job:
         except OSError:
             return False
         self._read += len(data)
-        found = DONE_OF.findall(data)
-        if not found:
-            return False
-        done, total = (int(n) for n in found[-1])
-        before, self.progress = self.progress, min(1.0, done / max(total, 1))
-        return self.progress != before
+        before = self.progress, self.message
+        for line in data.decode("utf-8", "replace").splitlines():
+            done = DONE_OF.search(line)
+            if done is not None:
+                self.progress = min(1.0, int(done[1]) / max(int(done[2]), 1))
+            if line.strip() and self.state is State.RUNNING:
+                self.message = line.partition(" · ")[0].strip()[:60]
+        return before != (self.progress, self.message)
 
     def finished(self, folder: Path) -> None:
         """Take in what the process has made in ``folder``; for those who inherit."""

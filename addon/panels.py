@@ -60,10 +60,10 @@ def section(
     return body
 
 
-def warning(layout: bpy.types.UILayout, context: bpy.types.Context, text: str) -> None:
-    """What is worth a look, where it arises."""
+def warning(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, narrower: float = 0.0) -> None:
+    """What is worth a look, where it arises; ``narrower`` by so many pixels than the panel."""
     if text:
-        advice(layout, context, text, "ERROR")
+        paragraph(layout, context, text, "ERROR", narrower=narrower)
 
 
 def settings_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:

@@ -11,8 +11,11 @@ from . import adoption, choices, findings, panels, panels_sheet, panels_variable
 from .properties import GROUPS
 from .text import chosen, plural, quantity, shown_name
 
-NAMES = 0.5
+NAMES = 0.58
 """Share of a row that the variable's name takes."""
+
+SHORT = {"Photographs": "Photos"}
+"""Names that are too long for a third of the sidebar."""
 
 
 class KEYPOINTS_UL_variables(bpy.types.UIList):
@@ -37,7 +40,7 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
             right.label(text=held(data, item))
             return
         if findings.variable(data, item):
-            right.label(text=panels_variable.spark(context, item, NAMES, icons=2), icon="ERROR")
+            right.label(text="", icon="ERROR")
         else:
             bars = right.row()
             bars.active = item.adapt
@@ -149,16 +152,15 @@ def _draw_presets(layout: bpy.types.UILayout, group: Any) -> None:
     current = group.preset_name or group.scene.preset
     row = layout.row(align=True)
     for name, preset in presets.PRESETS.items():
-        row.operator("robot_keypoints.preset_choose", text=preset.label, depress=name == current).name = name
+        text = SHORT.get(preset.label, preset.label)
+        row.operator("robot_keypoints.preset_choose", text=text, depress=name == current).name = name
     row.menu("KEYPOINTS_MT_presets", text="", icon="PRESET")
     changed = sum(1 for v in group.variables if v.changed)
-    words = [group.preset_name] if group.preset_name else []
-    if changed:
-        words.append(f"{plural(changed, 'variable')} changed")
     row = layout.row(align=True)
     left = row.row()
     left.active = False
-    left.label(text=", ".join(words) or presets.PRESETS[group.scene.preset].description)
+    name = f"{group.preset_name}: " if group.preset_name else ""
+    left.label(text=name + (f"{plural(changed, 'variable')} changed" if changed else "as the preset has it"))
     if changed:
         row.operator("robot_keypoints.variables_reset", text="", icon="LOOP_BACK", emboss=False).which = "ALL"
 
@@ -169,18 +171,16 @@ def _draw_variables(layout: bpy.types.UILayout, context: bpy.types.Context, grou
     body = panels.section(layout, "variables", "Variables", f"{adapting} adapt", alert=found)
     if body is None:
         return
-    body.prop(group, "search", text="", icon="VIEWZOOM", placeholder="Search all groups")
+    row = body.row(align=True)
+    row.prop(group, "search", text="", icon="VIEWZOOM", placeholder="Search all")
+    row.operator("robot_keypoints.variable_add", text="", icon="ADD")
+    row.operator("robot_keypoints.variable_remove", text="", icon="REMOVE")
+    row.menu("KEYPOINTS_MT_variables", text="", icon="DOWNARROW_HLT")
     tabs = body.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
     tabs.active = not group.search
     for identifier, label, _ in GROUPS:
         tabs.prop_enum(group, "group", identifier, text=label)
-    row = body.row()
-    row.template_list("KEYPOINTS_UL_variables", "", group, "variables", group, "variable_index", rows=6, maxrows=12)
-    side = row.column(align=True)
-    side.operator("robot_keypoints.variable_add", text="", icon="ADD")
-    side.operator("robot_keypoints.variable_remove", text="", icon="REMOVE")
-    side.separator()
-    side.menu("KEYPOINTS_MT_variables", text="", icon="DOWNARROW_HLT")
+    body.template_list("KEYPOINTS_UL_variables", "", group, "variables", group, "variable_index", rows=6, maxrows=12)
     shown = list(variables.listed(group, group.search))
     if not shown:
         text = f"No variable is called {group.search!r}" if group.search else NOTHING

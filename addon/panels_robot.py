@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import adoption, findings, panels, panels_variable, pictures, previews
+from . import adoption, findings, panels, panels_variable, pictures, previews, rig
 from .panels_priors import held
 from .text import plural, shown_name, span
 
@@ -139,7 +139,10 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
         if missing:
             panels.advice(layout, context, missing)
         _draw_notes(layout, context, group)
-        if group.armature is None or not group.variables:
+        if group.armature is None:
+            return
+        if not group.variables:
+            _draw_marking(layout)
             return
         _draw_joints(layout, context, group)
         _draw_keypoints(layout, context, group)
@@ -179,6 +182,40 @@ def _draw_joints(layout: bpy.types.UILayout, context: bpy.types.Context, group: 
     else:
         row.prop(item, panels_variable.twin("value", item, group), text="Held at")
     panels.warning(body, context, findings.variable(group, item))
+    _draw_bone(body, context, group, item)
+
+
+def _draw_bone(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, item: Any) -> None:
+    """For a user's own armature: which bones are joints, and how they move."""
+    robot, _, name = item.name.removeprefix("joint/").rpartition("/")
+    armature = adoption.robots(group).get(robot)
+    if armature is None or rig.KINEMATICS in armature:
+        return
+    body = panels.section(layout, "bones", "Bones", name)
+    if body is None:
+        return
+    bone = armature.pose.bones.get(name)
+    if bone is not None:
+        column = panels.settings_column(body)
+        column.prop(bone, "robot_keypoints_kind")
+        column.prop(bone, "robot_keypoints_axis")
+        row = column.row(heading="Limits")
+        row.prop(bone, "robot_keypoints_own_range", text="Enter them here")
+        if bone.robot_keypoints_own_range:
+            ends = ("near", "far") if item.unit == "m" else ("lower", "upper")
+            row = column.row(align=True)
+            row.prop(bone, f"robot_keypoints_{ends[0]}", text="From")
+            row.prop(bone, f"robot_keypoints_{ends[1]}", text="")
+    _draw_marking(body)
+
+
+def _draw_marking(layout: bpy.types.UILayout) -> None:
+    """Say of the selected bones whether they are joints."""
+    column = layout.column(align=True)
+    column.label(text="Bones selected in Pose Mode are")
+    row = column.row(align=True)
+    for joint, text in (("YES", "Joints"), ("NO", "None"), ("AUTO", "Automatic")):
+        row.operator("robot_keypoints.bones_joint", text=text).joint = joint
 
 
 def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:

@@ -17,8 +17,8 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row = layout.row(align=True)
     row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
     row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
-    _draw_job(layout, context, sheet.SERVICE, "rendering 16 draws")
-    _draw_job(layout, context, inspection.SERVICE, "looking at 64 draws")
+    _draw_job(layout, context, sheet.SERVICE)
+    _draw_job(layout, context, inspection.SERVICE)
     report = inspected.latest()
     if report.draws:
         _draw_report(layout, context, report)
@@ -26,11 +26,10 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         _draw_sheet(layout, context)
 
 
-def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job, doing: str) -> None:
+def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job) -> None:
     if job.running:
         row = layout.row(align=True)
-        text = doing if job.state is State.RUNNING else "ending …"
-        row.progress(factor=job.progress, text=text)
+        row.progress(factor=job.progress, text=job.message)
         row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
     elif job.state is State.FAILED:
         panels.warning(layout, context, job.reason)
@@ -60,7 +59,10 @@ def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     scale = max(6.0, ((context.region.width if context.region else 300) - 2.2 * unit) / unit)
     icon = previews.picture("sheet", service.number, lambda: service.picture)
     box = layout.column(align=True)
-    box.template_icon(icon, scale=scale)
+    height, width, _ = service.picture.shape
+    frame = box.column()
+    frame.scale_y = height / width
+    frame.template_icon(icon, scale=scale)
     row = box.row(align=True)
     row.operator("robot_keypoints.show_sheet", icon="WINDOW")
     row.operator("robot_keypoints.forget_sheet", text="", icon="X")

@@ -10,7 +10,7 @@ import bpy
 from ..core import catalogue
 from . import choices, findings, panels, pictures, previews, runner
 from .properties_parts import UNITS
-from .text import FONT, FONT_POINTS, plural, quantity, shown_name
+from .text import FONT, FONT_POINTS, paragraph, plural, quantity, shown_name
 
 MOST_CHOICES = 14
 """More choices than these are summed up."""
@@ -32,16 +32,15 @@ def posterior_of(item: Any) -> tuple[float, ...] | None:
     return theta if theta is not None and len(theta) == item.bins else None
 
 
-def spark(context: bpy.types.Context, item: Any, names: float, icons: int = 1) -> str:
-    """The variable's histogram as text, as many characters as the row has room for.
+def spark(context: bpy.types.Context, item: Any, names: float) -> str:
+    """The variable's histogram as text, as many characters as the row has room for beside an icon.
 
     Args:
         names: share of the row that the name takes.
-        icons: how many icons stand beside it.
     """
     theta: Sequence[float] = posterior_of(item) or (1.0,) * item.bins
-    width = (context.region.width if context.region else 300) - 3.2 * panels.unit(context)
-    room = (1 - names) * width - (0.6 + icons) * panels.unit(context)
+    unit = panels.unit(context)
+    room = (1 - names) * ((context.region.width if context.region else 300) - 5.0 * unit) - 1.5 * unit
     return pictures.spark(theta, max(4, min(16, int(room / blocks_width(context)))))
 
 
@@ -54,7 +53,7 @@ def blocks_width(context: bpy.types.Context) -> float:
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, item: Any) -> None:
     """Everything about one variable."""
     box = layout.box()
-    _draw_title(box, item)
+    _draw_title(box, context, item)
     names = choices.names(group, item.name)
     column = panels.settings_column(box)
     if item.path:
@@ -65,7 +64,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, ite
     row = column.row(align=True)
     row.prop(item, twin("low", item, group), text="Range")
     row.prop(item, twin("high", item, group), text="")
-    panels.warning(box, context, findings.variable(group, item))
+    panels.warning(box, context, findings.variable(group, item), narrower=0.8 * panels.unit(context))
     column = panels.settings_column(box)
     if not names:
         column.prop(item, "bins")
@@ -81,12 +80,13 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, ite
         _draw_histogram(box, context, item)
 
 
-def _draw_title(box: bpy.types.UILayout, item: Any) -> None:
+def _draw_title(box: bpy.types.UILayout, context: bpy.types.Context, item: Any) -> None:
     entry = catalogue.find(item.name)
     row = box.row()
-    left = row.row()
+    left = row.column()
     left.active = False
-    left.label(text=entry.description if entry is not None else shown_name(item.name))
+    room = (2.0 if item.changed else 0.8) * panels.unit(context)
+    paragraph(left, context, entry.description if entry is not None else shown_name(item.name), narrower=room)
     if item.changed:
         row.operator("robot_keypoints.variables_reset", text="", icon="LOOP_BACK", emboss=False).which = "ONE"
 
@@ -99,10 +99,10 @@ def _draw_choices(box: bpy.types.UILayout, item: Any, names: tuple[str, ...]) ->
     column = box.column(align=True)
     for k, weight in enumerate(theta[:MOST_CHOICES]):
         name = names[first + k] if first + k < len(names) else str(first + k)
-        column.progress(factor=weight / total, text=f"{name}  {100 * weight / total:.0f} %")
+        column.progress(factor=weight / total, text=f"{name}: {100 * weight / total:.0f} %")
     rest = theta[MOST_CHOICES:]
     if rest:
-        column.progress(factor=sum(rest) / total, text=f"{len(rest)} others  {100 * sum(rest) / total:.0f} %")
+        column.progress(factor=sum(rest) / total, text=f"{len(rest)} others: {100 * sum(rest) / total:.0f} %")
     if posterior is not None:
         _draw_version(box)
 

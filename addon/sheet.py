@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ class Sheet(Job):
         python = preferences.python()
         blender = preferences.blender_words(settings.workers.blender)
         folder = self.prepare(settings)
-        # The command line reads no stdin, so a guard sees to it that it never outlives Blender.
-        command = [sys.executable, str(LAUNCHER), "environment", "--guard", python, str(LAUNCHER), "cli", "render"]
+        command = [python, str(LAUNCHER), "cli", "render", "--lifeline"]
         command += [str(folder / "settings.toml"), "--count", str(COUNT), "--sheet", str(folder / FILE)]
         command += ["--blender", blender] if blender else []
         self.start(command, clean_environment())
@@ -83,12 +81,12 @@ def pixels(image: bpy.types.Image) -> pictures.Image:
 def show(image: bpy.types.Image) -> bool:
     """Show an image in an Image Editor that is open, or else in a window of its own; False without any window."""
     manager = bpy.context.window_manager
+    if bpy.app.background:
+        return False
     for window in manager.windows:
         for area in window.screen.areas:
             if area.type == "IMAGE_EDITOR" and area.spaces.active.mode in ("VIEW", "MASK"):
                 return _display(window, area, image)
-    if not manager.windows:
-        return False
     before = set(manager.windows)
     with bpy.context.temp_override(window=manager.windows[0]):
         bpy.ops.wm.window_new()

@@ -113,11 +113,13 @@ def _pieces(word: str, width: float) -> list[str]:
 
 
 def paragraph(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", icon_value: int = 0
-) -> None:
-    """Labels that hold a long text at the width of the region that is being drawn."""
+    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", icon_value: int = 0,
+    narrower: float = 0.0,
+) -> None:  # fmt: skip
+    """Labels that hold a long text at the width of the region that is being drawn, less ``narrower`` pixels."""
     scale = context.preferences.system.ui_scale
     width = (context.region.width if context.region else 300) - (78 if icon != "NONE" or icon_value else 56) * scale
+    width -= narrower
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(wrap(text, max(width, 80.0), scale)):

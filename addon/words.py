@@ -92,8 +92,8 @@ SCENE = {
     }),
     "worlds": Words("HDRI worlds", "Folder of your own HDRI worlds (.exr, .hdr), beside the eight that Blender brings",
                     extra={"subtype": "DIR_PATH"}),
-    "framing": Words("In the picture", "Least share of the keypoints that must lie inside the image; other draws are "
-                     "made again", extra={"subtype": "FACTOR"}),
+    "framing": Words("Keypoints in view", "Least share of the keypoints that must lie inside the image; other draws "
+                     "are made again", extra={"subtype": "FACTOR"}),
     "above_floor": Words("Above the floor", "Draw again where a link reaches below the floor"),
     "collision_free": Words("No collisions", "Draw again where two links of a robot run into one another, unless they "
                             "do so at rest"),

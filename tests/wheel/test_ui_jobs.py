@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contact sheet and check: child processes beside the window, never waited for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+import robot_keypoints
+from robot_keypoints.addon import findings, inspected, inspection, jobs, preferences, runner, sheet
+from robot_keypoints.addon.environment import State
+from robot_keypoints.core import settings as core
+from robot_keypoints.core.session import LAUNCHER
+
+FAKE = """
+import pathlib, sys, time
+from PIL import Image
+words = sys.argv[1:]
+assert words[:3] == ["cli", "render", "--lifeline"], words
+value = lambda name: words[words.index(name) + 1]
+settings = pathlib.Path(words[3])
+assert settings.is_file() and (settings.parent / "scene.blend").is_file()
+(settings.parent.parent / "seen.txt").write_text(" ".join(words))
+print("building the scene", file=sys.stderr, flush=True)
+for number in range(int(value("--count"))):
+    print(f"rendering: {number + 1} of {value('--count')} samples · 1.0/s", file=sys.stderr, flush=True)
+    if "MODE" in ("slow",):
+        sys.stdin.read()  # until the lifeline closes
+        sys.exit(143)
+if "MODE" == "refuse":
+    print("error: There is no light: switch one on", file=sys.stderr)
+    sys.exit(2)
+if "MODE" == "die":
+    raise RuntimeError("broken")
+Image.new("RGB", (64, 48), (255, 128, 0)).save(value("--sheet"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    robot_keypoints.register()
+    preferences._plain.python = sys.executable
+    bpy.ops.robot_keypoints.builtin_robot()
+    yield
+    robot_keypoints.unregister()
+    preferences._plain = preferences.Plain()
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def make(mode: str) -> None:
+        script = tmp_path / "launch.py"
+        script.write_text(FAKE.replace("MODE", mode), encoding="utf-8")
+        monkeypatch.setattr(sheet, "LAUNCHER", script)
+
+    return make
+
+
+def refusal(operator: Any, **arguments: Any) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        operator(**arguments)
+    return str(caught.value).removeprefix("Error: ").strip()
+
+
+def wait(job: jobs.Job, until: Callable[[], bool] | None = None, seconds: float = 60.0) -> None:
+    """As the timer does."""
+    end = time.monotonic() + seconds
+    while not (until() if until is not None else not job.running):
+        runner.tick()
+        assert time.monotonic() < end, f"{job.name} takes too long: {job.message}"
+        time.sleep(0.02)
+
+
+def test_the_sheet_is_made_beside_the_window(fake: Callable[[str], None]) -> None:
+    fake("fine")
+    before = bpy.data.filepath, {o.name for o in bpy.data.objects}
+    assert bpy.ops.robot_keypoints.contact_sheet() == {"FINISHED"}
+    assert sheet.SERVICE.running, "the operator does not wait"
+    assert not bpy.ops.robot_keypoints.contact_sheet.poll()
+    seen: list[float] = []
+    wait(sheet.SERVICE, lambda: bool(seen.append(sheet.SERVICE.progress)) or not sheet.SERVICE.running)
+    assert sheet.SERVICE.state is State.OK, sheet.SERVICE.reason
+    assert seen == sorted(seen)
+    assert sheet.SERVICE.picture is not None and sheet.SERVICE.picture.shape == (48, 64, 4)
+    assert sheet.SERVICE.picture[0, 0] == pytest.approx([1.0, 128 / 255, 0.0, 1.0], abs=0.003)
+    image = bpy.data.images[sheet.IMAGE]
+    assert image.packed_file is not None and tuple(image.size) == (64, 48)
+    assert (bpy.data.filepath, {o.name for o in bpy.data.objects}) == before
+    settings = core.load(sheet.SERVICE.folder / "settings.toml")
+    assert Path(settings.robot.path) == sheet.SERVICE.folder / "scene.blend"
+    folder = sheet.SERVICE.folder
+    bpy.ops.robot_keypoints.forget_sheet()
+    assert not folder.exists() and sheet.SERVICE.picture is None
+
+
+def test_a_sheet_can_be_cancelled(fake: Callable[[str], None]) -> None:
+    fake("slow")
+    bpy.ops.robot_keypoints.contact_sheet()
+    wait(sheet.SERVICE, lambda: sheet.SERVICE.progress > 0)
+    child = sheet.SERVICE._child
+    assert child is not None and "1 of 16" in sheet.SERVICE.message
+    bpy.ops.robot_keypoints.cancel_job(job="contact sheet")
+    wait(sheet.SERVICE)
+    assert sheet.SERVICE.state is State.CANCELLED and child.exit_code is not None
+    assert sheet.SERVICE.picture is None
+    assert bpy.ops.robot_keypoints.contact_sheet.poll()
+
+
+@pytest.mark.parametrize(("mode", "words"), [("refuse", "There is no light: switch one on"), ("die", "broken")])
+def test_what_went_wrong_is_said(fake: Callable[[str], None], mode: str, words: str) -> None:
+    fake(mode)
+    bpy.ops.robot_keypoints.contact_sheet()
+    wait(sheet.SERVICE)
+    assert sheet.SERVICE.state is State.FAILED and words in sheet.SERVICE.reason
+    assert "\n" not in sheet.SERVICE.reason and "Traceback" not in sheet.SERVICE.reason
+
+
+def test_a_sheet_needs_an_environment() -> None:
+    preferences._plain.python = ""
+    assert "Environment panel" in refusal(bpy.ops.robot_keypoints.contact_sheet)
+    assert not sheet.SERVICE.running
+
+
+def test_taking_the_extension_away_ends_a_sheet(fake: Callable[[str], None]) -> None:
+    fake("slow")
+    bpy.ops.robot_keypoints.contact_sheet()
+    child, folder = sheet.SERVICE._child, sheet.SERVICE.folder
+    robot_keypoints.unregister()
+    try:
+        assert child is not None and child.exit_code is not None
+        assert not folder.exists() and not sheet.SERVICE.running
+    finally:
+        robot_keypoints.register()
+
+
+def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
+    """In a Blender of its own: one keypoint is always out of sight, one behind the camera's back."""
+    scene = bpy.context.scene
+    group = scene.robot_keypoints
+    far = bpy.data.objects.new("far", None)
+    scene.collection.objects.link(far)
+    far.location = (0, 0, 50)
+    bpy.ops.mesh.primitive_cube_add(size=0.1, location=(0.6, 0.6, 0.3))
+    bpy.context.object.name = "box"
+    for name in ("far", "box"):
+        bpy.context.view_layer.objects.active = scene.objects[name]
+        bpy.ops.robot_keypoints.keypoint_add()
+    pose = [b.matrix_basis.copy() for b in group.armature.pose.bones]
+    assert bpy.ops.robot_keypoints.check_scene() == {"FINISHED"}
+    wait(inspection.SERVICE, seconds=120.0)
+    assert inspection.SERVICE.state is State.OK, inspection.SERVICE.reason
+    report = inspected.latest()
+    assert report.draws == inspection.DRAWS and report.accepted <= report.tried
+    assert report.inside["far"] == 0 and "Never inside" in findings.keypoint("far")
+    others = [n for n in report.seen if n not in ("far", "box")]
+    assert all(report.seen[n] > 0 for n in others) and report.seen["box"] > 0, report
+    assert report.camera_inside == 0.0
+    assert [b.matrix_basis for b in group.armature.pose.bones] == pose and "Keypoints Camera" not in bpy.data.objects
+
+
+def test_the_check_s_command_refuses_in_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, str(LAUNCHER), "check", "--run", str(tmp_path)]
+    done = subprocess.run(command, stdin=subprocess.PIPE, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and "settings.toml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_report_survives_the_way_through_the_file(tmp_path: Path) -> None:
+    report = inspected.Report(4, 9, 4, {"a": 3}, {"a": 2}, 0.5)
+    (tmp_path / inspection.REPORT).write_text(json.dumps(report.__dict__))
+    inspection.SERVICE.finished(tmp_path)
+    assert inspected.latest() == report
+    assert np.isfinite(report.camera_inside)

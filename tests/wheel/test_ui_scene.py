@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Further robots, groups of links, folders of worlds and photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+import robot_keypoints
+from robot_keypoints.addon import adoption, choices, conversion, rig, runner
+from robot_keypoints.core import catalogue
+from robot_keypoints.core import settings as core
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+
+
+@pytest.fixture(autouse=True)
+def robot() -> Iterator[None]:
+    robot_keypoints.register()
+    bpy.ops.robot_keypoints.builtin_robot()
+    yield
+    robot_keypoints.unregister()
+
+
+def group() -> Any:
+    return bpy.context.scene.robot_keypoints
+
+
+def read() -> core.Settings:
+    return conversion.read(bpy.context.scene)
+
+
+def refusal(operator: Any, **arguments: Any) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        operator(**arguments)
+    text = str(caught.value).removeprefix("Error: ").strip()
+    assert "Traceback" not in text and "\n" not in text
+    return text
+
+
+def second() -> bpy.types.Object:
+    armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
+    bpy.context.view_layer.objects.active = armature
+    return armature
+
+
+def test_a_second_robot_is_taken_in_under_its_own_name() -> None:
+    before = read()
+    group().variables["camera/roll"].high = 0.5
+    armature = second()
+    armature.location.x = 2.0
+    assert bpy.ops.robot_keypoints.robot_add() == {"FINISHED"}
+    group().others[0].name = "left"
+    after = read()
+    assert [(r.name, r.armature) for r in after.others] == [("left", armature.name)]
+    reference = core.complete(
+        core.Settings(others=(core.RobotSettings(name="left"),)), *[load_urdf(builtin_urdf())] * 2
+    )
+    assert after.keypoints == reference.keypoints and after.skeleton == reference.skeleton
+    assert {v.name for v in after.variables} == {v.name for v in reference.variables}
+    assert next(v for v in after.variables if v.name == "camera/roll").high == pytest.approx(0.5), "edits stay"
+    runner.ready_settings(bpy.context.scene)
+    bpy.ops.robot_keypoints.draw_sample(seed=3)
+    angles = [armature.pose.bones[j.bone].rotation_euler[1] for j in rig.joints(armature)]
+    assert all(a != 0 for a in angles)
+    assert bpy.ops.robot_keypoints.robot_remove() == {"FINISHED"}
+    assert read().keypoints == before.keypoints and read().skeleton == before.skeleton
+    assert {v.name for v in read().variables} == {v.name for v in before.variables}
+    assert armature.name in bpy.context.scene.objects
+
+
+def test_robots_have_names_of_their_own() -> None:
+    second()
+    bpy.ops.robot_keypoints.robot_add()
+    second()
+    bpy.ops.robot_keypoints.robot_add()
+    group().others[0].name = "a"
+    group().others[1].name = "a"
+    assert [o.name for o in group().others] == ["a", "a 2"]
+    group().others[1].name = "b/c"
+    assert group().others[1].name == "b c"
+    core.check(read())
+
+
+def test_which_armature_is_meant() -> None:
+    assert "no other armature" in refusal(bpy.ops.robot_keypoints.robot_add)
+    first = second()
+    second()
+    bpy.context.view_layer.objects.active = None
+    assert "several" in refusal(bpy.ops.robot_keypoints.robot_add)
+    bpy.context.view_layer.objects.active = first.children[0]
+    bpy.ops.robot_keypoints.robot_add()
+    assert group().others[0].armature == first
+
+
+def test_a_robot_that_is_gone_is_noticed() -> None:
+    armature = second()
+    bpy.ops.robot_keypoints.robot_add()
+    bpy.data.objects.remove(armature)
+    assert "has no armature" in adoption.problem(bpy.context.scene)
+    assert not bpy.ops.robot_keypoints.draw_sample.poll()
+    bpy.ops.robot_keypoints.robot_remove()
+    assert adoption.problem(bpy.context.scene) == ""
+    runner.ready_settings(bpy.context.scene)
+
+
+def test_the_first_robot_can_t_be_a_further_one_too() -> None:
+    armature = second()
+    bpy.ops.robot_keypoints.robot_add()
+    group().armature = armature
+    assert not group().others
+    core.check(read())
+
+
+def select(*bones: str) -> None:
+    armature = group().armature
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="POSE")
+    for bone in armature.pose.bones:
+        chosen = bone.name in bones
+        if hasattr(bone, "select"):
+            bone.select = chosen
+        else:
+            bone.bone.select = chosen
+
+
+def test_links_get_a_material_of_their_own() -> None:
+    assert "No link is selected" in refusal(bpy.ops.robot_keypoints.links_add)
+    select("upper_arm_link", "forearm_link")
+    bpy.ops.robot_keypoints.links_add()
+    assert read().groups == (core.LinkGroup("upper_arm", ("upper_arm_link", "forearm_link")),)
+    own = {v.name for v in read().variables if v.name.startswith("material/upper_arm/")}
+    assert own == {f"material/upper_arm/{e.name.split('/')[1]}" for e in catalogue.MATERIAL}
+    group().variables["material/upper_arm/hue"].high = 0.25
+    group().links[0].name = "arm"
+    assert next(v for v in read().variables if v.name == "material/arm/hue").high == pytest.approx(0.25)
+    select("forearm_link", "wrist_1_link")
+    bpy.ops.robot_keypoints.links_add()
+    assert [(g.name, g.links) for g in read().groups] == [
+        ("arm", ("upper_arm_link",)), ("forearm", ("forearm_link", "wrist_1_link")),
+    ]  # fmt: skip
+    group().links_index = 0
+    bpy.ops.robot_keypoints.links_assign()
+    assert read().groups[0].links == ("upper_arm_link", "forearm_link", "wrist_1_link")
+    select("wrist_1_link")
+    bpy.ops.robot_keypoints.links_unassign()
+    assert read().groups[0].links == ("upper_arm_link", "forearm_link")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.robot_keypoints.draw_sample(seed=1)
+    bpy.ops.robot_keypoints.links_remove()
+    assert [g.name for g in read().groups] == ["forearm"]
+    assert not any(v.name.startswith("material/arm/") for v in read().variables)
+    core.check(read())
+
+
+def test_meshes_stand_for_their_links() -> None:
+    for obj in bpy.context.selected_objects:
+        obj.select_set(False)
+    mesh = next(o for o in rig.robot_meshes(group().armature) if o.parent_bone == "forearm_link")
+    mesh.select_set(True)
+    bpy.ops.robot_keypoints.links_add()
+    assert read().groups == (core.LinkGroup("forearm", ("forearm_link",)),)
+
+
+def test_a_group_s_name_is_its_own() -> None:
+    select("forearm_link")
+    bpy.ops.robot_keypoints.links_add()
+    group().links[0].name = "hue"  # would be taken for a variable of the common material
+    assert group().links[0].name == "hue 2"
+    core.check(read())
+
+
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for theme, count in (("kitchen", 2), ("office", 1), ("void", 0)):
+        (tmp_path / "photos" / theme).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "photos" / theme / f"{number}.jpg").write_bytes(b"")
+    (tmp_path / "worlds").mkdir()
+    for name in ("hall.exr", "attic.hdr"):
+        (tmp_path / "worlds" / name).write_bytes(b"")
+    return tmp_path / "worlds", tmp_path / "photos"
+
+
+def test_folders_become_choices(tmp_path: Path) -> None:
+    worlds, photos = folders(tmp_path)
+    bpy.ops.robot_keypoints.preset_choose(name="photographs")
+    group().scene.worlds, group().augmentation.backgrounds = str(worlds), str(photos)
+    assert choices.names(group(), "light/world")[-2:] == ("attic", "hall")
+    assert [(t.name, t.pictures) for t in group().augmentation.themes] == [("kitchen", 2), ("office", 1), ("void", 0)]
+    assert "void" in group().backgrounds_note and "kitchen" not in group().backgrounds_note
+    world = group().variables["light/world"]
+    assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
+    assert choices.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
+    core.check(read())
+
+
+def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
+    worlds, photos = folders(tmp_path)
+    group().scene.worlds, group().augmentation.backgrounds = str(worlds), str(photos)
+    theme, world = group().variables["background/theme"], group().variables["light/world"]
+    theme.use, theme.value_choice = False, "2"  # office
+    world.use = True
+    world.low_choice = world.high_choice = "10"  # hall
+    group().augmentation.themes["kitchen"].validation = True
+    theme = group().variables["background/theme"]
+    assert choices.names(group(), "background/theme")[int(theme.value)] == "office" and not theme.use
+    (worlds / "attic.hdr").unlink()
+    bpy.ops.robot_keypoints.folders_reread()
+    world = group().variables["light/world"]
+    assert choices.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
+    assert read().augmentation.validation_themes == ("kitchen",)
+    core.check(read())
+    group().scene.worlds = ""
+    core.check(read())
+
+
+def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    group().scene.worlds = group().augmentation.backgrounds = str(tmp_path / "none")
+    assert ".exr" in group().worlds_note and "no photographs" in group().backgrounds_note
+    with pytest.raises(Exception, match=r"none"):
+        runner.ready_settings(bpy.context.scene)
+    group().scene.worlds = str(tmp_path / "gone")
+    assert "can't be read" in group().worlds_note
+    group().scene.worlds = group().augmentation.backgrounds = ""
+    assert group().worlds_note == group().backgrounds_note == ""
+    runner.ready_settings(bpy.context.scene)
