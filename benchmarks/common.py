@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from robot_keypoints.core.settings import Settings
+from robot_keypoints.core.settings import Settings, complete
 from robot_keypoints.trainer import demo
 
 
@@ -15,6 +16,10 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="robot_keypoints_benchmark_"))
 
 
-def ur10_settings() -> Settings:
-    """The demo's settings: the UR10 with its visual meshes under wide priors."""
-    return demo.settings(demo.MINUTES)[0]
+def ur10_settings(preset: str = "fast") -> Settings:
+    """The demo's settings: the UR10 with its visual meshes under wide priors; the rest varies as ``preset`` says."""
+    settings, robot = demo.settings(demo.MINUTES)
+    if preset == settings.scene.preset:
+        return settings
+    joints = tuple(v for v in settings.variables if v.name.startswith("joint/"))
+    return complete(replace(settings, variables=joints, scene=replace(settings.scene, preset=preset)), robot)
