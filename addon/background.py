@@ -121,7 +121,7 @@ def build_scene(settings: Settings, run: Path, *, describe: bool = False) -> Non
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
     except RuntimeError as problem:
         raise UserError(
-            f"The scene {path} can't be written ({problem}): free some space or choose another"
+            f"The scene {path} can't be written ({' '.join(str(problem).split())}): free some space or choose another"
         ) from problem
 
 
@@ -246,7 +246,9 @@ def _open(path: Path) -> None:
     try:
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
     except RuntimeError as problem:
-        raise UserError(f"{path} can't be opened as a .blend file ({problem}): choose another") from problem
+        raise UserError(
+            f"{path} can't be opened as a .blend file ({' '.join(str(problem).split())}): choose another"
+        ) from problem
 
 
 def _welcome(link: Link, model: SceneModel) -> SceneModel:

@@ -124,12 +124,13 @@ def _in_camera(
     its depth; None where it has none."""
     if frame in frames:
         return [float(x) for x in transform(frames[frame], [list(offset)])[0]]
+    if np.isnan(sample.keypoints[place]).any():
+        return None
     height, width, _ = sample.image.shape
     k, (k1, k2, p1, p2, k3) = sample.camera_matrix, sample.distortion.tolist()
     camera = Intrinsics(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2], (k1, k2, p1, p2, k3))
     u, v = camera.undistort(sample.keypoints[place])[0]
-    x, y, z = np.linalg.inv(k) @ (u, v, 1.0) * sample.depths[place]
-    return None if math.isnan(u) else [float(x), float(y), float(z)]
+    return [float(x) for x in np.linalg.inv(k) @ (u, v, 1.0) * sample.depths[place]]
 
 
 def links(label: Mapping[str, Any]) -> list[tuple[str, str]]:
