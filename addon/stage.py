@@ -13,10 +13,13 @@ from ..core import catalogue, keypoints
 from ..core.errors import UserError
 from ..core.settings import Settings
 from . import adoption, rig
+from .kinematics import Kinematics
 from .stage_camera import Camera
 from .stage_custom import Custom
 from .stage_light import Light
 from .stage_material import Materials
+from .stage_objects import Objects
+from .stage_surroundings import Surroundings
 
 
 class Stage:
@@ -45,10 +48,16 @@ class Stage:
         self._check()
         self.camera = Camera(scene, armature)
         robots = list(self.armatures.values())
+        reach = adoption.reach(armature)
+        self.kinematics = {
+            name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
+        }
         self._parts = (
             self.camera,
             Light(scene, armature),
             Materials(robots, settings.groups),
+            Surroundings(scene, list(self.kinematics.values()), reach, settings),
+            Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),
             Custom(settings.variables),
         )
 

@@ -57,9 +57,7 @@ class Camera:
         """Place it and set its lens, its focus and the picture's exposure; what keeps its value is left alone."""
         base = np.array(self._armature.matrix_world)
         if self._changed("pose", *(v[f"camera/{n}"] for n in _POSE), *base.ravel().tolist()):
-            azimuth, elevation, distance, roll, *target = (v[f"camera/{n}"] for n in _POSE)
-            pose = orbit(azimuth, elevation, distance, roll, target)
-            self.object.matrix_world = as_matrix(base @ pose @ BLENDER_FROM_OPENCV)
+            self.object.matrix_world = as_matrix(base @ pose_in_base(v) @ BLENDER_FROM_OPENCV)
         lens = [v[f"camera/{n}"] for n in _LENS]
         if self._changed("lens", *lens) or self._changed("size", *self._image_size()):
             self._apply_lens(*lens)
@@ -139,6 +137,12 @@ class Camera:
             return False
         self._set[what] = values
         return True
+
+
+def pose_in_base(v: Mapping[str, float]) -> NDArray[np.float64]:
+    """``T_base_cam`` ``(4, 4)`` as the variables have it, free of Blender's rounding."""
+    azimuth, elevation, distance, roll, *target = (v[f"camera/{n}"] for n in _POSE)
+    return orbit(azimuth, elevation, distance, roll, target)
 
 
 def _camera(scene: bpy.types.Scene, reach: float) -> bpy.types.Object:

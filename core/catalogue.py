@@ -152,7 +152,7 @@ _OBJECTS = (
     Entry("objects/front", 0, 0, 0.5, "Solid occluders between camera and robot",
           choices=tuple(str(n) for n in range(4))),
     Entry("objects/cables", 0, 0, 0.5, "Cables on and around the robot", choices=tuple(str(n) for n in range(4))),
-    Entry("objects/size", 0.05, 0.25, 0.12, "Size of the solid distractors and occluders", 4, "m", scaled=True),
+    Entry("objects/size", 0.08, 0.45, 0.2, "Size of the solid distractors and occluders", 4, "m", scaled=True),
     Entry("objects/layout", 0.0, 1.0, 0.0, "Where distractors, occluders and cables are, and what they look like", 4),
     Entry("objects/drawn", -23.0, 7.0, 0.0, "How many lines and shapes are drawn over the picture; below one, none", 5,
           trainer=True),

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Floor and walls as their variables see them."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from mathutils import Color, Matrix
+from numpy.typing import NDArray
+
+from ..core import catalogue
+from ..core.camera import invert, orbit
+from ..core.settings import Settings
+from . import patterns
+from .kinematics import Kinematics
+from .outline import Outline
+from .pool import NOWHERE, camera_pose, clear, most, place, upright
+from .stage_light import blackbody
+
+Floats = NDArray[np.float64]
+
+COLLECTION = "Keypoints Surroundings"
+WALLS = len(catalogue.BY_NAME["surroundings/walls"].choices) - 1
+SIDES = math.radians(35)
+"""How far the first wall may turn from facing the camera."""
+BELOW = 1e-3
+"""The floor lies this much deeper than it should, in metres, so that what stands on it does not flicker through it."""
+TRACED = (0.7, 1.1)
+"""Up to here, in reaches from the robot's base, the floor is lit by tracing rays; beyond, by sum. Between, mixed."""
+ROOM = 0.05
+"""Walls keep this far from the robots, and from the camera, in reaches."""
+
+
+class Surroundings:
+    """A floor under the first robot, and walls behind it as the camera sees it.
+
+    No ray is traced for the light on walls, nor on the floor far from the robot: a picture full of surfaces would take
+    several times as long. There the light of the lamps and of the world is added up, as if nothing stood in its way.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, robots: Sequence[Kinematics], reach: float, settings: Settings) -> None:
+        """Make what the run's variables can need, in place of that of an earlier run.
+
+        Args:
+            robots: the first one first.
+            reach: of the first robot, metres.
+        """
+        self._base, self._reach, self._height = robots[0].armature, reach, settings.scene.floor
+        floors, walls = most(settings, "surroundings/floor"), most(settings, "surroundings/walls")
+        clear(COLLECTION)
+        self._floor: _Surface | None = None
+        self._walls: list[_Surface] = []
+        if not (floors or walls):
+            return
+        collection = bpy.data.collections.new(COLLECTION)
+        scene.collection.children.link(collection)
+        flat = settings.render.engine == "workbench"
+        mesh = _mesh()
+        if floors:
+            look = _Look("Keypoints Floor", flat, tuple(reach * t for t in TRACED))
+            self._floor = _Surface(collection, "Keypoints Floor", mesh, look)
+        if walls:
+            look = _Look("Keypoints Walls", flat, None)
+            self._walls = [_Surface(collection, f"Keypoints Wall {n + 1}", mesh, look) for n in range(walls)]
+            self._outline = Outline(scene, robots)
+            for wall in self._walls:
+                # Light comes from beyond the walls: they are there to be seen, directly or in something shiny.
+                wall.object.visible_diffuse = wall.object.visible_shadow = False
+
+    def apply(self, v: Mapping[str, float]) -> None:
+        """Place and paint them; the joints must have been set."""
+        if self._floor is None and not self._walls:
+            return
+        u = np.random.default_rng(int(v["surroundings/layout"] * 2**53)).random(32)
+        base = upright(self._base)
+        eye = (invert(base) @ camera_pose(self._base, v))[:3, 3]
+        light = Light.of(v)
+        if self._floor is not None:
+            self._apply_floor(self._floor, v, u[:16], base, eye[2], light)
+        self._apply_walls(v, u[16:], base, eye, light)
+
+    def _apply_floor(
+        self, floor: _Surface, v: Mapping[str, float], u: Floats, base: Floats, eye: float, light: Light
+    ) -> None:
+        wanted = catalogue.choice(v["surroundings/floor"], 2)
+        if not wanted or eye < self._height + ROOM * self._reach:
+            floor.hide()
+            return
+        # From a platform that just holds the robot to a hall.
+        half = self._reach * 0.8 * 12.0 ** u[0]
+        turn = _about_z(2 * np.pi * u[1])
+        turn[2, 3] = self._height - BELOW
+        floor.show(base @ turn, (half, half), light.on((0.0, 0.0, 1.0)))
+        floor.look.paint(v["surroundings/brightness"], u[2:], (half, half), self._reach)
+
+    def _apply_walls(self, v: Mapping[str, float], u: Floats, base: Floats, eye: Floats, light: Light) -> None:
+        number = min(catalogue.choice(v["surroundings/walls"], WALLS + 1), len(self._walls))
+        if number:
+            height, half = self._reach * (1.2 + 2.5 * u[0]), self._reach * 8.0
+            first = v["camera/azimuth"] + np.pi + SIDES * (2 * u[1] - 1)
+            corners = self._outline.boxes(v).corners @ base[:3, :3] - base[:3, 3] @ base[:3, :3]
+        for index, wall in enumerate(self._walls):
+            if index >= number:
+                wall.hide()
+                continue
+            # The first opposite the camera, then those beside it, then the one behind it.
+            angle = first + (0.0, np.pi / 2, -np.pi / 2, np.pi)[index]
+            outward = np.array([math.cos(angle), math.sin(angle), 0.0])
+            away = max(v["surroundings/distance"], (corners @ outward).max() + ROOM * self._reach)
+            if eye @ outward > away - ROOM * self._reach:
+                wall.hide()  # it would stand between camera and robot
+                continue
+            matrix = np.eye(4)
+            matrix[:3, 0] = np.cross((0.0, 0.0, 1.0), -outward)
+            matrix[:3, 1] = (0.0, 0.0, 1.0)
+            matrix[:3, 2] = -outward
+            matrix[:3, 3] = outward * away
+            matrix[2, 3] = self._height + height - BELOW
+            wall.show(base @ matrix, (half, height), light.on(-outward))
+        if number:
+            self._walls[0].look.paint(v["surroundings/brightness"], u[2:], (half, height), self._reach)
+
+
+@dataclass(frozen=True)
+class Light:
+    """The light of a draw, in the base's frame: the world's radiance, and lamps as (direction, colour times
+    irradiance)."""
+
+    ambient: float
+    lamps: tuple[tuple[Floats, Floats], ...]
+
+    @classmethod
+    def of(cls, v: Mapping[str, float]) -> Light:
+        """From the values of the variables."""
+        lamps = []
+        for number in range(catalogue.choice(v["light/count"], catalogue.LAMPS) + 1):
+            prefix = "light/" if number == 0 else f"light/{number + 1}/"
+            towards = orbit(v[prefix + "azimuth"], v[prefix + "elevation"], 1.0, 0.0, (0, 0, 0))[:3, 3]
+            colour = np.array(blackbody(v[prefix + "temperature"])) * v[prefix + "strength"]
+            lamps.append((towards, colour))
+        return cls(v["light/ambient"], tuple(lamps))
+
+    def on(self, normal: Sequence[float] | Floats) -> Floats:
+        """What a white matt surface radiates in full light, RGB ``(3,)``."""
+        result = np.full(3, self.ambient)
+        for towards, colour in self.lamps:
+            result += max(0.0, float(np.dot(towards, normal))) / np.pi * colour
+        return result
+
+
+class _Look:
+    """The material of the floor, or of all walls."""
+
+    def __init__(self, name: str, flat: bool, traced: tuple[float, ...] | None) -> None:
+        """``traced``: where the floor begins and ceases to be lit by rays, metres from the base; None for walls."""
+        self.material = patterns.material(name)
+        self.material.cycles.emission_sampling = "NONE"
+        self._flat = flat
+        tree = self.material.node_tree
+        link = tree.links.new
+        place_ = patterns.node(tree, "ShaderNodeTexCoord")
+        self._repeats = patterns.node(tree, "ShaderNodeVectorMath", operation="MULTIPLY_ADD")
+        link(place_.outputs["Object"], self._repeats.inputs[0])
+        self._lookup = patterns.Lookup(tree)
+        link(self._repeats.outputs[0], self._lookup.vector)
+        self._mix = patterns.node(tree, "ShaderNodeMix", data_type="RGBA")
+        link(self._lookup.mask, self._mix.inputs["Factor"])
+        self._colours = [s for s in self._mix.inputs if s.type == "RGBA"]
+        colour = next(s for s in self._mix.outputs if s.type == "RGBA")
+        about = patterns.node(tree, "ShaderNodeObjectInfo")
+        lit = patterns.node(tree, "ShaderNodeVectorMath", operation="MULTIPLY")
+        link(colour, lit.inputs[0])
+        link(about.outputs["Color"], lit.inputs[1])
+        shader = patterns.node(tree, "ShaderNodeEmission")
+        link(lit.outputs[0], shader.inputs["Color"])
+        link(about.outputs["Alpha"], shader.inputs["Strength"])
+        surface = shader.outputs[0]
+        if traced is not None:
+            surface = self._near(tree, surface, colour, traced)
+        output = patterns.node(tree, "ShaderNodeOutputMaterial")
+        link(surface, output.inputs["Surface"])
+        self._painted: tuple[float, ...] = ()
+
+    def _near(
+        self, tree: bpy.types.NodeTree, far: bpy.types.NodeSocket, colour: bpy.types.NodeSocket,
+        traced: tuple[float, ...],
+    ) -> bpy.types.NodeSocket:  # fmt: skip
+        matt = patterns.node(tree, "ShaderNodeBsdfDiffuse")
+        tree.links.new(colour, matt.inputs["Color"])
+        place_ = patterns.node(tree, "ShaderNodeTexCoord")
+        metres = patterns.node(tree, "ShaderNodeVectorMath", operation="SCALE")
+        tree.links.new(place_.outputs["Object"], metres.inputs[0])
+        self._metres = metres.inputs["Scale"]
+        distance = patterns.node(tree, "ShaderNodeVectorMath", operation="LENGTH")
+        tree.links.new(metres.outputs[0], distance.inputs[0])
+        blend = patterns.node(tree, "ShaderNodeMapRange", interpolation_type="SMOOTHSTEP")
+        blend.inputs["From Min"].default_value, blend.inputs["From Max"].default_value = traced
+        tree.links.new(distance.outputs["Value"], blend.inputs["Value"])
+        both = patterns.node(tree, "ShaderNodeMixShader")
+        tree.links.new(blend.outputs["Result"], both.inputs[0])
+        tree.links.new(matt.outputs[0], both.inputs[1])
+        tree.links.new(far, both.inputs[2])
+        return both.outputs[0]
+
+    def paint(self, brightness: float, u: Floats, half: tuple[float, float], reach: float) -> None:
+        """Choose pattern, its size and two colours by ``u`` ``(>= 7,)`` in [0, 1)."""
+        wanted = (brightness, *u[:7].tolist(), *half)
+        if wanted == self._painted:
+            return
+        self._painted = wanted
+        self._lookup.tile.default_value = patterns.tile(int(u[0] * patterns.COUNT))
+        size = reach * 0.3 * 8.0 ** u[1]
+        self._repeats.inputs[1].default_value = (half[0] / size, half[1] / size, 0.0)
+        self._repeats.inputs[2].default_value = (u[2], u[3], 0.0)
+        if hasattr(self, "_metres"):
+            self._metres.default_value = half[0]
+        hue, saturation = u[4], 0.5 * u[5] ** 2
+        contrast = 0.1 + 0.6 * u[6]
+        colours = [
+            Color(colorsys.hsv_to_rgb(hue, saturation, b)).from_srgb_to_scene_linear()
+            for b in (brightness, brightness * (1 - contrast))
+        ]
+        for socket, colour in zip(self._colours, colours, strict=True):
+            socket.default_value = (*colour, 1.0)
+        if self._flat:
+            self.material.diffuse_color = (*colours[0], 1.0)
+
+
+class _Surface:
+    """A rectangle."""
+
+    def __init__(self, collection: bpy.types.Collection, name: str, mesh: bpy.types.Mesh, look: _Look) -> None:
+        self.object = bpy.data.objects.new(name, mesh)
+        collection.objects.link(self.object)
+        self.object.rotation_mode = "QUATERNION"
+        self.look = look
+        slot = self.object.material_slots[0]
+        slot.link, slot.material = "OBJECT", look.material
+        self.object.scale = NOWHERE
+        self._shown = False
+
+    def hide(self) -> None:
+        """Take it out of the scene."""
+        if self._shown:
+            self.object.scale = NOWHERE
+            self._shown = False
+
+    def show(self, matrix: Floats, half: tuple[float, float], light: Floats) -> None:
+        """Place it by ``T_world_surface``, half as wide and high as ``half``; ``light`` falls on it."""
+        place(self.object, matrix[:3, 3], Matrix(matrix[:3, :3].tolist()).to_quaternion(), (*half, 1.0))
+        top = max(1.0, *light)
+        self.object.color = (*(light / top), top)
+        self._shown = True
+
+
+def _mesh() -> bpy.types.Mesh:
+    old = bpy.data.meshes.get(COLLECTION)
+    if old is not None:
+        bpy.data.meshes.remove(old)
+    result = bpy.data.meshes.new(COLLECTION)
+    result.from_pydata([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], [], [(0, 1, 2, 3)])
+    result.materials.append(None)
+    return result
+
+
+def _about_z(angle: float) -> Floats:
+    result = np.eye(4)
+    c, s = math.cos(angle), math.sin(angle)
+    result[:2, :2] = [[c, -s], [s, c]]
+    return result
