@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from ..core import files
-from ..core.randomization import SceneModel
+from ..core import catalogue, files
+from ..core.randomization import SceneModel, Variable
 from .checkpoint import ModelInfo
 from .evaluation import Evaluation, EvaluationSet
 from .overlay_image import draw
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 PICTURES = 12
 COLUMNS = 3
+
+HISTOGRAMS = 40
+"""Variables that the picture of the priors shows, unless more than these adapt."""
 
 TRUE = "#35d04f"
 PREDICTED = "#ff3fb4"
@@ -163,9 +166,10 @@ def keypoint_colours(count: int) -> NDArray[np.float64]:
 
 
 def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
-    """Every variable's bins before and after, the adapting ones first."""
-    shown = [v for v in initial.variables if not v.prior.constant]
-    shown.sort(key=lambda v: not v.adapt)
+    """The bins of the variables before and after: every one that adapts, then others as far as there is room."""
+    varying = [v for v in initial.variables if not v.prior.constant]
+    varying.sort(key=lambda v: not v.adapt)
+    shown = varying[: max(sum(v.adapt for v in varying), HISTOGRAMS)]
     columns = 5
     rows = max(1, math.ceil(len(shown) / columns))
     size = (columns * 2.5, rows * 1.5 + 0.6)
@@ -176,7 +180,7 @@ def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
         axis.set_axis_off()
     for axis, variable in zip(axes.flat, shown, strict=False):
         before, after = variable.prior, final[variable.name].prior
-        factor, unit = (180 / math.pi, "°") if variable.unit == "rad" else (1.0, variable.unit)
+        factor = 180 / math.pi if variable.unit == "rad" else 1.0
         edges = before.edges * factor
         axis.stairs(before.marginal * before.bins, edges, fill=True, color=BEFORE)
         if variable.adapt:
@@ -186,21 +190,19 @@ def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
         )
         axis.set_xlim(edges[0], edges[-1])
         axis.set_ylim(0, max(2.0, 1.08 * float(after.marginal.max() * after.bins)))
-        middle = (edges[0] + edges[-1]) / 2
-        axis.set_xticks([edges[0], middle, edges[-1]])
-        space = "" if unit in ("", "°") else " "
-        labels = axis.set_xticklabels(
-            [f"{x:.4g}{space}{unit}".replace("-", "−") for x in (edges[0], middle, edges[-1])], fontsize=6.5
-        )
+        ticks = axis_labels(variable)
+        axis.set_xticks([place * factor for place, _ in ticks])
+        labels = axis.set_xticklabels([text for _, text in ticks], fontsize=6.5)
         labels[0].set_horizontalalignment("left")
         labels[-1].set_horizontalalignment("right")
         axis.set_yticks([])
         for side in ("top", "left", "right"):
             axis.spines[side].set_visible(False)
+    left_out = f"; {len(varying) - len(shown)} more that do not adapt" if len(varying) > len(shown) else ""
     figure.text(
         0.02,
         1 - 0.13 / size[1],
-        f"Priors after {final.version} update{'s' * (final.version != 1)}",
+        f"Priors after {final.version} update{'s' * (final.version != 1)}{left_out}",
         fontsize=10,
         color=INK,
         va="top",
@@ -212,6 +214,20 @@ def priors_picture(path: Path, initial: SceneModel, final: SceneModel) -> None:
     place = (0.98, 1 - 0.05 / size[1])
     figure.legend(handles=handles, loc="upper right", bbox_to_anchor=place, ncols=2, fontsize=8, frameon=False)
     _write(path, figure)
+
+
+def axis_labels(variable: Variable) -> list[tuple[float, str]]:
+    """Places on a variable's axis, in its own unit, and what to write there: its ends and middle, or two choices."""
+    low, high = variable.prior.low, variable.prior.high
+    entry = catalogue.find(variable.name)
+    if entry is not None and entry.choices:
+        ends = range(math.floor(low), math.ceil(high))
+        names = [entry.choices[i] if i < len(entry.choices) else str(i) for i in (ends[0], ends[-1])]
+        return [(ends[0], names[0]), (ends[-1] + 1, names[1] if len(ends) > 1 else "")]
+    factor, unit = (180 / math.pi, "°") if variable.unit == "rad" else (1.0, variable.unit)
+    space = "" if unit in ("", "°") else " "
+    places = (low, (low + high) / 2, high)
+    return [(x, f"{x * factor:.4g}{space}{unit}".replace("-", "−")) for x in places]
 
 
 def _show(axis: Axes, image: NDArray[Any], width: int, height: int) -> None:
