@@ -258,6 +258,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
             "reuse", "store_mb", "seed",
         ):  # fmt: skip
             column.prop(t, name)
+        column.prop(group.augmentation, "geometry")
     if more := panels.section(body, "feedback", "Feedback"):
         column = panels.settings_column(more)
         column.prop(group.feedback, "enabled", text="Adapt the priors")
@@ -265,9 +266,6 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
         rest.active = group.feedback.enabled
         for name in ("share", "forgetting", "floor"):
             rest.prop(group.feedback, name)
-    if more := panels.section(body, "augmentation", "Augmentation"):
-        column = panels.settings_column(more)
-        column.prop(group.augmentation, "geometry")
     if more := panels.section(body, "stream", "Network Address"):
         column = panels.settings_column(more)
         for name in ("host", "port", "keys"):

@@ -2,6 +2,7 @@
 """One variable in the Priors panel: its range, its prior, and its histogram, live while a training runs."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import blf
@@ -46,7 +47,12 @@ def spark(context: bpy.types.Context, item: Any, names: float) -> str:
 
 def blocks_width(context: bpy.types.Context) -> float:
     """Width of one block character in the panel's font, pixels."""
-    blf.size(FONT, FONT_POINTS * context.preferences.system.ui_scale)
+    return _blocks_width(context.preferences.system.ui_scale)
+
+
+@cache
+def _blocks_width(scale: float) -> float:
+    blf.size(FONT, FONT_POINTS * scale)
     return float(blf.dimensions(FONT, pictures.SPARKS[-1] * 16)[0]) / 16
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import blf
 import bpy
@@ -25,7 +26,7 @@ def quantity(value: float, unit: str) -> str:
         whole = abs(value) >= 10 or abs(value - round(value)) < 0.05
         return f"{value:.0f} {unit}" if whole else f"{value:.1f} {unit}"
     if value == 0 or abs(value) >= 0.095:
-        return f"{value:.2f}"
+        return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
     return f"{value:.3f}" if abs(value) >= 0.0095 else f"{value:.2g}"
 
 
@@ -66,7 +67,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 def shown_name(name: str) -> str:
     """A variable's name as lists show it: ``joint/shoulder_pan_joint`` becomes ``shoulder pan``, ``light/2/size``
-    becomes ``size, lamp 2``, and ``material/arm/hue`` and ``joint/left/elbow`` become ``arm: hue`` and ``left: elbow``.
+    becomes ``size 2``, and ``material/arm/hue`` and ``joint/left/elbow`` become ``hue, arm`` and ``elbow, left``.
     """
     group, _, short = name.partition("/")
     if not short:
@@ -78,11 +79,12 @@ def shown_name(name: str) -> str:
         short = short.removesuffix("_joint")
     short = short.replace("_", " ")
     if group == "light" and owner:
-        return f"{short}, lamp {owner}"
-    return f"{owner}: {short}" if owner else short
+        return f"{short} {owner}"
+    return f"{short}, {owner}" if owner else short
 
 
-def wrap(text: str, width: float, scale: float) -> list[str]:
+@lru_cache(512)
+def wrap(text: str, width: float, scale: float) -> tuple[str, ...]:
     """Break a text into lines of at most ``width`` pixels at the interface scale ``scale``."""
     blf.size(FONT, FONT_POINTS * scale)
     lines: list[str] = []
@@ -97,7 +99,7 @@ def wrap(text: str, width: float, scale: float) -> list[str]:
                 else:
                     line = longer
         lines.append(line)
-    return [line for line in lines if line]
+    return tuple(line for line in lines if line)
 
 
 def _pieces(word: str, width: float) -> list[str]:

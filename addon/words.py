@@ -83,7 +83,7 @@ FEEDBACK = {
 AUGMENTATION = {
     "backgrounds": Words("Photographs", "Folder of photographs laid behind the robot; each folder in it is a theme. "
                          "Empty draws backgrounds by program", extra={"subtype": "DIR_PATH"}),
-    "geometry": Words("Geometry", "Shift, turn and scale images a little; where renderings are fresh, that slows "
+    "geometry": Words("Move images", "Shift, turn and scale images a little; where renderings are fresh, that slows "
                       "learning"),
 }  # fmt: skip
 SCENE = {
@@ -92,7 +92,7 @@ SCENE = {
     }),
     "worlds": Words("HDRI worlds", "Folder of your own HDRI worlds (.exr, .hdr), beside the eight that Blender brings",
                     extra={"subtype": "DIR_PATH"}),
-    "framing": Words("Keypoints in view", "Least share of the keypoints that must lie inside the image; other draws "
+    "framing": Words("In view", "Least share of the keypoints that must lie inside the image; other draws "
                      "are made again", extra={"subtype": "FACTOR"}),
     "above_floor": Words("Above the floor", "Draw again where a link reaches below the floor"),
     "collision_free": Words("No collisions", "Draw again where two links of a robot run into one another, unless they "
