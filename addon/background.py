@@ -208,7 +208,7 @@ def make_sample(
     Args:
         details: whether to tell everything of every robot, too.
     """
-    hidden = model.draw(rng)
+    hidden = stage.admission.draw(model, rng)
     stage.apply(hidden.values)
     truth = labels.label(stage)
     return Sample(

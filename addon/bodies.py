@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import bmesh
 import bpy
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from .kinematics import BASE, Kinematics
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+UNIT = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+"""Corners ``(8, 3)`` of the unit cube."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ def find(scene: bpy.types.Scene, kinematics: Kinematics) -> list[Body]:
             continue
         evaluated = obj.evaluated_get(depsgraph)
         mesh = evaluated.to_mesh()
-        points, triangles = _shape(mesh)
+        points, triangles = shape(mesh)
         points = points @ np.array(obj.matrix_world)[:3, :3].T + np.array(obj.matrix_world)[:3, 3]
         owners = _owners(obj, mesh, armature, world)
         evaluated.to_mesh_clear()
@@ -56,12 +61,27 @@ def find(scene: bpy.types.Scene, kinematics: Kinematics) -> list[Body]:
     return [_joined(name, found[name]) for name in kinematics.names if name in found]
 
 
+def hull(body: Body) -> Floats:
+    """The corners ``(H, 3)`` of a body's convex hull, in its frame."""
+    mesh = bpy.data.meshes.new("hull")
+    mesh.from_pydata(body.vertices.tolist(), [], [])
+    work = bmesh.new()
+    work.from_mesh(mesh)
+    bpy.data.meshes.remove(mesh)
+    made = bmesh.ops.convex_hull(work, input=work.verts)["geom"]
+    corners = [tuple(e.co) for e in made if isinstance(e, bmesh.types.BMVert)]
+    work.free()
+    # A flat body has no hull.
+    return np.array(corners) if corners else body.vertices
+
+
 def boxes(found: list[Body]) -> Floats:
     """The corners ``(B, 2, 3)``, lowest and highest, of each body's bounds in its own frame."""
     return np.array([[b.vertices.min(axis=0), b.vertices.max(axis=0)] for b in found]).reshape(-1, 2, 3)
 
 
-def _shape(mesh: bpy.types.Mesh) -> tuple[Floats, Integers]:
+def shape(mesh: bpy.types.Mesh) -> tuple[Floats, Integers]:
+    """Vertices ``(V, 3)`` and triangles ``(T, 3)`` of a mesh."""
     points = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.vertices.foreach_get("co", points)
     mesh.calc_loop_triangles()

@@ -55,11 +55,22 @@ class Kinematics:
         self._poser(positions)
         return self.present()
 
+    def rest(self) -> Floats:
+        """The same with every joint at zero, or inside its limits where those exclude zero."""
+        positions = {j.name: min(max(0.0, j.lower), j.upper) for j in rig.joints(self.armature)}
+        return self.frames({name: positions[joint] for name, joint in self._joints.items()})
+
     def present(self) -> Floats:
         """The same as the robot stands in Blender now."""
         self._scene.view_layers[0].update()
         world = self._frames.world()
         return np.array([*(world[n] for n in self.names[:-1]), np.array(self.armature.matrix_world)])
+
+
+def joint_variables(robot: str, armature: bpy.types.Object) -> dict[str, str]:
+    """Joints of one robot by the variables that move them; ``robot`` is empty for the first of a scene."""
+    prefix = f"joint/{robot}/" if robot else "joint/"
+    return {prefix + j.name: j.name for j in rig.joints(armature)}
 
 
 class _Chain:

@@ -16,8 +16,6 @@ from .kinematics import Kinematics
 
 Floats = NDArray[np.float64]
 
-UNIT = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
-
 
 @dataclass(frozen=True)
 class Boxes:
@@ -33,7 +31,7 @@ class Boxes:
     def corners(self) -> Floats:
         """``(8 · B, 3)`` in the world."""
         low, high = self.bounds[:, None, 0], self.bounds[:, None, 1]
-        return self._world(low + UNIT * (high - low)).reshape(-1, 3)
+        return self._world(low + bodies.UNIT * (high - low)).reshape(-1, 3)
 
     @cached_property
     def centres(self) -> Floats:

@@ -13,7 +13,8 @@ from ..core import catalogue, keypoints
 from ..core.errors import UserError
 from ..core.settings import Settings
 from . import adoption, rig
-from .kinematics import Kinematics
+from .admission import Admission
+from .kinematics import Kinematics, joint_variables
 from .stage_camera import Camera
 from .stage_custom import Custom
 from .stage_light import Light
@@ -44,7 +45,9 @@ class Stage:
             for name, robot in self.armatures.items()
         }
         self._neutral = catalogue.neutral(0.7 * adoption.reach(armature))
-        self._posers = {name: (rig.Poser(robot), _joints(name, robot)) for name, robot in self.armatures.items()}
+        self._posers = {
+            name: (rig.Poser(robot), joint_variables(name, robot)) for name, robot in self.armatures.items()
+        }
         self._check()
         self.camera = Camera(scene, armature)
         robots = list(self.armatures.values())
@@ -52,6 +55,7 @@ class Stage:
         self.kinematics = {
             name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
         }
+        self.admission = Admission(scene, self.kinematics, settings)
         self._parts = (
             self.camera,
             Light(scene, armature),
@@ -84,9 +88,3 @@ class Stage:
     def positions(self) -> NDArray[np.float64]:
         """Keypoints ``(J, 3)`` in the world, metres, in the settings' order; after :meth:`apply`."""
         return keypoints.positions(self.keypoints, {name: f.world() for name, f in self._frames.items()})
-
-
-def _joints(robot: str, armature: bpy.types.Object) -> dict[str, str]:
-    """Joints of one robot by the variable that moves them."""
-    prefix = f"joint/{robot}/" if robot else "joint/"
-    return {prefix + j.name: j.name for j in rig.joints(armature)}
