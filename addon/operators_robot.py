@@ -9,6 +9,7 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..core.errors import UserError
+from ..core.packages import packages_in
 from ..core.urdf import builtin_urdf, load_urdf
 from . import adoption, reduction, reporting, rig
 from .definitions import fields
@@ -54,21 +55,6 @@ def load(
     group.robot_file = str(path)
     group.notes = "\n".join(notes)
     return armature
-
-
-def packages_in(folder: Path) -> dict[str, str]:
-    """Packages by name: the folders in ``folder``, and ``folder`` itself.
-
-    Raises:
-        UserError: if it is not a folder.
-    """
-    try:
-        found = {entry.name: str(entry) for entry in folder.iterdir() if entry.is_dir()}
-    except OSError as problem:
-        raise UserError(
-            f"The folder of packages {folder} can't be read ({problem.strerror}): choose another"
-        ) from problem
-    return {folder.name: str(folder), **found}
 
 
 def arguments_in(text: str) -> dict[str, str]:

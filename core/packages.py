@@ -12,6 +12,8 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 from xml.etree import ElementTree
 
+from .errors import UserError
+
 DEPTH = 3
 """How many folders below one of ROS_PACKAGE_PATH a package is looked for."""
 
@@ -63,6 +65,21 @@ class FileFinder:
         return tuple(self.description.resolve().parents)
 
 
+def packages_in(folder: Path) -> dict[str, str]:
+    """Packages by name: ``folder`` itself and the folders in it, by their own names and by those in package.xml.
+
+    Raises:
+        UserError: if it is not a folder that can be read.
+    """
+    try:
+        folders = [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())]
+    except OSError as problem:
+        raise UserError(
+            f"The folder of packages {folder} can't be read ({problem.strerror}): choose another"
+        ) from problem
+    return {name: str(f) for f in folders for name in (f.name, _declared_name(f)) if name}
+
+
 def _paths(variable: str) -> list[Path]:
     return [Path(p) for p in os.environ.get(variable, "").split(os.pathsep) if p]
 
@@ -73,12 +90,14 @@ def _literal(name: str) -> str:
 
 def _called(folder: Path, package: str) -> bool:
     """Whether a folder is that package: by its own name, or by its package.xml, as a clone may be called anything."""
-    if folder.name == package:
-        return True
+    return package in (folder.name, _declared_name(folder))
+
+
+def _declared_name(folder: Path) -> str:
     manifest = folder / "package.xml"
     if not manifest.is_file():
-        return False
+        return ""
     try:
-        return (ElementTree.parse(manifest).findtext("name") or "").strip() == package
+        return (ElementTree.parse(manifest).findtext("name") or "").strip()
     except (ElementTree.ParseError, OSError, ValueError):
-        return False
+        return ""

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from robot_keypoints.core.packages import FileFinder
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.packages import FileFinder, packages_in
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +79,15 @@ def test_ros_package_path_may_name_the_package_itself(
     monkeypatch.setenv("ROS_PACKAGE_PATH", str(tmp_path / "clone-of-it"))
     assert FileFinder(robot)("package://pack/m.stl") == mesh
     assert FileFinder(robot)("package://[pack]*/m.stl") is None
+
+
+def test_a_folder_of_packages(tmp_path: Path) -> None:
+    for name in ("hand", "clone-of-it"):
+        touch(tmp_path / "src" / name / "m.stl")
+    (tmp_path / "src" / "clone-of-it" / "package.xml").write_text("<package><name>arm</name></package>")
+    touch(tmp_path / "src" / "readme.txt")
+    src = tmp_path / "src"
+    arm = str(src / "clone-of-it")
+    assert packages_in(src) == {"src": str(src), "hand": str(src / "hand"), "clone-of-it": arm, "arm": arm}
+    with pytest.raises(UserError, match="choose another"):
+        packages_in(tmp_path / "nowhere")

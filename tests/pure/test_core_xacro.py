@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from reference import ROBOTS
+from robot_keypoints.core import settings
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import load_urdf
 
@@ -111,3 +112,12 @@ def test_the_packages_own_xacro_files_are_refused_with_the_reason(name: str, wor
     """One includes a file from where it is not, the other only defines a macro."""
     with pytest.raises(UserError, match=words):
         load_urdf(ROBOTS / "hector_description" / "robots" / name)
+
+
+def test_settings_hold_the_arguments(arm: Path, tmp_path: Path) -> None:
+    text = """[robot]\nkind = "urdf"\npath = "urdf/arm.urdf.xacro"\n[robot.arguments]\ncount = "1"\n"""
+    (tmp_path / "settings.toml").write_text(f"version = {settings.VERSION}\n{text}")
+    loaded = settings.load(tmp_path / "settings.toml")
+    assert settings.load_robot(loaded.robot).links == ("base", "a")
+    settings.save(loaded, tmp_path / "again.toml")
+    assert settings.load(tmp_path / "again.toml").robot.arguments == {"count": "1"}
