@@ -104,6 +104,8 @@ def test_brightness_is_added_and_contrast_is_about_mid_grey() -> None:
     assert torch.allclose(after(grey(0.3), {"sensor/brightness": 0.1}), grey(0.4), atol=1e-6)
     assert torch.allclose(after(grey(0.3), {"sensor/contrast": 1.5}), grey(0.2), atol=1e-6)
     assert torch.allclose(after(grey(0.5), {"sensor/contrast": 0.6}), grey(0.5), atol=1e-6)
+    white, black = after(grey(0.95), {"sensor/brightness": 0.2}), after(grey(0.05), {"sensor/brightness": -0.2})
+    assert torch.equal(white, torch.ones_like(white)) and torch.equal(black, torch.zeros_like(black))
 
 
 def test_gamma_is_an_exponent() -> None:

@@ -146,19 +146,19 @@ def test_the_value_chooses_the_theme(folder: Path) -> None:
 
 
 def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) -> None:
-    settings = settings_with(folder, "held", ".")
+    apart = ("held", ".", "street")
+    settings = settings_with(folder, *apart)
     theme = next(
         v for v in presets.variables("fast", 1.0, themes=training_themes(settings)) if v.name == "background/theme"
     )
     rng = np.random.default_rng(0)
     values = [{"background/theme": float(v)} for v in theme.prior.draw(rng, 200)[1]]
     photographs = [v for v in values if v["background/theme"] >= 1]
-    assert 100 < len(photographs) < 160
+    assert 70 < len(photographs) < 130
     count = len(photographs)
-    held = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings), ("held", "."))
+    held = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings), apart)
     pictures = held.finish(clear(count), photographs, range(count)).float().mean((2, 3)).argmax(1)
-    assert set(pictures.tolist()) == {1, 2}
-    assert 0.3 < (pictures == 2).float().mean() < 0.7  # each theme as often as the other
+    assert np.bincount(pictures, minlength=3).min() > 0.2 * count  # each theme about as often as the next
     own = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
     assert colours(own.finish(clear(count), photographs, range(count))) == {"R"}
     augmentation = Augmentation(settings.augmentation, WIDTH, HEIGHT, 1, CPU, training_themes(settings))
