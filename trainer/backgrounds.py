@@ -59,7 +59,7 @@ class Photos:
         for parent, folders, names in os.walk(top):
             folders[:] = [] if theme == "." else sorted(f for f in folders if not f.startswith("."))
             paths = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-            self._files += [p for p in paths if is_photograph(p) and p.is_file()]
+            self._files += [p for p in paths if is_photograph(p)]
         self._unreadable: set[int] = set()
         self._lock = threading.Lock()
         if not self._files:
