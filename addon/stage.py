@@ -58,7 +58,7 @@ class Stage:
         self.admission = Admission(scene, self.kinematics, settings)
         self._parts = (
             self.camera,
-            Light(scene, armature),
+            Light(scene, armature, reach, settings),
             Materials(robots, settings.groups),
             Surroundings(scene, list(self.kinematics.values()), reach, settings),
             Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HDRI pictures of worlds: found, reduced, and scaled to the same mean brightness."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..core import catalogue
+from ..core.errors import UserError
+
+Floats = NDArray[np.float64]
+
+LIGHT_WIDTH = 128
+"""Width of a picture that only lights, in pixels: 2.8 degrees each, so that a sun in it keeps its power and every pixel
+can be aimed at."""
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+MARK = "robot_keypoints_world"
+"""Custom property of the images that are made here: the file behind them."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """One world's pictures; the large one only where the world can be seen."""
+
+    light: bpy.types.Image
+    seen: bpy.types.Image | None
+
+    def remove(self) -> None:
+        """Take them out of the file."""
+        for image in (self.light, self.seen):
+            if image is not None:
+                bpy.data.images.remove(image)
+
+
+def locate(world: str) -> str:
+    """The file of a world, given as one of :data:`..core.catalogue.SHIPPED_WORLDS` or as a path.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    if world not in catalogue.SHIPPED_WORLDS:
+        if not Path(world).is_file():
+            raise UserError(f"The HDRI world {world} is not there any more: choose the folder of worlds again")
+        return world
+    folder = bpy.utils.system_resource("DATAFILES", path=os.path.join("studiolights", "world"))
+    path = Path(folder or "") / f"{world}.exr"
+    if not folder or not path.is_file():
+        raise UserError(f"This Blender lacks its own HDRI world {world!r}: install it whole, or keep the world plain")
+    return str(path)
+
+
+def seen_width(render_width: int) -> int:
+    """How wide a whole horizon has to be to look sharp behind a picture of this width, lenses as they usually are."""
+    return 6 * render_width
+
+
+def load(path: str, width: int) -> Images:
+    """The pictures of a world, with a mean luminance of one over the sphere.
+
+    They are packed, so that a file that is saved with them shows them again.
+
+    Args:
+        width: of the large picture at most, in pixels; 0 for none.
+
+    Raises:
+        UserError: if the file can't be read as a picture.
+    """
+    pixels, colour_space = _read(path)
+    pixels = pixels / (mean_luminance(pixels) or 1.0)
+    name = f"Keypoints {Path(path).stem}"
+    seen = None
+    if width:
+        seen = _image(name, resized(pixels, min(width, pixels.shape[1])), colour_space, path)
+    return Images(_image(f"{name} light", resized(pixels, LIGHT_WIDTH), colour_space, path), seen)
+
+
+def clear() -> None:
+    """Remove the pictures that earlier stages left and nothing uses."""
+    bpy.data.batch_remove([i for i in bpy.data.images if MARK in i and not i.users])
+
+
+def mean_luminance(pixels: ArrayLike) -> float:
+    """Mean over the sphere of an equirectangular picture ``(H, W, 3)``, linear."""
+    p = np.asarray(pixels, dtype=np.float64)
+    latitude = ((np.arange(p.shape[0]) + 0.5) / p.shape[0] - 0.5) * np.pi
+    rows = (p @ LUMINANCE).mean(axis=1)
+    return float(np.average(rows, weights=np.cos(latitude)))
+
+
+def resized(pixels: ArrayLike, width: int) -> Floats:
+    """An equirectangular picture ``(H, W, 3)`` at ``(width / 2, width, 3)``; each pixel is the mean of what it covers,
+    so that no light is lost."""
+    return _averaged(_averaged(np.asarray(pixels, dtype=np.float64), max(width // 2, 1), 0), width, 1)
+
+
+def _averaged(a: Floats, count: int, axis: int) -> Floats:
+    a = np.moveaxis(a, axis, 0)
+    edges = np.linspace(0.0, len(a), count + 1)
+    whole = np.minimum(edges.astype(int), len(a) - 1)
+    sums = np.concatenate([np.zeros_like(a[:1]), a.cumsum(axis=0)])
+    upto = sums[whole] + a[whole] * (edges - whole).reshape(-1, *[1] * (a.ndim - 1))
+    return np.moveaxis(np.diff(upto, axis=0) * (count / len(a)), 0, axis)
+
+
+def _read(path: str) -> tuple[Floats, str]:
+    """Linear pixels ``(H, W, 3)``, bottom row first, and the name of their colour space."""
+    try:
+        image = bpy.data.images.load(path)
+    except RuntimeError as problem:
+        raise _unreadable(path) from problem
+    try:
+        width, height = image.size
+        if not (width and height and image.channels):
+            raise _unreadable(path)
+        flat = np.empty(width * height * image.channels, np.float32)
+        image.pixels.foreach_get(flat)
+        pixels = flat.reshape(height, width, image.channels)[..., :3].astype(np.float64)
+        if pixels.shape[2] < 3:
+            pixels = np.repeat(pixels[..., :1], 3, axis=2)
+        # Some files have holes; a picture without a number lights nothing.
+        return np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0, None), image.colorspace_settings.name
+    finally:
+        bpy.data.images.remove(image)
+
+
+def _unreadable(path: str) -> UserError:
+    return UserError(f"The HDRI world {path} can't be read as a picture: replace it, or take it out of its folder")
+
+
+def _image(name: str, pixels: Floats, colour_space: str, path: str) -> bpy.types.Image:
+    height, width = pixels.shape[:2]
+    image = bpy.data.images.new(name, width, height, alpha=False, float_buffer=True)
+    image.colorspace_settings.name = colour_space
+    whole = np.ones((height, width, 4), np.float32)
+    whole[..., :3] = pixels
+    image.pixels.foreach_set(whole.ravel())
+    image.update()
+    image.pack()
+    image[MARK] = path
+    return image
