@@ -74,7 +74,8 @@ class RenderWorkers:
             draws: numbers of the samples to render; worker w takes every one at a position p with p % N = w.
         """
         self.run = run
-        self.programs = programs
+        self._program = programs.worker(settings.workers.threads)
+        self._environment = programs.environment
         self.notices: list[str] = []
         self._seed = seed
         count = min(settings.workers.count, len(draws))
@@ -145,12 +146,12 @@ class RenderWorkers:
         files.write_json(task, {"seed": self._seed, "draws": list(self._left[worker])})
         e = self._hub.endpoints
         command = [
-            *self.programs.blender, "worker", "--run", str(self.run), "--identity", self._identity,
+            *self._program, "worker", "--run", str(self.run), "--identity", self._identity,
             "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host, "--index", str(worker),
             "--draws", str(task),
         ]  # fmt: skip
         name = f"worker {worker + 1}"
-        self._children[worker] = Child(name, command, self.run / "logs" / f"{name}.log", self.programs.environment)
+        self._children[worker] = Child(name, command, self.run / "logs" / f"{name}.log", self._environment)
         self._heard[worker] = time.monotonic()
 
     def _watch(self) -> None:
