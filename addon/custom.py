@@ -11,8 +11,7 @@ from typing import Any
 import bpy
 
 from ..core.errors import UserError
-from ..core.settings import VariableSettings
-from .stage_custom import Custom
+from .stage_custom import Target
 
 WIDE = 1000.0
 """Soft limits further apart than this say nothing about a sensible range."""
@@ -46,7 +45,7 @@ def suggest(path: str) -> Suggestion:
         )
     if len(path) > 300 or "\n" in path:
         raise UserError("The clipboard holds no data path: right-click a number and choose Copy Full Data Path")
-    Custom([VariableSettings("custom/new", 0.0, 1.0, path=path)])
+    Target(path)
     value = float(bpy.data.path_resolve(path))
     prop, owner = _property(path)
     low, high = _range(prop, value)

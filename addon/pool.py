@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core import catalogue
 from ..core.settings import Settings
+from . import needs
 from .stage_camera import pose_in_base
 
 NOWHERE = (0.0, 0.0, 0.0)
@@ -40,12 +41,7 @@ def camera_pose(armature: bpy.types.Object, v: Mapping[str, float]) -> NDArray[n
 
 def most(settings: Settings, name: str) -> int:
     """The largest choice that the run's prior of a categorical variable admits; 0 if the run lacks the variable."""
-    count = len(catalogue.BY_NAME[name].choices)
-    for v in settings.variables:
-        if v.name == name:
-            top = v.high if v.high == v.low else float(np.nextafter(v.high, v.low))
-            return catalogue.choice(top, count)
-    return 0
+    return max(needs.choices(settings, name, len(catalogue.BY_NAME[name].choices)))
 
 
 def clear(collection: str) -> None:

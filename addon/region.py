@@ -45,7 +45,9 @@ class Region:
             return everything
         depsgraph = scene.view_layers[0].depsgraph or bpy.context.evaluated_depsgraph_get()
         view = camera.calc_matrix_camera(depsgraph, x=width, y=height) @ camera.matrix_world.inverted()
-        clip = [np.array(view @ o.matrix_world) @ corners for o, corners in self._rigid if not o.hide_render]
+        # What has no extent is not in use, wherever it stands.
+        shown = [(o, corners) for o, corners in self._rigid if not o.hide_render and any(o.scale)]
+        clip = [np.array(view @ o.matrix_world) @ corners for o, corners in shown]
         for obj in self._shaped:
             if not obj.hide_render:
                 # Only an evaluated object knows what its modifiers made of it.
