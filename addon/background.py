@@ -25,11 +25,10 @@ import numpy as np
 
 from ..core import files
 from ..core import settings as settings_module
-from ..core.camera import invert
 from ..core.channel import Endpoints, Link
 from ..core.children import end_with_parent
 from ..core.errors import UserError
-from ..core.messages import Instance, MessageError, Posterior, Sample, encode_request
+from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
 from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
@@ -186,6 +185,7 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     scene = bpy.context.scene
     armature = rig.find(scene, settings.robot.armature)
     stage = Stage(scene, armature, settings)
+    stage.seen.in_viewport_too()
     if settings.render.silhouette:
         meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
         pixels = detail.smallest_pixels(stage, settings, meshes)
@@ -210,7 +210,7 @@ def make_sample(
     """
     hidden = stage.admission.draw(model, rng)
     stage.apply(hidden.values)
-    truth = labels.label(stage)
+    truth = labels.label(stage, details)
     return Sample(
         image=renderer.render(hidden.seed),
         keypoints=truth.keypoints,
@@ -223,21 +223,9 @@ def make_sample(
         camera_matrix=truth.camera_matrix,
         base_in_camera=truth.base_in_camera,
         distortion=truth.distortion,
-        instances=_interim(stage, truth) if details else (),
+        instances=truth.instances,
+        mask=truth.mask,
     )
-
-
-def _interim(stage: Stage, truth: labels.Labels) -> tuple[Instance, ...]:
-    """Instances with frames alone, until the labels give them whole."""
-    world_in_camera = invert(stage.camera.pose())
-    result = []
-    for name, robot in stage.armatures.items():
-        links = [b.name for b in robot.data.bones]
-        frames = {k: world_in_camera @ m for k, m in rig.Frames(stage.scene, robot, links).world().items()}
-        own = truth.keypoints[[k.robot == name for k in stage.keypoints]]
-        box = (*own.min(0).tolist(), *own.max(0).tolist()) if np.isfinite(own).all() else None
-        result.append(Instance(name, world_in_camera @ np.array(robot.matrix_world), {}, frames, box))
-    return tuple(result)
 
 
 def _open(path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import bpy
 import numpy as np
@@ -14,7 +15,9 @@ from ..core.errors import UserError
 from ..core.settings import Settings
 from . import adoption, rig
 from .admission import Admission
+from .details import Details
 from .kinematics import Kinematics, joint_variables
+from .seen import Seen
 from .stage_camera import Camera
 from .stage_custom import Custom
 from .stage_light import Light
@@ -55,6 +58,7 @@ class Stage:
         self.kinematics = {
             name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
         }
+        self.seen = Seen(scene)
         self.admission = Admission(scene, self.kinematics, settings)
         self._parts = (
             self.camera,
@@ -84,6 +88,11 @@ class Stage:
         for part in self._parts:
             part.apply(v)
         self.scene.view_layers[0].update()
+
+    @cached_property
+    def details(self) -> Details:
+        """Tells everything about the robots; for data sets."""
+        return Details(self.scene, self.kinematics, self.seen, self.settings.render.masks)
 
     def positions(self) -> NDArray[np.float64]:
         """Keypoints ``(J, 3)`` in the world, metres, in the settings' order; after :meth:`apply`."""

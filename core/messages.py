@@ -54,7 +54,7 @@ class Sample:
 
     Attributes:
         image: RGBA, ``(H, W, 4)`` uint8, straight alpha, display sRGB; alpha 0 is background.
-        keypoints: pixels ``(J, 2)``; NaN where a point lies behind the camera.
+        keypoints: pixels ``(J, 2)``; NaN where a point lies behind the camera, or where the lens does not show it.
         depths: metres along the camera's z, ``(J,)``.
         visibility: 0 outside, 1 hidden, 2 visible, ``(J,)``.
         hidden: the variables that produced the image.
@@ -64,8 +64,8 @@ class Sample:
         distortion: OpenCV's k1, k2, p1, p2, k3, ``(5,)``.
         base_in_camera: ``T_cam_base`` ``(4, 4)`` of the first robot.
         instances: every robot in full, where the run asks for details.
-        mask: ``(H, W)`` uint16, where the run asks for it: 0 for what is no robot, else 1 + the link's place among all
-            links of all robots.
+        mask: ``(H, W)`` uint16, where the run asks for it: 0 for what is no robot, else 1 + the link's place among the
+            frames of all instances, one after the other.
     """
 
     image: NDArray[np.uint8]
@@ -103,10 +103,14 @@ class SampleContract:
     masks: bool = False
 
     @classmethod
-    def of(cls, run: str, width: int, height: int, keypoints: int, model: SceneModel) -> SampleContract:
+    def of(
+        cls, run: str, width: int, height: int, keypoints: int, model: SceneModel, *, details: bool = False,
+        masks: bool = False,
+    ) -> SampleContract:  # fmt: skip
         """The contract of a run that draws from ``model``."""
         bins = {v.name: v.prior.bins for v in model.variables}
-        return cls(run, width, height, keypoints, bins, {v.name: (v.prior.low, v.prior.high) for v in model.variables})
+        ranges = {v.name: (v.prior.low, v.prior.high) for v in model.variables}
+        return cls(run, width, height, keypoints, bins, ranges, details, masks)
 
 
 def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:

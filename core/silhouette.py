@@ -170,4 +170,4 @@ def _covered_corners(corners: Floats, k: Intrinsics) -> Floats:
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
     weights = sides @ rays.T * np.sign(np.einsum("ij,ij->i", a, sides[:, 0]))[:, None, None]
-    return places[(weights > 0).all(axis=1).any(axis=0)]
+    return np.asarray(places[(weights > 0).all(axis=1).any(axis=0)])
