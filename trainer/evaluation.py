@@ -20,9 +20,6 @@ from .sample_set import SampleSet
 
 Floats = NDArray[np.float64]
 
-SEEDS_APART = 1 << 32
-"""From the seed of one set's first image to that of the next set's; each image has a seed of its own."""
-
 
 @dataclass(frozen=True)
 class EvaluationSet:
@@ -32,12 +29,10 @@ class EvaluationSet:
     keypoints: Floats
 
     @classmethod
-    def of(cls, samples: SampleSet, finisher: Finisher, seed: int) -> EvaluationSet:
-        """Finished as their hidden values say, always alike for the same ``seed``, so that errors tell of those."""
-        first = seed * SEEDS_APART
-        values = [h.values for h in samples.hidden]
-        images = finisher.finish(torch.from_numpy(samples.images), values, range(first, first + len(samples)))
-        return cls(images, samples.keypoints)
+    def of(cls, samples: SampleSet, finisher: Finisher) -> EvaluationSet:
+        """Finished as their hidden values say and always alike, so that errors tell of the hidden values."""
+        values, seeds = [h.values for h in samples.hidden], [h.seed for h in samples.hidden]
+        return cls(finisher.finish(torch.from_numpy(samples.images), values, seeds), samples.keypoints)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -337,7 +337,7 @@ class Trainer:
             raise UserError(
                 f"The {name} images in {self.folder} do not fit its settings.toml: undo the change or start a new run"
             )
-        data = EvaluationSet.of(samples, self.finisher, 2 * self.settings.training.seed + (name == "test"))
+        data = EvaluationSet.of(samples, self.finisher)
         if name == "test":
             self.test = data
         else:
