@@ -18,21 +18,21 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Quaternion, Vector
+from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.robot import Joint, Robot
+from ..core.robot import Joint, Robot, rotation_about
 from . import bone_joints, meshes
 
 Floats = NDArray[np.float64]
 
 KINEMATICS = "robot_keypoints"
 """Custom property of an armature made here: its kinematics as JSON."""
-ALIGNMENTS = "robot_keypoints_alignments"
+STANDINGS = "robot_keypoints_bones"
 """Custom property of an armature made here: how each bone stands in its link's frame, as JSON."""
-NEARLY_BACKWARDS = 0.01
-"""An axis this close to the armature's -y, in radians, may be bent to it by Blender."""
+NEARLY_BACKWARDS = (2e-7, 1e-3)
+"""No bone is this close to -y, in radians: Blender turns those within 2.5e-4 to it. Less than that harms nobody."""
 ADDED = ("objects", "collections", "meshes", "armatures", "materials", "images", "actions")
 """The kinds of data that building a robot adds to, users before what they use."""
 
@@ -73,8 +73,8 @@ def build(scene: bpy.types.Scene, robot: Robot, notes: list[str] | None = None) 
         data.display_type = "STICK"
         _add_bones(armature, robot, 0.08 * robot.reach())
         _set_channels(armature, robot)
-        alignments = _measured_alignments(armature, robot)
-        armature[ALIGNMENTS] = json.dumps({link: m[:3].ravel().tolist() for link, m in alignments.items()})
+        built = _as_built(armature, robot)
+        armature[STANDINGS] = json.dumps({n: [b.axis, *b.alignment[:3].ravel().tolist()] for n, b in built.items()})
         for link, obj in shapes:
             collection.objects.link(obj)
             obj.parent = armature
@@ -83,7 +83,7 @@ def build(scene: bpy.types.Scene, robot: Robot, notes: list[str] | None = None) 
             # Blender hangs children on a bone's tail, turned as the bone is.
             tail = np.eye(4)
             tail[1, 3] = -data.bones[link].length
-            obj.matrix_parent_inverse = meshes.as_matrix(tail @ np.linalg.inv(alignments[link]))
+            obj.matrix_parent_inverse = meshes.as_matrix(tail @ np.linalg.inv(built[link].alignment))
         bpy.context.view_layer.update()
     if notes is not None:
         notes += builder.notes
@@ -146,56 +146,88 @@ def _add_bones(armature: bpy.types.Object, robot: Robot, length: float) -> None:
     bpy.ops.object.mode_set(mode="EDIT")
     try:
         frames = robot.rest_frames()
-        alignments = _alignments(robot)
+        standings = _standings(robot)
         parents = {j.child: j.parent for j in robot.joints}
         for link in robot.links:
             bone = armature.data.edit_bones.new(link)
             bone.tail = (0, length, 0)
-            bone.matrix = meshes.as_matrix(frames[link] @ alignments[link])
+            bone.matrix = meshes.as_matrix(frames[link] @ standings[link].alignment)
             if link in parents:
                 bone.parent = armature.data.edit_bones[parents[link]]
     finally:
         bpy.ops.object.mode_set(mode="OBJECT")
 
 
-def _alignments(robot: Robot) -> dict[str, Floats]:
-    """``T_link_bone`` of every link: the bone's y or x axis along the joint's axis."""
-    result = {robot.root: np.eye(4)}
-    axes = _bone_axes(robot)
-    for joint in robot.joints:
-        turn = Quaternion((1, 0, 0, 0))
-        if joint.moving:
-            turn = Vector(np.eye(3)[axes[joint.child]]).rotation_difference(Vector(joint.axis))
-        result[joint.child] = np.array(turn.to_matrix().to_4x4())
-    return result
+@dataclass(frozen=True)
+class _Standing:
+    """How a bone stands in its link: its axis, x (0) or y (1), that the joint has, and ``T_link_bone`` (4, 4)."""
+
+    axis: int
+    alignment: Floats
 
 
-def _bone_axes(robot: Robot) -> dict[str, int]:
-    """By link, the axis of its bone that lies along the joint: y, for which bones are made.
+def _standings(robot: Robot) -> dict[str, _Standing]:
+    """How each link's bone ought to stand: its y axis, for which bones are made, along the joint's.
 
-    It is x for the few joints whose axis is almost, but not quite, the armature's -y: a bone that should point there is
-    turned to exactly -y by Blender.
+    It is x for the few bones that would point almost, but not quite, to -y of the armature or of their parent:
+    Blender turns those to exactly -y.
     """
     frames = robot.rest_frames()
-    result = {robot.root: 1}
+    result = {robot.root: _Standing(1, np.eye(4))}
     for joint in robot.joints:
-        x, y, z = frames[joint.child][:3, :3] @ joint.axis
-        result[joint.child] = 0 if y < 0 and 1e-8 < math.hypot(x, z) < NEARLY_BACKWARDS else 1
+        parent = frames[joint.parent] @ result[joint.parent].alignment
+        candidates = [_standing(joint, 1, 0.0)]
+        if joint.moving:
+            candidates += [_standing(joint, 0, twist) for twist in (0.0, 1.0, 2.0)]
+        for standing in candidates:
+            direction = frames[joint.child][:3, :3] @ standing.alignment[:3, 1]
+            if not (_nearly_backwards(direction) or _nearly_backwards(parent[:3, :3].T @ direction)):
+                break
+        result[joint.child] = standing
     return result
 
 
-def _measured_alignments(armature: bpy.types.Object, robot: Robot) -> dict[str, Floats]:
-    """``T_link_bone`` as the bones really came out: Blender keeps a bone's roll as one angle, which is off by up to
-    1e-5 where the bone points backwards."""
-    frames = robot.rest_frames()
-    return {bone.name: np.linalg.inv(frames[bone.name]) @ np.array(bone.matrix_local) for bone in armature.data.bones}
+def _standing(joint: Joint, axis: int, twist: float) -> _Standing:
+    """The bone's ``axis`` along the joint's, by the shortest turn and a ``twist`` about it."""
+    alignment = np.eye(4)
+    if joint.moving:
+        own = np.eye(3)[axis]
+        alignment[:3, :3] = _shortest_turn(own, np.asarray(joint.axis)) @ rotation_about(own, twist)
+    return _Standing(axis, alignment)
 
 
-def _kept_alignments(armature: bpy.types.Object, robot: Robot) -> dict[str, Floats]:
-    result = _alignments(robot)
-    for link, values in json.loads(armature.get(ALIGNMENTS, "{}")).items():
+def _nearly_backwards(direction: Floats) -> bool:
+    x, y, z = direction
+    low, high = NEARLY_BACKWARDS
+    return bool(y < 0 and low < math.hypot(x, z) < high)
+
+
+def _shortest_turn(a: Floats, b: Floats) -> Floats:
+    """The rotation ``(3, 3)`` between two unit vectors by the least angle."""
+    middle = a + b
+    if np.linalg.norm(middle) < 1e-8:
+        # Half a turn, about anything across.
+        across = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
+        across /= np.linalg.norm(across)
+        return np.asarray(2 * np.outer(across, across) - np.eye(3))
+    return np.asarray(np.eye(3) + 2 * np.outer(b, a) - 2 * np.outer(middle, middle) / (middle @ middle))
+
+
+def _as_built(armature: bpy.types.Object, robot: Robot) -> dict[str, _Standing]:
+    """How the bones really came out: Blender keeps a bone's roll as one angle, which may be off by 1e-5."""
+    frames, meant = robot.rest_frames(), _standings(robot)
+    return {
+        bone.name: _Standing(meant[bone.name].axis, np.linalg.inv(frames[bone.name]) @ np.array(bone.matrix_local))
+        for bone in armature.data.bones
+    }
+
+
+def _kept_standings(armature: bpy.types.Object, robot: Robot) -> dict[str, _Standing]:
+    """What :func:`build` found out by :func:`_as_built`."""
+    result = _standings(robot)
+    for link, (axis, *values) in json.loads(armature.get(STANDINGS, "{}")).items():
         if link in result:
-            result[link] = np.vstack([np.reshape(values, (3, 4)), (0.0, 0.0, 0.0, 1.0)])
+            result[link] = _Standing(int(axis), np.vstack([np.reshape(values, (3, 4)), (0.0, 0.0, 0.0, 1.0)]))
     return result
 
 
@@ -203,13 +235,14 @@ def _set_channels(armature: bpy.types.Object, robot: Robot) -> None:
     """Locks, limits and followers of every bone."""
     bones = {j.child: j for j in robot.joints}
     by_name = {j.name: j for j in robot.joints}
-    axes = _bone_axes(robot)
+    axes = {link: standing.axis for link, standing in _standings(robot).items()}
     for bone in armature.pose.bones:
         joint = bones.get(bone.name)
         turns = joint is not None and joint.moving and joint.kind != "prismatic"
         slides = joint is not None and joint.kind == "prismatic"
         along = [index == axes[bone.name] for index in range(3)]
-        bone.rotation_mode = "XYZ"
+        # The order in which a turn about the joint's axis alone is never near a singularity: it isn't the middle one.
+        bone.rotation_mode = "YXZ" if axes[bone.name] == 1 else "XYZ"
         bone.lock_location = [not (slides and own) for own in along]
         bone.lock_rotation = [not (turns and own) for own in along]
         bone.lock_scale = (True, True, True)
@@ -290,9 +323,11 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
     """The joints that can be posed, parents first."""
     robot = robot_of(armature)
     if robot is not None:
-        axes = _bone_axes(robot)
+        standings = _kept_standings(armature, robot)
         return tuple(
-            RigJoint(j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held, axes[j.child])
+            RigJoint(
+                j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held, standings[j.child].axis
+            )
             for j in robot.moving_joints
         )
     found = []
@@ -348,7 +383,7 @@ class Frames:
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, names: list[str]) -> None:
         robot = robot_of(armature)
-        alignments = {} if robot is None else _kept_alignments(armature, robot)
+        standings = {} if robot is None else _kept_standings(armature, robot)
         self.armature = armature
         self._bones: dict[str, tuple[bpy.types.PoseBone, Floats]] = {}
         self._objects: dict[str, bpy.types.Object] = {}
@@ -356,7 +391,7 @@ class Frames:
             bone = armature.pose.bones.get(name)
             obj = scene.objects.get(name)
             if bone is not None:
-                self._bones[name] = (bone, np.linalg.inv(alignments[name]) if name in alignments else np.eye(4))
+                self._bones[name] = (bone, np.linalg.inv(standings[name].alignment) if name in standings else np.eye(4))
             elif obj is not None:
                 self._objects[name] = obj
             else:

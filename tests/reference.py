@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -37,6 +38,21 @@ def robots() -> list[Path]:
 def label(path: Path) -> str:
     """A robot's short name for a test's id."""
     return f"{path.parts[-3].removesuffix('_description')}-{path.stem}"
+
+
+def random_poses(robot: Any, rng: np.random.Generator, count: int) -> list[dict[str, float]]:
+    """Positions of all joints within their limits; in every other pose many stand at a limit or a multiple of 90°,
+    where angles are hard to tell from a matrix."""
+    found = []
+    for number in range(count):
+        pose = {}
+        for joint in robot.moving_joints:
+            value = rng.uniform(joint.lower, joint.upper)
+            if number % 2 and rng.random() < 0.7:
+                value = rng.choice([joint.lower, joint.upper, *(np.pi / 2 * k for k in range(-2, 3))])
+            pose[joint.name] = float(np.clip(value, joint.lower, joint.upper))
+        found.append(pose)
+    return found
 
 
 class Kinematics:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import REFUSED, ROBOTS, Kinematics, label, largest_difference, robots
+from reference import REFUSED, ROBOTS, Kinematics, label, largest_difference, random_poses, robots
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot import Robot
 from robot_keypoints.core.urdf import LONGEST_NAME, load_urdf
@@ -48,16 +48,11 @@ def robot_of(tmp_path: Path, text: str) -> Robot:
     return load_urdf(path)
 
 
-def random_pose(robot: Robot, rng: np.random.Generator) -> dict[str, float]:
-    return {j.name: float(rng.uniform(j.lower, j.upper)) for j in robot.moving_joints}
-
-
 @pytest.mark.parametrize("path", robots(), ids=label)
 def test_kinematics_of_every_robot_agree_with_pinocchio(path: Path) -> None:
     robot, truth = load_urdf(path), Kinematics(path)
     rng = np.random.default_rng(3)
-    for _ in range(10):
-        pose = random_pose(robot, rng)
+    for pose in random_poses(robot, rng, 10):
         expected = truth.frames(pose)
         frames = robot.link_frames(pose)
         assert frames.keys() == expected.keys() == set(robot.links)
@@ -76,8 +71,7 @@ def test_every_kind_of_joint_agrees_with_pinocchio(tmp_path: Path) -> None:
     truth = Kinematics(tmp_path / "robot.urdf")
     assert [j.name for j in robot.moving_joints if not j.held] == ["turn_joint", "slide_joint", "spin_joint"]
     rng = np.random.default_rng(4)
-    for _ in range(20):
-        pose = random_pose(robot, rng)
+    for pose in random_poses(robot, rng, 20):
         expected, frames = truth.frames(pose), robot.link_frames(pose)
         assert frames.keys() >= expected.keys()
         for link, frame in expected.items():

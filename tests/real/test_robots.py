@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blenders import RealBlender
-from reference import ROBOTS, Kinematics, label, robots, visual_meshes
+from reference import ROBOTS, Kinematics, label, random_poses, robots, visual_meshes
 from robot_keypoints.core.urdf import load_urdf
 
 INSIDE = Path(__file__).resolve().parent / "inside"
@@ -46,10 +46,9 @@ def order(urdf: Path, name: str, folder: Path) -> dict[str, object]:
     robot, kinematics = load_urdf(urdf, packages), Kinematics(urdf)
     rng = np.random.default_rng(11)
     joints = robot.moving_joints
-    poses = np.array([[rng.uniform(j.lower, j.upper) for j in joints] for _ in range(POSES)]).reshape(
-        POSES, len(joints)
-    )
-    truth = [kinematics.frames(dict(zip((j.name for j in joints), pose, strict=True))) for pose in poses]
+    chosen = random_poses(robot, rng, POSES)
+    poses = np.array([[pose[j.name] for j in joints] for pose in chosen]).reshape(POSES, len(joints))
+    truth = [kinematics.frames(pose) for pose in chosen]
     links = [n for n in robot.links if n in truth[0]]
     meshes = visual_meshes(urdf)
     np.savez(

@@ -51,32 +51,37 @@ def test_link_frames_and_meshes_follow_forward_kinematics(robot: Robot) -> None:
             np.testing.assert_allclose(np.array(child.matrix_world), truth[child.parent_bone], atol=1e-5)
 
 
-@pytest.mark.parametrize("tilt", [0.0, 1e-9, 1e-7, 4e-6, 1e-4, 2e-3, 5e-3, 9e-3, 0.02])
-def test_axes_that_almost_point_backwards_are_not_bent(tilt: float) -> None:
-    """Blender turns a bone that is within 2.5e-4 of -y to exactly -y."""
-    length = math.hypot(tilt, 1.0)
-    axis = (0.6 * tilt / length, -1.0 / length, 0.8 * tilt / length)
+@pytest.mark.parametrize("parent", [(0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.0, -0.8)], ids=["y", "z", "slanted"])
+@pytest.mark.parametrize("tilt", [0.0, 1e-9, 1e-7, 4e-6, 1e-4, 2e-3, 0.02])
+def test_axes_that_almost_point_backwards_are_not_bent(tilt: float, parent: tuple[float, float, float]) -> None:
+    """Blender turns a bone to exactly -y of its parent or of the armature if it is within 2.5e-4 of that."""
+    across = np.cross(parent, (0.48, 0.6, 0.64))
+    axis = -np.asarray(parent) + tilt * across / np.linalg.norm(across)
+    axis = tuple((axis / np.linalg.norm(axis)).tolist())
     near = np.eye(4)
     near[:3, 3] = (0.3, 0.1, -0.2)
+    origin = as_matrix(near)
     robot = Robot(
         "back",
         "base",
         (
-            Joint("turn", "revolute", "base", "arm", as_matrix(near), axis, -2.5, 2.9),
-            Joint("slide", "prismatic", "arm", "tray", as_matrix(near), axis, -0.2, 0.4),
-            Joint("echo", "revolute", "base", "twin", as_matrix(near), axis, -3, 3, Mimic("turn", -0.5, 0.25)),
-            Joint("tug", "prismatic", "base", "sled", as_matrix(near), axis, -3, 3, Mimic("slide", 2.0, 0.0)),
+            Joint("lead", "revolute", "base", "stem", origin, parent, -2.5, 2.9),
+            Joint("turn", "revolute", "stem", "arm", origin, axis, -2.5, 2.9),
+            Joint("slide", "prismatic", "arm", "tray", origin, parent, -0.2, 0.4),
+            Joint("echo", "revolute", "stem", "twin", origin, axis, -3, 3, Mimic("turn", -0.5, 0.25)),
+            Joint("tug", "prismatic", "stem", "sled", origin, axis, -3, 3, Mimic("slide", 2.0, 0.0)),
         ),
     )
     armature = rig.build(bpy.context.scene, robot)
     frames = rig.Frames(bpy.context.scene, armature, list(robot.links))
-    for turn, slide in ((-2.5, 0.4), (2.9, -0.2), (1.0, 0.1)):
-        rig.pose(armature, {"turn": turn, "slide": slide})
+    for lead, turn, slide in ((-2.5, -2.5, 0.4), (0.0, 2.9, -0.2), (2.0, 1.0, 0.1)):
+        pose = {"lead": lead, "turn": turn, "slide": slide}
+        rig.pose(armature, pose)
         bpy.context.view_layer.update()
-        truth = robot.link_frames({"turn": turn, "slide": slide})
+        truth = robot.link_frames(pose)
         for link, matrix in frames.world().items():
             np.testing.assert_allclose(matrix, truth[link], atol=2e-6)
-    rig.pose(armature, {"turn": 3.1, "slide": 2.0})
+    rig.pose(armature, {"lead": 0.0, "turn": 3.1, "slide": 2.0})
     bpy.context.view_layer.update()
     held = robot.link_frames({"turn": 2.9, "slide": 0.4})
     np.testing.assert_allclose(rig.frame(bpy.context.scene, armature, "tray"), held["tray"], atol=1e-5)

@@ -178,7 +178,7 @@ def test_a_robot_that_can_not_be_loaded_leaves_the_file_as_it_was(
     path.write_text(text)
     there = inventory()
     if broken == "fault":
-        monkeypatch.setattr(rig, "_measured_alignments", lambda *_: 1 / 0)
+        monkeypatch.setattr(rig, "_as_built", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             operators_robot.load(bpy.context, path)
     else:

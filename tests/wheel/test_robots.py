@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from reference import Kinematics, label, largest_difference, robots, visual_meshes
+from reference import Kinematics, label, largest_difference, random_poses, robots, visual_meshes
 from robot_keypoints.addon import rig
 from robot_keypoints.core.robot import Robot
 from robot_keypoints.core.urdf import load_urdf
@@ -24,10 +24,6 @@ SHOWN = 2
 """In how many of them the vertices are compared, too."""
 SAMPLE = 3000
 """Vertices of one robot that are compared."""
-
-
-def pose_of(robot: Robot, rng: np.random.Generator) -> dict[str, float]:
-    return {j.name: float(rng.uniform(j.lower, j.upper)) for j in robot.moving_joints}
 
 
 def world_vertices(obj: bpy.types.Object) -> np.ndarray:
@@ -57,8 +53,7 @@ def test_it_stands_as_other_libraries_say(path: Path) -> None:
     frames, poser = rig.Frames(bpy.context.scene, armature, list(robot.links)), rig.Poser(armature)
     rng = np.random.default_rng(5)
     share = -(-SAMPLE // max(len(meshes), 1))
-    for number in range(POSES):
-        pose = pose_of(robot, rng)
+    for number, pose in enumerate(random_poses(robot, rng, POSES)):
         poser(pose)
         bpy.context.view_layer.update()
         expected = truth.frames(pose)
