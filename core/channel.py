@@ -220,7 +220,7 @@ class Link:
     def send(self, sample: Sample, stopped: Callable[[], bool]) -> bool:
         """Send one sample, waiting as long as the trainer is behind; False if ``stopped()`` said so meanwhile.
 
-        The sample's image must not be written to afterwards.
+        The sample's image and mask must not be written to afterwards.
         """
         if self._samples is None:
             socket = self.context.socket(zmq.PUSH)
@@ -230,15 +230,15 @@ class Link:
             self.security.client(socket)
             socket.connect(self.endpoints.url(self.endpoints.samples))
             self._samples = socket
-        header, image = encode_sample(sample, self.run)
+        header, *buffers = encode_sample(sample, self.run)
         while not stopped():
             try:
                 self._samples.send(header, zmq.SNDMORE | zmq.NOBLOCK)
             except zmq.Again:
                 self._samples.poll(100, zmq.POLLOUT)
                 continue
-            # Not copied: ZeroMQ holds on to the array until it is sent. It never waits within a message.
-            self._samples.send(image, copy=False)
+            # Not copied: ZeroMQ holds on to the arrays until they are sent. It never waits within a message.
+            self._samples.send_multipart(buffers, copy=False)
             return True
         return False
 

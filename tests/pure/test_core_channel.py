@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import zmq
 from robot_keypoints.core.channel import QUEUE, Endpoints, Hub, Link, SampleReceiver, Security, is_loopback
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import (
+    Instance,
     MessageError,
     Posterior,
     Sample,
@@ -137,6 +139,24 @@ def test_a_slow_reader_stops_its_workers_and_loses_nothing(hub: Hub) -> None:
     assert incoming.receive(0.2) is None and not reasons
     for w in workers:
         w.end()
+
+
+def test_details_and_masks_travel_along(hub: Hub) -> None:
+    contract = replace(SampleContract.of(RUN, 64, 48, 1, MODEL), details=True, masks=True)
+    taker = SampleReceiver(hub.samples, contract, pytest.fail)
+    turned = np.eye(4)[[1, 0, 2, 3]]
+    arm = Instance("", turned, {"a": 0.25}, {"base": np.eye(4), "tip": turned}, (0.5, 1.5, 20.0, 30.0))
+    mask = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    link = Link(hub.endpoints, RUN)
+    assert link.send(replace(make(0, 7), instances=(arm,), mask=mask), lambda: False)
+    sample = taker.receive(PATIENCE)
+    link.close()
+    assert sample is not None and sample.mask is not None
+    np.testing.assert_array_equal(sample.mask, mask)
+    (found,) = sample.instances
+    assert (found.name, found.joints, found.box) == (arm.name, arm.joints, arm.box)
+    np.testing.assert_array_equal(found.base_in_camera, turned)
+    np.testing.assert_array_equal(found.frames["tip"], turned)
 
 
 def test_a_worker_waits_for_a_trainer_that_is_not_there_and_can_be_stopped() -> None:
