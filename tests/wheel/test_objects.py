@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mathutils import Vector
 from robot_keypoints.addon import detail, labels, patterns, pool, rig, solids
+from robot_keypoints.addon.region import Region
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_objects import COLLECTION
@@ -84,14 +85,16 @@ def test_every_variable_is_seen(engine: str) -> None:
 def test_what_is_not_drawn_leaves_the_picture_as_it_is_without() -> None:
     held = tuple(VariableSettings(n, v, v, 1) for n, v in NONE.items())
     stage = staged(variables=held)
-    without, values = Pictures(stage), draws(stage, 1)[0]
+    # Defocus or a world behind would have the whole picture rendered, and so hide what makes more of it rendered.
+    without, values = Pictures(stage), {**draws(stage, 1)[0], "camera/aperture": 0.0, "background/world": 0.5}
     assert COLLECTION not in bpy.data.collections and SURROUNDINGS not in bpy.data.collections
-    plain = without(values)
+    plain, box = without(values), Region(bpy.context.scene).visible()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     picture = Pictures(staged("photographs"))
     picture({**values, **ALL, "surroundings/floor": 1.5, "surroundings/walls": 4.5})
     bpy.data.objects["Keypoints Object 3"].location = (50.0, 0.0, 0.0)
     np.testing.assert_array_equal(picture(values), plain)
+    assert Region(bpy.context.scene).visible() == box != (0, 0, 96, 72)
 
 
 def test_the_same_values_give_the_same_picture_bit_for_bit() -> None:
@@ -117,7 +120,8 @@ def test_rays_meet_exactly_what_is_rendered() -> None:
     hits = 0
     for values in draws(stage, 5):
         values = {k: v for k, v in values.items() if k not in NONE}
-        alpha = picture({**values, **ALL, **straight, "objects/layout": values["objects/layout"]})[..., 3]
+        wanted = ALL if hits < 500 else {"objects/cables": 3.5}
+        alpha = picture({**values, **wanted, **straight, "objects/layout": values["objects/layout"]})[..., 3]
         names = seen(stage, 96).reshape(72, 96)
         kinds |= {bpy.data.objects[n].data.name for n in set(names.ravel()) - {""}}
         assert (names[alpha == 255] != "").all()
