@@ -19,7 +19,7 @@ def test_a_data_set_of_the_ur10(
 ) -> None:
     blender.install(home, archive)
     robot = RobotSettings("urdf", str(ur10_urdf))
-    render = RenderSettings(width=96, height=72, samples=1)
+    render = RenderSettings(width=96, height=72, samples=1, masks=True)
     save(Settings(robot, render=render, scene=SceneSettings(preset="photographs")), tmp_path / "settings.toml")
     out = tmp_path / "set"
     line = [
