@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         job = jobs.add_parser(name)
         job.add_argument("--run", type=Path, required=True)
         if name == "scene":
-            job.add_argument("--describe", action="store_true", help="write robots.json, too")
+            job.add_argument("--complete", action="store_true", help="fill in settings.toml, and write robots.json")
         if name == "worker":
             job.add_argument("--identity", required=True)
             job.add_argument("--host", required=True)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_module.load(options.run / "settings.toml")
         if options.job == "scene":
-            build_scene(settings, options.run, describe=options.describe)
+            build_scene(settings, options.run, complete=options.complete)
         else:
             work(options, settings, stopped)
     except UserError as problem:
@@ -79,14 +79,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build_scene(settings: Settings, run: Path, *, describe: bool = False) -> None:
+def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> None:
     """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
-
-    What the settings leave out is filled in, and ``settings.toml`` written again if that was anything.
 
     Args:
         run: the folder to write to.
-        describe: whether to write the robots' kinematics to ``robots.json``, too.
+        complete: whether to fill in what the settings leave out, write ``settings.toml`` again, and the robots'
+            kinematics to ``robots.json``. Whoever has read the settings already must not want that.
 
     Raises:
         UserError: if a robot can't be loaded or a file not be written.
@@ -107,14 +106,13 @@ def build_scene(settings: Settings, run: Path, *, describe: bool = False) -> Non
             armature.rotation_euler[2] = source.yaw
             built.append(armature)
         bpy.context.view_layer.update()
-    complete = completion.complete(settings, dict(zip(names, built, strict=True)))
-    settings_module.check(complete)
-    if settings.robot.kind != "armature":
-        Stage(bpy.context.scene, built[0], complete)
-    if complete != settings:
-        settings_module.save(complete, run / "settings.toml")
-    if describe:
+    if complete:
+        settings = completion.complete(settings, dict(zip(names, built, strict=True)))
+        settings_module.check(settings)
+        settings_module.save(settings, run / "settings.toml")
         files.write_json(run / ROBOTS_FILE, [completion.describe(a) for a in built])
+    if settings.robot.kind != "armature":
+        Stage(bpy.context.scene, built[0], settings)
     path = run / "scene.blend"
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)

@@ -34,7 +34,7 @@ def main() -> int:
     worker = jobs.add_parser("worker")
     for job in (scene, worker):
         job.add_argument("--run", type=Path)
-    scene.add_argument("--describe", action="store_true")
+    scene.add_argument("--complete", action="store_true")
     for name in ("--identity", "--host", "--endpoints"):
         worker.add_argument(name)
     worker.add_argument("--index", type=int)

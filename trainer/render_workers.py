@@ -47,7 +47,7 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
         RenderingError: if Blender fails or takes too long.
         StoppedError: as soon as ``interrupted()``.
     """
-    command = [*programs.blender, "scene", "--run", str(run), "--describe"]
+    command = [*programs.blender, "scene", "--run", str(run), "--complete"]
     child = Child("scene", command, run / "logs" / "scene.log", programs.environment)
     try:
         while not child.wait(0.1):
