@@ -235,9 +235,9 @@ def run_of(m: SimpleNamespace, urdf: Path, preset: str, size: tuple[int, int] = 
         m.settings.Keypoint(f"{k.name} {i}", k.frame, tuple(rng.normal(0, 0.07 * robot.reach(), 3).tolist()))
         for i, k in enumerate(keypoints * 2)
     ]
-    settings = replace(settings, keypoints=(*keypoints, *about))
+    settings = m.settings.complete(replace(settings, keypoints=(*keypoints, *about)), robot)
     m.settings.save(settings, folder / "settings.toml")
-    m.background.build_scene(settings, folder)
+    m.background.build_scene(settings, folder, complete=True)
     return folder
 
 
