@@ -37,15 +37,30 @@ def parts(armature: bpy.types.Object, name: str = "") -> Parts:
     Raises:
         UserError: if the armature has no joint.
     """
-    joints = rig.joints(armature)
-    if not joints:
-        raise UserError(f"{armature.name} has no bone that can turn or slide: choose another armature")
+    joints = joint_defaults(armature, name)
     robot = rig.robot_of(armature)
     if robot is not None:
         keypoints = core_keypoints.joint_keypoints(robot)
         edges = core_keypoints.skeleton(robot, keypoints)
     else:
-        keypoints, edges = _bones(armature, {j.bone for j in joints})
+        keypoints, edges = _bones(armature, {j.bone for j in rig.joints(armature)})
+    prefix = f"{name}/" if name else ""
+    return Parts(
+        tuple(replace(k, name=prefix + k.name, robot=name) for k in keypoints),
+        tuple((prefix + a, prefix + b) for a, b in edges),
+        joints,
+    )
+
+
+def joint_defaults(armature: bpy.types.Object, name: str = "") -> dict[str, Default]:
+    """The joints of an armature by variable name; see :func:`parts`.
+
+    Raises:
+        UserError: if it has none.
+    """
+    joints = rig.joints(armature)
+    if not joints:
+        raise UserError(f"{armature.name} has no bone that can turn or slide: choose another armature")
     prefix = f"{name}/" if name else ""
     defaults = {}
     for joint in joints:
@@ -53,11 +68,7 @@ def parts(armature: bpy.types.Object, name: str = "") -> Parts:
         defaults[f"joint/{prefix}{joint.name}"] = variables.joint_default(
             prefix + joint.name, limits, joint.linear, joint.held
         )
-    return Parts(
-        tuple(replace(k, name=prefix + k.name, robot=name) for k in keypoints),
-        tuple((prefix + a, prefix + b) for a, b in edges),
-        defaults,
-    )
+    return defaults
 
 
 def _bones(armature: bpy.types.Object, names: set[str]) -> tuple[tuple[Keypoint, ...], tuple[tuple[str, str], ...]]:
@@ -141,12 +152,12 @@ def refresh(scene: bpy.types.Scene, new: Collection[str] = ()) -> None:
     _drop_keypoints(group, set(there))
     for name, armature in there.items():
         try:
-            found = parts(armature, name)
+            joints.update(joint_defaults(armature, name))
         except UserError as problem:
             group.notes = str(problem)
             continue
-        joints.update(found.joints)
         if name in new:
+            found = parts(armature, name)
             write_keypoints(group, found.keypoints, found.skeleton)
     variables.synchronise(group, joints)
     inspected.outdate()
@@ -172,10 +183,23 @@ def refresh_bones(scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
         if came and k.name not in wanted:
             group.keypoints.remove(index)
     there = {k.frame for k in group.keypoints if k.robot == name}
-    write_keypoints(group, tuple(k for k in found.keypoints if k.frame not in there), ())
+    added = tuple(k for k in found.keypoints if k.frame not in there)
+    write_keypoints(group, added, ())
     _drop_keypoints(group, set(robots(group)))
+    _open_links(group, {k.name for k in added}, {b: a for a, b in found.skeleton})
     names, led = {k.name for k in group.keypoints}, {e.second for e in group.skeleton}
     write_keypoints(group, (), tuple(e for e in found.skeleton if {*e} <= names and e[1] not in led))
+
+
+def _open_links(group: Any, added: set[str], above: Mapping[str, str]) -> None:
+    """Remove links that led past keypoints which are there again; ``above`` tells what leads to each keypoint."""
+    for index in reversed(range(len(group.skeleton))):
+        edge = group.skeleton[index]
+        start = above.get(edge.second, "")
+        while start in added:
+            start = above.get(start, "")
+        if start == edge.first != above.get(edge.second):
+            group.skeleton.remove(index)
 
 
 def reread_folders(scene: bpy.types.Scene) -> None:

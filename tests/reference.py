@@ -41,15 +41,16 @@ def label(path: Path) -> str:
 
 
 def random_poses(robot: Any, rng: np.random.Generator, count: int) -> list[dict[str, float]]:
-    """Positions of all joints within their limits; in every other pose many stand at a limit or a multiple of 90°,
-    where angles are hard to tell from a matrix."""
+    """Positions of all joints within their limits; in every other pose many stand at a limit, or at or close to a
+    multiple of 90°, where angles are hard to tell from a matrix."""
     found = []
     for number in range(count):
         pose = {}
         for joint in robot.moving_joints:
             value = rng.uniform(joint.lower, joint.upper)
             if number % 2 and rng.random() < 0.7:
-                value = rng.choice([joint.lower, joint.upper, *(np.pi / 2 * k for k in range(-2, 3))])
+                right = np.pi / 2 * rng.integers(-2, 3) + rng.choice([0.0, 1e-6, 3e-5, -3e-5])
+                value = rng.choice([joint.lower, joint.upper, right, right])
             pose[joint.name] = float(np.clip(value, joint.lower, joint.upper))
         found.append(pose)
     return found

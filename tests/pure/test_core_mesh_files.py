@@ -138,6 +138,18 @@ def test_a_mirrored_mesh_is_not_inside_out(tmp_path: Path, scale: tuple[float, f
     np.testing.assert_allclose(np.sort(mesh.vertices.sum(axis=1)), np.sort(expected.sum(axis=1)), atol=1e-6)
 
 
+def test_a_mirrored_mesh_keeps_its_texture_in_place(tmp_path: Path) -> None:
+    path = str(collada(tmp_path))
+
+    def corners(scale: tuple[float, float, float]) -> dict[tuple[float, ...], tuple[float, ...]]:
+        mesh = shape(Visual("link", "mesh", as_matrix(np.eye(4)), scale, path))
+        assert mesh.uv is not None
+        points = np.round(mesh.vertices[mesh.faces] * scale, 6).reshape(-1, 3)
+        return {tuple(p): tuple(t) for p, t in zip(points, mesh.uv.reshape(-1, 2), strict=True) if t.any()}
+
+    assert corners((1, -1, 1)) == corners((1, 1, 1)) != {}
+
+
 def test_solids_have_their_size_about_the_origin() -> None:
     def extent(kind: str, *size: float) -> tuple[MeshData, np.ndarray]:
         mesh = solid(Visual("link", kind, as_matrix(np.eye(4)), size))  # type: ignore[arg-type]

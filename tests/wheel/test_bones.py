@@ -137,7 +137,10 @@ def test_the_scene_follows_what_is_said_about_bones() -> None:
     assert skeleton == {("a", "c"), ("c", "d")}
     assert next(v for v in group.variables if v.name == "joint/c").low == pytest.approx(-0.25)
     assert bpy.ops.robot_keypoints.bones_joint(joint="AUTO") == {"FINISHED"}
-    assert shown()[0] == {f"joint/{n}" for n in "abcd"} and shown()[1] == set("abcd")
+    assert shown() == (
+        {f"joint/{n}" for n in "abcd"}, set("abcd"), {("a", "b"), ("b", "c"), ("c", "d")}
+    )  # fmt: skip
+    assert len(group.skeleton) == 3
     bone: Any = armature.pose.bones["b"]
     bone.robot_keypoints_own_range = True
     bone.robot_keypoints_upper = 0.5
