@@ -49,7 +49,7 @@ class Camera:
         self._size = (width, height)
         self._offset = compat.picture_offset(self.scene)
         if "lens" in self._set:
-            self._apply_lens(*self._set["lens"])
+            self._apply_lens(*self._set["lens"][: len(_LENS)])
         else:
             self._resize(width, height)
 
@@ -59,7 +59,7 @@ class Camera:
         if self._changed("pose", *(v[f"camera/{n}"] for n in _POSE), *base.ravel().tolist()):
             self.object.matrix_world = as_matrix(base @ pose_in_base(v) @ BLENDER_FROM_OPENCV)
         lens = [v[f"camera/{n}"] for n in _LENS]
-        if self._changed("lens", *lens) or self._changed("size", *self._image_size()):
+        if self._changed("lens", *lens, *self._image_size()):
             self._apply_lens(*lens)
         if self._changed("focus", *(v[f"camera/{n}"] for n in _FOCUS)):
             self._apply_focus(*(v[f"camera/{n}"] for n in _FOCUS))
