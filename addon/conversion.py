@@ -130,7 +130,7 @@ def _limits(group: Any) -> dict[str, variables.Default]:
     result: dict[str, variables.Default] = {}
     for name, armature in adoption.robots(group).items():
         with contextlib.suppress(UserError):  # an armature without joints has no limits
-            result.update(adoption.parts(armature, name).joints)
+            result.update(adoption.joint_defaults(armature, name))
     return result
 
 

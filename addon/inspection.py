@@ -96,7 +96,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     depth = UNDER * adoption.reach(stage.armature)
     boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
     for number in range(count):
-        stage.apply(model.draw(rng).values)
+        stage.apply(stage.admission.draw(model, rng).values)
         visibility = labels.label(stage).visibility
         report.draws += 1
         for name, value, place in zip(names, visibility, stage.positions(), strict=True):
@@ -104,7 +104,8 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
             report.seen[name] += int(value == 2 or (value == 1 and _under_surface(stage, place, depth)))
         report.camera_inside += _camera_inside(stage.camera.object, boxes) / count
         print(f"{number + 1} of {count} draws", flush=True)
-    report.tried = report.accepted = count
+    rules = stage.admission
+    report.tried, report.accepted = (rules.tries, rules.admitted) if rules.active else (count, count)
     files.write_json(run / REPORT, asdict(report))
     return report
 

@@ -14,7 +14,7 @@ import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 
 from ..core.model_client import PredictedKeypoint, Prediction
-from . import pictures, prediction
+from . import inspection, pictures, prediction, sheet
 
 FONT = 0
 SEGMENTS = 28
@@ -219,6 +219,8 @@ def _scene_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
 @bpy.app.handlers.persistent
 def _file_loaded(*_: Any) -> None:
     prediction.SERVICE.clear()
+    sheet.SERVICE.forget()
+    inspection.SERVICE.forget()
     bpy.context.window_manager.robot_keypoints.live = False
 
 

@@ -13,26 +13,25 @@ from .text import plural
 
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Buttons, progress and results of both."""
-    row = layout.row(align=True)
-    row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
-    row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
-    _draw_job(layout, context, sheet.SERVICE)
-    _draw_job(layout, context, inspection.SERVICE)
+    """Buttons, or in their place how far it is; results of both."""
+    services: tuple[jobs.Job, ...] = (sheet.SERVICE, inspection.SERVICE)
+    running = [job for job in services if job.running]
+    for job in running:
+        row = layout.row(align=True)
+        row.progress(factor=job.progress, text=job.message)
+        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
+    if not running:
+        row = layout.row(align=True)
+        row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
+        row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
+    for job in services:
+        if job.state is State.FAILED:
+            panels.warning(layout, context, job.reason)
     report = inspected.latest()
     if report.draws:
         _draw_report(layout, context, report)
     if sheet.SERVICE.picture is not None:
         _draw_sheet(layout, context)
-
-
-def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job) -> None:
-    if job.running:
-        row = layout.row(align=True)
-        row.progress(factor=job.progress, text=job.message)
-        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
-    elif job.state is State.FAILED:
-        panels.warning(layout, context, job.reason)
 
 
 def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: inspected.Report) -> None:
@@ -56,13 +55,11 @@ def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report:
 def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     service: Any = sheet.SERVICE
     unit = panels.unit(context)
-    scale = max(6.0, ((context.region.width if context.region else 300) - 2.2 * unit) / unit)
+    # Icons are square: somewhat smaller than the panel, the picture has as much room beside it as above.
+    scale = max(6.0, ((context.region.width if context.region else 300) - 3.6 * unit) / unit)
     icon = previews.picture("sheet", service.number, lambda: service.picture)
     box = layout.column(align=True)
-    height, width, _ = service.picture.shape
-    frame = box.column()
-    frame.scale_y = height / width
-    frame.template_icon(icon, scale=scale)
+    box.template_icon(icon, scale=scale)
     row = box.row(align=True)
     row.operator("robot_keypoints.show_sheet", icon="WINDOW")
     row.operator("robot_keypoints.forget_sheet", text="", icon="X")

@@ -27,7 +27,7 @@ def twin(name: str, item: Any, group: Any) -> str:
 def posterior_of(item: Any) -> tuple[float, ...] | None:
     """The latest posterior of a variable, if the run has one that fits it."""
     status = runner.RUNNER.status
-    if status is None or not item.use:
+    if status is None or not (item.use and item.adapt):
         return None
     theta = status.concentrations.get(item.name)
     return theta if theta is not None and len(theta) == item.bins else None

@@ -134,10 +134,12 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     missing = adoption.problem(scene)
     if missing:
         raise UserError(missing)
-    adoption.reread_folders(scene)
+    group = scene.robot_keypoints
+    if group.scene.worlds or group.augmentation.backgrounds:
+        adoption.reread_folders(scene)
     settings = conversion.read(scene)
     settings_module.check(settings)
-    robots = adoption.robots(scene.robot_keypoints)
+    robots = adoption.robots(group)
     for keypoint in settings.keypoints:
         if keypoint.frame not in robots[keypoint.robot].pose.bones and keypoint.frame not in scene.objects:
             raise UserError(

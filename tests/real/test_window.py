@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from blenders import RealBlender, Screen, Window
 from PIL import Image
+from robot_keypoints.core import catalogue
 
 STATIONS = [
-    "1-sidebar", "2-environment", "3-robot", "4-sample", "5-training", "6-adapted", "7-paused", "8-stopped",
-    "9-model", "10-overlay",
+    "1-sidebar", "2-environment", "3-robot", "4-preset", "5-own-variable", "6-sample", "7-contact-sheet", "8-training",
+    "9-adapted", "10-paused", "11-stopped", "12-model", "13-overlay",
 ]  # fmt: skip
 TINY = {
     "workers": {"count": 2, "adaptive": 1, "threads": 1},
@@ -76,25 +77,32 @@ def test_from_robot_to_overlay(
     assert result["1-sidebar"]["tab"] == "Keypoints" and len(result["1-sidebar"]["panels"]) >= 5
     assert result["2-environment"]["state"] == "ok", result["2-environment"]
     assert len(result["3-robot"]["keypoints"]) >= 6
-    assert {v.split("/")[0] for v in result["3-robot"]["variables"]} == {"joint", "camera", "light", "material"}
-    assert set(result["5-training"]["processes"]) == {"trainer", "worker 1", "worker 2"}
-    assert result["6-adapted"]["version"] > result["5-training"]["version"] and result["6-adapted"]["changed"]
-    assert result["6-adapted"]["step"] > result["5-training"]["step"] > 0
-    assert min(result["6-adapted"]["rates"].values()) > 0, "a process does nothing"
-    assert (result["8-stopped"]["phase"], result["8-stopped"]["reason"]) == ("stopped", "")
-    run = Path(result["8-stopped"]["run"])
+    assert {v.split("/")[0] for v in result["3-robot"]["variables"]} == set(catalogue.GROUPS) - {"custom"}
+    assert result["4-preset"]["varying"] > 40 and result["4-preset"]["held"] > 0
+    own = result["5-own-variable"]
+    assert own["variable"].startswith("custom/")
+    assert own["variable"] in result["8-training"]["variables"] and result["6-sample"]["energy"] != 1000.0
+    drawn = result["7-contact-sheet"]
+    assert drawn["state"] == "ok" and drawn["windows"] == 2, drawn
+    assert drawn["size"][0] > 400 and drawn["size"][1] > 600
+    assert set(result["8-training"]["processes"]) == {"trainer", "worker 1", "worker 2"}
+    assert result["9-adapted"]["version"] > result["8-training"]["version"] and result["9-adapted"]["changed"]
+    assert result["9-adapted"]["step"] > result["8-training"]["step"] > 0
+    assert min(result["9-adapted"]["rates"].values()) > 0, "a process does nothing"
+    assert (result["11-stopped"]["phase"], result["11-stopped"]["reason"]) == ("stopped", "")
+    run = Path(result["11-stopped"]["run"])
     for name in ("model.safetensors", "summary.json", "metrics.jsonl", "priors.jsonl", "settings.toml", "scene.blend"):
         assert (run / name).stat().st_size > 0, f"the run has no {name}"
-    assert not any(alive(pid) for pid in result["8-stopped"]["pids"]), "stopping left a process"
+    assert not any(alive(pid) for pid in result["11-stopped"]["pids"]), "stopping left a process"
 
     # The panel's pictures changed while it learned, and the overlay is drawn over the camera's view.
-    assert differing(picture(artefacts, "5-training"), picture(artefacts, "6-adapted")) > 200
-    seen = result["10-overlay"]
+    assert differing(picture(artefacts, "8-training"), picture(artefacts, "9-adapted")) > 200
+    seen = result["13-overlay"]
     assert len(seen["keypoints"]) == len(result["3-robot"]["keypoints"])
     x, y, width, height = seen["viewport"]
     top = seen["window"][1] - y - height
     area = (slice(top, top + height), slice(x, x + width))
-    changed = differing(picture(artefacts, "9-model")[area], picture(artefacts, "10-overlay")[area])
+    changed = differing(picture(artefacts, "12-model")[area], picture(artefacts, "13-overlay")[area])
     assert changed > 300, f"only {changed} pixels of the viewport changed: there is no overlay"
     text = window.log()
     assert "Traceback" not in text and "policy violation" not in text.lower(), text

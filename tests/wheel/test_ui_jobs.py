@@ -129,6 +129,16 @@ def test_a_sheet_needs_an_environment() -> None:
     assert not sheet.SERVICE.running
 
 
+def test_another_file_has_no_sheet(fake: Callable[[str], None]) -> None:
+    fake("slow")
+    bpy.ops.robot_keypoints.contact_sheet()
+    inspected.keep(inspected.Report(64, 64, 64))
+    child = sheet.SERVICE._child
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert child is not None and child.exit_code is not None
+    assert not sheet.SERVICE.running and inspected.latest().draws == 0
+
+
 def test_taking_the_extension_away_ends_a_sheet(fake: Callable[[str], None]) -> None:
     fake("slow")
     bpy.ops.robot_keypoints.contact_sheet()
@@ -153,12 +163,14 @@ def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
     for name in ("far", "box"):
         bpy.context.view_layer.objects.active = scene.objects[name]
         bpy.ops.robot_keypoints.keypoint_add()
+    group.scene.framing = 0.9  # the one far away never is in the picture
     pose = [b.matrix_basis.copy() for b in group.armature.pose.bones]
     assert bpy.ops.robot_keypoints.check_scene() == {"FINISHED"}
     wait(inspection.SERVICE, seconds=120.0)
     assert inspection.SERVICE.state is State.OK, inspection.SERVICE.reason
     report = inspected.latest()
-    assert report.draws == inspection.DRAWS and report.accepted <= report.tried
+    assert report.draws == inspection.DRAWS and report.accepted == 0 < report.tried
+    assert "met the rules" in findings.rules(group)
     assert report.inside["far"] == 0 and "Never inside" in findings.keypoint("far")
     others = [n for n in report.seen if n not in ("far", "box")]
     assert all(report.seen[n] > 0 for n in others) and report.seen["box"] > 0, report

@@ -200,8 +200,8 @@ class Driver:
         yield from self.pause(20)
         return abs(region.view2d.region_to_view(0, 0)[1] - before) > 1
 
-    def click_button(self, name: str) -> Steps:
-        """Find a button as a person would and click it: on from the last one, further down, then all from the top."""
+    def find_button(self, name: str) -> Steps:
+        """Find a button as a person would: on from the last one, further down, then all from the top."""
         region = self.region("UI")
         edge = region.y + region.height - 8
         found = yield from self.find(name, min(self._at[1] + 60, edge), (0.25, 0.75))
@@ -215,4 +215,21 @@ class Driver:
             found = yield from self.find(name, edge, (0.5, 0.25, 0.75, 0.07, 0.93))
         if not found:
             raise MissingError(f"there is no button {name} in the sidebar")
+
+    def click_button(self, name: str, before: Callable[[], None] = lambda: None) -> Steps:
+        """Find a button and click it; ``before`` is called when the mouse is on it."""
+        yield from self.find_button(name)
+        before()
         yield from self.click(*self._at)
+
+    def unfold(self, above: str, inside: str) -> Steps:
+        """Click on the title of the part that follows the button ``above``, until the button ``inside`` is there."""
+        yield from self.find_button(above)
+        x, y = self._at
+        unit = 20 * bpy.context.preferences.system.ui_scale
+        for rows in (1.25, 1.5, 1.0, 1.75):
+            yield from self.click(x, y - rows * unit)
+            yield from self.pause(10)
+            if (yield from self.find(inside, y, (0.75, 0.25))):
+                return
+        raise MissingError(f"no part with the button {inside} unfolds below {above}")

@@ -47,6 +47,30 @@ def story(d: Driver) -> Steps:
         variables=[v.name for v in group.variables],
     )  # fmt: skip
 
+    yield from d.click_button('preset_choose(name="balanced")')
+    yield from d.wait(lambda: group.variables["light/world"].use, 10, "the preset")
+    varying = sum(v.use for v in group.variables)
+    yield from d.station("4-preset", varying=varying, held=len(group.variables) - varying)
+    yield from d.click_button('preset_choose(name="fast")')
+    yield from d.wait(lambda: not group.variables["light/world"].use, 10, "the preset")
+
+    for table, values in d.config["settings"].items():
+        for name, value in values.items():
+            setattr(getattr(group, table), name, value)
+    sheet = part("addon.sheet").SERVICE
+    yield from d.unfold("robot_keypoints.check_scene", "robot_keypoints.variable_add")
+    yield from d.click_button("robot_keypoints.contact_sheet")
+    yield from d.wait(lambda: sheet.running, 10, "the contact sheet's process")
+
+    # Meanwhile: any number of the scene can vary.
+    lamp = 'lights["Light"].energy'
+    manager = bpy.context.window_manager
+    yield from d.click_button("robot_keypoints.variable_add", lambda: setattr(manager, "clipboard", f"bpy.data.{lamp}"))
+    yield from d.pause(20)
+    yield from d.press("RET", *d._at)
+    yield from d.wait(lambda: any(v.path == lamp for v in group.variables), 10, "the variable")
+    yield from d.station("5-own-variable", variable=next(v.name for v in group.variables if v.path))
+
     def pose() -> list[float]:
         bones = group.armature.pose.bones
         return [round(x, 5) for b in bones for row in b.matrix_basis for x in row]
@@ -54,11 +78,20 @@ def story(d: Driver) -> Steps:
     before = pose()
     yield from d.click_button("robot_keypoints.draw_sample")
     yield from d.wait(lambda: pose() != before, 30, "a drawn sample")
-    yield from d.station("4-sample", camera=scene.camera is not None)
+    yield from d.station("6-sample", camera=scene.camera is not None, energy=bpy.data.lights["Light"].energy)
 
-    for table, values in d.config["settings"].items():
-        for name, value in values.items():
-            setattr(getattr(group, table), name, value)
+    yield from d.wait(lambda: not sheet.running, 180, "the contact sheet")
+    yield from d.pause(20)
+    windows = len(manager.windows)
+    yield from d.station(
+        "7-contact-sheet", state=sheet.state.value, reason=sheet.reason, windows=windows,
+        size=None if sheet.picture is None else sheet.picture.shape,
+    )  # fmt: skip
+    for window in list(manager.windows)[1:]:
+        with bpy.context.temp_override(window=window):
+            bpy.ops.wm.window_close()
+    yield from d.pause(10)
+
     runner = part("addon.runner").RUNNER
     yield from d.click_button("robot_keypoints.start_training")
     yield from d.wait(lambda: runner.session is not None, 30, "the session")
@@ -72,7 +105,8 @@ def story(d: Driver) -> Steps:
     first = dict(runner.status.progress)
     initial = {v.name: v.prior.concentration for v in runner.settings.scene_model().variables}
     yield from d.station(
-        "5-training", step=first["step"], version=runner.status.version,
+        "8-training", step=first["step"], version=runner.status.version,
+        variables=[v.name for v in runner.settings.variables],
         processes={p.name: (p.state, p.pid, p.adapts) for p in runner.status.processes.values()},
     )  # fmt: skip
 
@@ -88,13 +122,13 @@ def story(d: Driver) -> Steps:
     yield from d.wait(lambda: runner.status.progress["step"] > first["step"], 60, "the step counter to rise")
     changed = [n for n, theta in runner.status.concentrations.items() if tuple(theta) != initial[n]]
     yield from d.station(
-        "6-adapted", step=runner.status.progress["step"], version=runner.status.version, changed=changed,
+        "9-adapted", step=runner.status.progress["step"], version=runner.status.version, changed=changed,
         rates={p.name: p.rate for p in runner.status.processes.values()},
     )  # fmt: skip
 
     yield from d.click_button("robot_keypoints.pause_training")
     yield from d.wait(lambda: runner.status.phase.value == "paused", 60, "the pause")
-    yield from d.station("7-paused")
+    yield from d.station("10-paused")
     yield from d.click_button("robot_keypoints.resume_training")
     yield from d.wait(lambda: runner.status.phase.value == "training", 60, "the training to go on")
 
@@ -102,7 +136,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.stop_training")
     yield from d.wait(lambda: runner.status.phase.over, 30, "the end of the training")
     yield from d.station(
-        "8-stopped",
+        "11-stopped",
         phase=runner.status.phase.value,
         reason=runner.status.reason,
         run=str(runner.session.run),
@@ -117,12 +151,12 @@ def story(d: Driver) -> Steps:
         lambda: d.view.spaces.active.region_3d.view_perspective == "CAMERA", 30, "the view through the camera"
     )
     viewport, sidebar = d.region("WINDOW"), d.region("UI")
-    yield from d.station("9-model")
+    yield from d.station("12-model")
     yield from d.click_button("robot_keypoints.predict")
     shown = yield from d.wait(lambda: prediction.SERVICE.prediction, 60, "a prediction")
     yield from d.move(*d.middle("UI"))
     yield from d.station(
-        "10-overlay",
+        "13-overlay",
         keypoints=[(k.name, k.u, k.v, k.confidence) for k in shown.keypoints], size=(shown.width, shown.height),
         viewport=(viewport.x, viewport.y, sidebar.x - viewport.x if sidebar.x > viewport.x else viewport.width,
                   viewport.height),
