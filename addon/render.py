@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import bpy
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +10,7 @@ from numpy.typing import NDArray
 from ..core.settings import RenderSettings
 from . import compat
 from .region import Region
+from .scratch import Scratch
 from .stage_camera import Camera
 
 TARGA_HEADER = 18
@@ -32,9 +29,8 @@ class Renderer:
         """
         self.scene = scene
         self._camera = camera
-        memory = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(prefix="robot_keypoints_", dir=memory if memory.is_dir() else None))
-        self._file = self._folder / "frame.tga"
+        self._scratch = Scratch()
+        self._file = self._scratch.path / "frame.tga"
         _configure(scene, settings, threads)
         self._noisy = settings.engine == "cycles"
         if camera is not None:
@@ -83,7 +79,7 @@ class Renderer:
 
     def close(self) -> None:
         """Remove the scratch folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
 
 def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -> None:
