@@ -186,7 +186,7 @@ def test_choices_have_names() -> None:
     assert (v.low, v.high, v.bins) == (1.0, 3.0, 2)
     kind.high_choice = "0"  # the other end follows
     v = settings("light/type")
-    assert (v.low, v.high, v.bins) == (0.0, 1.0, 2)
+    assert (v.low, v.high, v.bins) == (0.0, 1.0, 1)
     core.check(conversion.read(bpy.context.scene))
     for entry in catalogue.ENTRIES:
         assert len(choices.names(group(), entry.name)) == len(entry.choices)
