@@ -53,7 +53,6 @@ class Stage:
         }
         self._check()
         self.camera = Camera(scene, armature)
-        robots = list(self.armatures.values())
         reach = adoption.reach(armature)
         self.kinematics = {
             name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
@@ -63,7 +62,7 @@ class Stage:
         self._parts = (
             self.camera,
             Light(scene, armature, reach, settings),
-            Materials(robots, settings.groups),
+            Materials(self.armatures, reach, settings),
             Surroundings(scene, list(self.kinematics.values()), reach, settings),
             Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),
             Custom(settings.variables),

@@ -13,6 +13,7 @@ from ..core import settings as settings_module
 from ..core.errors import UserError
 from ..core.settings import Settings
 from . import hdri, needs
+from .surface import mix_sockets
 
 WORLD = "Keypoints World"
 SLOTS = 8
@@ -156,7 +157,7 @@ class _Chain:
         for _ in range(count):
             texture, mix = _node(tree, "TexEnvironment"), _node(tree, "Mix")
             mix.data_type = "RGBA"
-            factor, a, b, result = mix.inputs[0], mix.inputs[6], mix.inputs[7], mix.outputs[2]
+            factor, a, b, result = mix_sockets(mix)
             factor.default_value = 0.0
             a.default_value = (1.0, 1.0, 1.0, 1.0)
             tree.links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
