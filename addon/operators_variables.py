@@ -13,6 +13,7 @@ from ..core.settings import VariableSettings
 from . import custom, reporting, variables
 from .definitions import fields, quietly
 from .operators_robot import Keypoints as NeedsRobot
+from .text import span
 
 
 def active(group: Any) -> Any:
@@ -160,6 +161,7 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
     low: float
     high: float
     here: bool
+    found: custom.Suggestion | None = None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.here:
@@ -171,7 +173,7 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
         except UserError as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
-        self.label, self.low, self.high = found.name, found.low, found.high
+        self.label, self.found = found.name, found
         return set(context.window_manager.invoke_props_dialog(self, width=420))
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -180,9 +182,14 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
         column.use_property_decorate = False
         column.prop(self, "path")
         column.prop(self, "label")
-        row = column.row(align=True)
-        row.prop(self, "low", text="Range")
-        row.prop(self, "high", text="")
+        if self.found is None:  # once it is added, under "Adjust Last Operation"
+            row = column.row(align=True)
+            row.prop(self, "low", text="Range")
+            row.prop(self, "high", text="")
+            return
+        split = column.split(factor=0.4)
+        split.label(text="")
+        split.label(text=f"{span(self.found.low, self.found.high, self.found.unit)}, to be changed in the list")
 
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
