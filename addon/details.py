@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import silhouette
-from ..core.camera import invert, transform
+from ..core.camera import invert
 from ..core.messages import Instance
 from . import rig
 from .kinematics import Kinematics
@@ -40,10 +40,7 @@ class Details:
         """Every robot as the camera sees it now, and the mask ``(H, W)``: 0 for what is no robot, else 1 + the link's
         place among the links of all instances."""
         world_in_camera = invert(camera.pose())
-        shapes = [
-            Shape(transform(world_in_camera, s.vertices), s.triangles, s.numbers, s.robot)
-            for s in self._shapes.read(everything=self._masks)
-        ]
+        shapes = list(self._shapes.read(world_in_camera, everything=self._masks))
         instances = []
         for name, robot in self._robots.items():
             links = world_in_camera @ robot.present()

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.camera import transform
 from .seen import Seen
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,7 @@ class Shape:
     """One object.
 
     Attributes:
-        vertices: ``(V, 3)`` in the world, metres.
+        vertices: ``(V, 3)``, metres.
         triangles: ``(T, 3)`` indices of vertices.
         numbers: ``(T,)``: 0 for what is no robot, else 1 + the link's place among all links of all robots.
         robot: its robot's name; None for what is no robot.
@@ -48,10 +49,11 @@ class Shapes:
         self._rigid: dict[str, tuple[bpy.types.Mesh, Floats, Integers]] = {}
         self._bent: dict[str, tuple[int, NDArray[np.uint16]]] = {}
 
-    def read(self, everything: bool = True) -> Iterator[Shape]:
+    def read(self, frame: Floats, everything: bool = True) -> Iterator[Shape]:
         """What a rendering shows, as it stands; the view layer must be up to date.
 
         Args:
+            frame: ``T_frame_world`` ``(4, 4)`` of the frame that vertices are given in.
             everything: whether to read what is no robot, too.
         """
         depsgraph = self._scene.view_layers[0].depsgraph or bpy.context.evaluated_depsgraph_get()
@@ -62,7 +64,7 @@ class Shapes:
             owner = self._owner(obj)
             if owner is None and not everything:
                 continue
-            matrix = np.array(instance.matrix_world)
+            matrix = frame @ np.array(instance.matrix_world)
             if owner is not None and not instance.is_instance and not obj.modifiers and not obj.data.shape_keys:
                 vertices, triangles = self._rigid_mesh(obj)
             else:
@@ -74,10 +76,8 @@ class Shapes:
                 vertices, triangles = _read(mesh)
                 evaluated.to_mesh_clear()
             if len(triangles):
-                world = vertices @ matrix[:3, :3].T + matrix[:3, 3]
-                yield Shape(
-                    world, triangles, self._numbers_of(obj, owner, triangles), None if owner is None else owner[0]
-                )
+                numbers = self._numbers_of(obj, owner, triangles)
+                yield Shape(transform(matrix, vertices), triangles, numbers, None if owner is None else owner[0])
 
     def _rigid_mesh(self, obj: bpy.types.Object) -> tuple[Floats, Integers]:
         known = self._rigid.get(obj.name)

@@ -11,8 +11,10 @@ from .camera import Intrinsics
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-CHUNK = 1 << 20
-"""So many pairs of a triangle and a pixel are looked at together."""
+LARGE = 1 << 10
+"""Triangles whose box has more pixels are looked at one by one."""
+CHUNK = 1 << 19
+"""So many pairs of a small triangle and a pixel are looked at together, and a few more."""
 
 STEPS = 16
 """Pieces in which an edge that leaves the image is followed."""
@@ -31,43 +33,73 @@ def numbers(
         values: ``(T,)``; 0 hides what is behind without showing itself.
         near: what is nearer to the camera's plane is not seen, metres.
     """
-    result = np.zeros(k.width * k.height, np.uint16)
-    nearest = np.full(k.width * k.height, 0.0)
     first, size, chosen = _boxes(vertices, triangles, k, near)
-    a, b, c = (vertices[triangles[chosen, i]] for i in range(3))
-    # A pixel's ray meets the plane of a triangle where the weights of its corners are these, as functions of u, v, 1.
-    lines = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
-    volume = np.einsum("ij,ij->i", a, lines[:, 0])
-    flat = volume == 0
-    lines /= np.where(flat, 1.0, volume)[:, None, None]
-    lines[flat] = -1.0
-    lines[..., 0] /= k.fx
-    lines[..., 1] /= k.fy
-    lines[..., 2] -= lines[..., 0] * k.cx + lines[..., 1] * k.cy
+    lines = _lines(vertices, triangles[chosen], k)
+    kept = values[chosen]
+    closeness, result = np.zeros(k.height * k.width), np.zeros(k.height * k.width, np.uint16)
     counts = size[:, 0] * size[:, 1]
-    ends = np.cumsum(counts)
-    start = 0
-    while start < len(counts):
-        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK, side="right")))
-        part = slice(start, stop)
-        which = np.repeat(np.arange(start, stop), counts[part])
-        offset = np.arange(len(which)) - np.repeat(
-            ends[part] - counts[part] - (ends[start] - counts[start]), counts[part]
-        )
-        row, column = np.divmod(offset, size[which, 0])
-        u, v = first[which, 0] + column, first[which, 1] + row
-        weights = [lines[which, i, 0] * u + lines[which, i, 1] * v + lines[which, i, 2] for i in range(3)]
-        hit = (weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0)
-        closeness = (weights[0] + weights[1] + weights[2])[hit]
-        pixel = (v * k.width + u)[hit]
-        which = which[hit]
-        seen = (closeness < 1 / near) & (closeness > nearest[pixel])
-        closeness, pixel, which = closeness[seen], pixel[seen], which[seen]
-        np.maximum.at(nearest, pixel, closeness)
-        won = closeness == nearest[pixel]
-        result[pixel[won]] = values[chosen[which[won]]]
-        start = stop
+    large = counts > LARGE
+    for index in np.flatnonzero(large):
+        _draw_large(lines[:, :, index], first[index], size[index], kept[index], (closeness, result), k.width, near)
+    small = np.flatnonzero(~large)
+    ends = np.cumsum(counts[small])
+    for stop in range(CHUNK, int(ends[-1] if len(ends) else 0) + CHUNK, CHUNK):
+        part = small[(ends > stop - CHUNK) & (ends <= stop)]
+        _draw_small(lines[:, :, part], first[part], size[part], kept[part], (closeness, result), k.width, near)
     return result.reshape(k.height, k.width)
+
+
+def _lines(vertices: Floats, triangles: Integers, k: Intrinsics) -> Floats:
+    """``(3, 3, T)``: where a pixel's ray meets the plane of a triangle, the weights of its corners (first axis) are
+    these functions of u, v, 1 (second axis). Their sum is one over the distance from the camera's plane."""
+    a, b, c = (vertices[corner] for corner in triangles.T)
+    lines = np.array([np.cross(b, c).T, np.cross(c, a).T, np.cross(a, b).T])
+    volume = (a.T * lines[0]).sum(axis=0)
+    flat = volume == 0
+    lines /= np.where(flat, 1.0, volume)
+    # Seen from its edge a triangle is nowhere.
+    lines[:, :, flat] = -1.0
+    lines[:, 0] /= k.fx
+    lines[:, 1] /= k.fy
+    lines[:, 2] -= lines[:, 0] * k.cx + lines[:, 1] * k.cy
+    return lines
+
+
+Canvas = tuple[Floats, NDArray[np.uint16]]
+"""One over the distance of what each pixel shows ``(H * W,)``, 0 for nothing, and its value."""
+
+
+def _draw_large(
+    lines: Floats, first: Integers, size: Integers, value: np.uint16, canvas: Canvas, width: int, near: float
+) -> None:
+    """One triangle, at all pixels of its box at once."""
+    u, v = np.arange(first[0], first[0] + size[0]), np.arange(first[1], first[1] + size[1])[:, None]
+    weights = [(line[0] * u + line[2]) + line[1] * v for line in lines]
+    found = weights[0] + weights[1] + weights[2]
+    closeness, result = (c.reshape(-1, width)[v[0, 0] : v[-1, 0] + 1, u[0] : u[-1] + 1] for c in canvas)
+    won = (weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0) & (found < 1 / near) & (found > closeness)
+    closeness[won] = found[won]
+    result[won] = value
+
+
+def _draw_small(
+    lines: Floats, first: Integers, size: Integers, values: NDArray[np.uint16], canvas: Canvas, width: int, near: float
+) -> None:
+    """Many triangles, at all pairs of one of them and a pixel of its box."""
+    closeness, result = canvas
+    counts = size[:, 0] * size[:, 1]
+    which = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    down = place // size[which, 0]
+    u, v = first[which, 0] + place - down * size[which, 0], first[which, 1] + down
+    weights = [line[0].take(which) * u + line[1].take(which) * v + line[2].take(which) for line in lines]
+    hit = np.flatnonzero((weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0))
+    which, pixel = which[hit], (v * width + u)[hit]
+    found = weights[0][hit] + weights[1][hit] + weights[2][hit]
+    found[found >= 1 / near] = -1.0
+    np.maximum.at(closeness, pixel, found)
+    won = found == closeness[pixel]
+    result[pixel[won]] = values[which[won]]
 
 
 def _boxes(vertices: Floats, triangles: Integers, k: Intrinsics, near: float) -> tuple[Integers, Integers, Integers]:
@@ -75,18 +107,19 @@ def _boxes(vertices: Floats, triangles: Integers, k: Intrinsics, near: float) ->
     front = vertices[:, 2] > near
     z = np.where(front, vertices[:, 2], 1.0)
     u, v = k.fx * vertices[:, 0] / z + k.cx, k.fy * vertices[:, 1] / z + k.cy
-    ahead = front[triangles]
-    whole = ahead.all(axis=1)
-    crossing = ahead.any(axis=1) & ~whole
-    first, last = np.zeros((2, len(triangles), 2), np.int64)
+    # One corner after the other: numpy is slow where an axis is three long.
+    corners = [np.ascontiguousarray(c) for c in triangles.T]
+    whole, some = (f(f(*(front[c] for c in corners[:2])), front[corners[2]]) for f in (np.logical_and, np.logical_or))
+    crossing = some & ~whole
+    first, size = np.zeros((2, len(triangles), 2), np.int64)
     for axis, (place, pixels) in enumerate(((u, k.width), (v, k.height))):
-        corners = place[triangles]
-        first[:, axis] = np.ceil(np.clip(corners.min(axis=1), 0, pixels))
-        last[:, axis] = np.floor(np.clip(corners.max(axis=1), -1, pixels - 1))
+        a, b, c = (place[i] for i in corners)
+        least = np.ceil(np.clip(np.minimum(np.minimum(a, b), c), 0, pixels))
+        most = np.floor(np.clip(np.maximum(np.maximum(a, b), c), -1, pixels - 1))
         # What passes through the camera's plane may appear anywhere.
-        first[crossing, axis], last[crossing, axis] = 0, pixels - 1
-    size = last - first + 1
-    chosen = np.flatnonzero((size > 0).all(axis=1) & (whole | crossing))
+        least[crossing], most[crossing] = 0, pixels - 1
+        first[:, axis], size[:, axis] = least, most - least + 1
+    chosen = np.flatnonzero((size[:, 0] > 0) & (size[:, 1] > 0) & some)
     return first[chosen], size[chosen], chosen
 
 
@@ -103,16 +136,18 @@ def bounds(vertices: Floats, triangles: Integers, k: Intrinsics) -> tuple[float,
     # The box is spanned by vertices, by edges where they leave the image, and by corners of the image.
     found = [pixels[inside]]
     sides = _sight(k)
-    out = (vertices @ sides.T < 0)[triangles].all(axis=1).any(axis=1)
-    leaving = np.flatnonzero(~out & ~inside[triangles].all(axis=1))
-    if len(leaving):
+    a, b, c = triangles.T
+    leaving = ~(inside[a] & inside[b] & inside[c])
+    for beyond in (vertices @ sides.T < 0).T:
+        leaving &= ~(beyond[a] & beyond[b] & beyond[c])
+    if leaving.any():
         corners = vertices[triangles[leaving]]
         found += [_followed(corners, sides, k), _covered_corners(corners, k)]
     points = np.concatenate(found)
     if not len(points):
         return None
-    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-    return float(left), float(top), float(right), float(bottom)
+    u, v = points.T
+    return float(u.min()), float(v.min()), float(u.max()), float(v.max())
 
 
 def _sight(k: Intrinsics) -> Floats:
