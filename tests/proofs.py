@@ -212,6 +212,40 @@ def _towards(eye: np.ndarray, place: np.ndarray) -> Any:
     return Matrix.Translation(eye) @ turn.to_matrix().to_4x4()
 
 
+def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
+    """Of the pixels away from borders that show a link, the share where mask and rendering name the same one.
+
+    Each link is rendered alone, with all others as holes.
+    """
+    run = run_of(m, urdf, "balanced", (200, 150))
+    settings = m.settings.load(run / "settings.toml")
+    settings = replace(settings, render=replace(settings.render, samples=8, masks=True))
+    stage, renderer = m.background.prepare(run / "scene.blend", settings)
+    model, rng = settings.scene_model(), np.random.default_rng(2)
+    right = total = 0
+    for _ in range(draws):
+        stage.apply({**stage.admission.draw(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}})
+        truth = m.labels.label(stage, details=True)
+        inner = inside_of_regions(truth.mask)
+        links = [(i.name, link) for i in truth.instances for link in i.frames]
+        for number in np.unique(truth.mask[truth.mask > 0]):
+            for obj in stage.scene.objects:
+                if obj.type == "MESH":
+                    obj.is_holdout = (("", obj.parent_bone) if obj.parent else None) != links[number - 1]
+            alone, labelled = renderer.render()[..., 3] > 127, truth.mask == number
+            right += (labelled & alone)[inner].sum()
+            total += (labelled | alone)[inner].sum()
+    renderer.close()
+    return float(right / total)
+
+
+def inside_of_regions(mask: np.ndarray) -> np.ndarray:
+    """Pixels all of whose eight neighbours have the same number."""
+    padded = np.pad(mask.astype(int), 1, mode="edge")
+    height, width = mask.shape
+    return np.all([padded[r : r + height, c : c + width] == mask for r in range(3) for c in range(3)], axis=0)
+
+
 def agreement(labelled: Sequence[int] | np.ndarray, shown: np.ndarray) -> float:
     """Share of the cases in which the label says what the rendering shows."""
     return float(((np.asarray(labelled) == 2) == (shown >= 0.5)).mean())

@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from proofs import inside_of_regions
 from robot_keypoints.addon import background, labels, rig
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
@@ -74,16 +75,6 @@ def test_the_mask_shows_each_link_where_it_is_rendered(pair: tuple[Stage, Render
     renderer.close()
     assert seen > 20 and total > 3000
     assert wrong < 0.01 * total
-
-
-def inside_of_regions(mask: np.ndarray) -> np.ndarray:
-    """Pixels all of whose eight neighbours have the same number."""
-    padded = np.pad(mask.astype(int), 1, mode="edge")
-    same = np.ones(mask.shape, bool)
-    for row in range(3):
-        for column in range(3):
-            same &= padded[row : row + mask.shape[0], column : column + mask.shape[1]] == mask
-    return same
 
 
 def test_what_stands_in_front_is_no_robot(pair: tuple[Stage, Renderer]) -> None:
