@@ -80,7 +80,7 @@ def simplify(obj: bpy.types.Object, tolerance: float) -> float:
     mesh = obj.data
     if obj.type != "MESH" or mesh.users > 1 or mesh.shape_keys or obj.modifiers or len(mesh.polygons) < SMALLEST:
         return 0.0
-    scale = max(obj.matrix_world.to_scale())
+    scale = float(max(obj.matrix_world.to_scale()))
     reduced, deviation = _reduced(obj, tolerance / scale)
     if reduced is not None:
         obj.data = reduced
