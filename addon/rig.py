@@ -280,14 +280,19 @@ def _follow(
     assert joint.mimic is not None
     channel = "location" if joint.kind == "prismatic" else "rotation_euler"
     source = "location" if leader.kind == "prismatic" else "rotation_euler"
-    driver = bone.driver_add(channel, axis).driver
-    driver.type = "SCRIPTED"
-    variable = driver.variables.new()
+    curve = bone.driver_add(channel, axis)
+    curve.driver.type = "SUM"
+    variable = curve.driver.variables.new()
     variable.name = "q"
     variable.targets[0].id = armature
     name = bpy.utils.escape_identifier(leader.child)
     variable.targets[0].data_path = f'pose.bones["{name}"].{source}[{leader_axis}]'
-    driver.expression = f"{joint.mimic.multiplier!r} * q + {joint.mimic.offset!r}"
+    # A polynomial on the driver's curve: since 5.x the curve has keys by default, to which values near them snap.
+    for modifier in list(curve.modifiers):
+        curve.modifiers.remove(modifier)
+    line = curve.modifiers.new("GENERATOR")
+    line.mode, line.poly_order = "POLYNOMIAL", 1
+    line.coefficients = (joint.mimic.offset, joint.mimic.multiplier)
 
 
 def robot_of(armature: bpy.types.Object) -> Robot | None:
