@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which draws are rendered: enough of the robot in the picture, nothing below the floor, no link inside another.
+"""Which draws are rendered: enough of the robot in the picture, nothing that moves below the floor, no link in another.
 
 A draw that breaks a rule is drawn again, all its variables together. So what is rendered follows the prior *given that
 it is admitted*: its density is that of the prior over the admitted part, divided by the part's probability. Hidden
@@ -58,7 +58,7 @@ class Admission:
             self._framing = _Framing(scene, robots[""], points)
         self._robots = []
         if rules.above_floor or rules.collision_free:
-            self._robots = [_Robot(scene, k, rules, self._plane()) for k in robots.values()]
+            self._robots = [_Robot(scene, k, rules) for k in robots.values()]
 
     @property
     def active(self) -> bool:
@@ -162,16 +162,15 @@ class _Framing:
 class _Robot:
     """One robot as the rules on floor and collisions see it."""
 
-    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, rules: SceneSettings, floor: Floats) -> None:
+    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, rules: SceneSettings) -> None:
         self.kinematics = kinematics
         found = bodies.find(scene, kinematics)
-        rest = kinematics.rest()
         self._hulls: list[tuple[int, Floats]] = []
         if rules.above_floor:
-            hulls = [(kinematics.rows[b.frame], bodies.hull(b)) for b in found]
-            # A link that is below the floor at rest is meant to be: a pedestal, a bolt.
-            self._hulls = [(row, hull) for row, hull in hulls if _depth(hull, rest[row], floor) <= 0]
-        self._collisions = Collisions(kinematics, found, rest) if rules.collision_free else None
+            # What no joint can lift is meant to be where it is: a pedestal, a bolt.
+            free = [b for b in found if kinematics.moved_by(b.frame)]
+            self._hulls = [(kinematics.rows[b.frame], bodies.hull(b)) for b in free]
+        self._collisions = Collisions(kinematics, found, kinematics.rest()) if rules.collision_free else None
 
     def depth(self, frames: Floats, floor: Floats) -> float:
         """How far the robot reaches below the floor, in metres; not above 0 if it does not."""

@@ -10,7 +10,7 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from . import bodies, rig
+from . import bodies
 from .bodies import Body
 from .kinematics import Kinematics
 
@@ -92,24 +92,13 @@ class _Groups:
 
 def _rigid_groups(kinematics: Kinematics, frames: Sequence[str]) -> _Groups:
     """Group frames by the joint that moves them; groups without a body are passed over."""
-    armature = kinematics.armature
-    robot = rig.robot_of(armature)
-    moving = [j.bone for j in rig.joints(armature)] if robot is None else [j.child for j in robot.joints if j.moving]
-    moved = set(moving)
-
-    def root(name: str) -> str:
-        bone = armature.data.bones.get(name)
-        while bone is not None and bone.name not in moved:
-            bone = bone.parent
-        return bone.name if bone is not None else ""
-
-    roots = [root(f) for f in frames]
+    roots = [kinematics.moved_by(f) for f in frames]
     above: dict[str, str | None] = {}
     for name in set(roots):
         up = name
         while up:
-            parent = armature.data.bones[up].parent
-            up = root(parent.name) if parent is not None else ""
+            parent = kinematics.armature.data.bones[up].parent
+            up = kinematics.moved_by(parent.name) if parent is not None else ""
             if up in roots:
                 break
         above[name] = up if name else None

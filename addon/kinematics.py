@@ -35,7 +35,11 @@ class Kinematics:
         self.rows = {name: row for row, name in enumerate(self.names)}
         self._scene = scene
         self._joints = dict(joints)
-        robot = None if exact else rig.robot_of(armature)
+        robot = rig.robot_of(armature)
+        own = [j.bone for j in rig.joints(armature)]
+        self._moving = set(own if robot is None else [j.child for j in robot.joints if j.moving])
+        if exact:
+            robot = None
         self._chain = None if robot is None else _Chain(armature, robot)
         self._poser = rig.Poser(armature)
         self._frames = rig.Frames(scene, armature, list(self.names[:-1]))
@@ -59,6 +63,13 @@ class Kinematics:
         """The same with every joint at zero, or inside its limits where those exclude zero."""
         positions = {j.name: min(max(0.0, j.lower), j.upper) for j in rig.joints(self.armature)}
         return self.frames({name: positions[joint] for name, joint in self._joints.items()})
+
+    def moved_by(self, frame: str) -> str:
+        """The bone of the nearest joint that moves a frame, its own included; empty for what stands still."""
+        bone = self.armature.data.bones.get(frame)
+        while bone is not None and bone.name not in self._moving:
+            bone = bone.parent
+        return bone.name if bone is not None else BASE
 
     def present(self) -> Floats:
         """The same as the robot stands in Blender now."""
