@@ -81,6 +81,9 @@ class KEYPOINTS_MT_presets(bpy.types.Menu):
                 layout.operator("robot_keypoints.preset_choose", text=name, icon="USER").name = name
         layout.separator()
         layout.operator("robot_keypoints.preset_save", icon="ADD")
+        if own:
+            show = layout.operator("robot_keypoints.open_path", text="Open Folder", icon="FILE_FOLDER")
+            show.path = str(user_presets.folder())
         if context.scene.robot_keypoints.preset_name:
             layout.operator("robot_keypoints.preset_remove", icon="REMOVE")
 

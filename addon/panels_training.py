@@ -6,8 +6,8 @@ from typing import Any
 import bpy
 
 from ..core.session import Phase, ProcessStatus, Status
-from . import adoption, panels, pictures, preferences, previews, runner
-from .text import count, duration, plural, shown_name, span
+from . import adoption, choices, panels, pictures, preferences, previews, runner
+from .text import chosen, count, duration, plural, shown_name, span
 
 STATE_COLOURS = {
     "starting": pictures.AMBER,
@@ -210,11 +210,14 @@ def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status
     hardest = status.metrics[-1].get("hardest") or []
     settings = runner.RUNNER.settings
     units = {v.name: v.unit for v in settings.variables} if settings is not None else {}
-    words = [
-        f"{shown_name(h['variable'])} {span(h['low'], h['high'], units.get(h['variable'], ''))}"
-        for h in hardest[:3]
-        if isinstance(h, dict) and {"variable", "low", "high"} <= h.keys()
-    ]
+    group = context.scene.robot_keypoints
+    words = []
+    for h in hardest[:3]:
+        if isinstance(h, dict) and {"variable", "low", "high"} <= h.keys():
+            name = str(h["variable"])
+            names = choices.names(group, name)
+            where = chosen(names, h["low"], h["high"]) if names else span(h["low"], h["high"], units.get(name, ""))
+            words.append(f"{shown_name(name)} {where}")
     if words:
         panels.advice(layout, context, "hardest now: " + ", ".join(words), "ZOOM_ALL")
 

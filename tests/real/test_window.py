@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,35 @@ def test_from_robot_to_overlay(
     assert changed > 300, f"only {changed} pixels of the viewport changed: there is no overlay"
     text = window.log()
     assert "Traceback" not in text and "policy violation" not in text.lower(), text
+
+
+PARTS = {
+    "bones", "feedback", "joints", "keypoints", "learning", "links", "notes", "others", "pictures", "rendering",
+    "rules", "settings", "stream", "variables",
+}  # fmt: skip
+"""What folds in the panels of Robot, Priors and Training."""
+
+
+@pytest.mark.timeout(600)
+def test_every_part_of_the_panel(
+    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
+) -> None:
+    blender.install(home, archive)
+    window = Window(blender, screen, home, artefacts, "panel_story.py", config(tmp_path))
+    try:
+        window.follow(400)
+        result = window.result()
+        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+    finally:
+        window.close()
+    assert len(result["stations"]) == 6
+    assert set(result["6-no-joints"]["opened"]) >= PARTS, PARTS - set(result["6-no-joints"]["opened"])
+    assert result["6-no-joints"]["notes"]
+    for before, after in pairwise(result["stations"]):
+        assert differing(picture(artefacts, before), picture(artefacts, after)) > 500, f"{after} looks like {before}"
+    # A panel whose drawing fails is cut off there, and Blender prints why.
+    text = window.log()
+    assert "Traceback" not in text and "Error" not in text and "rna_uiItemR" not in text, text
 
 
 @pytest.mark.timeout(900)

@@ -227,3 +227,10 @@ def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) ->
     group().scene.worlds = group().augmentation.backgrounds = ""
     assert group().worlds_note == group().backgrounds_note == ""
     runner.ready_settings(bpy.context.scene)
+
+
+def test_keypoints_that_were_removed_stay_away() -> None:
+    while group().keypoints:
+        bpy.ops.robot_keypoints.keypoint_remove()
+    adoption.refresh(bpy.context.scene)
+    assert not group().keypoints
