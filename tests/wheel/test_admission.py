@@ -150,6 +150,8 @@ def test_no_link_is_inside_another() -> None:
         colliding += bool(found)
         free += not found
     assert colliding >= 4 and free >= 15
+    assert all(stage.admission.shortfall(v) == 0 for v in admitted(stage, 30))
+    assert stage.admission.acceptance < 1
 
 
 def box(link: str, size: float = 0.2) -> Visual:
