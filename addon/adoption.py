@@ -321,6 +321,12 @@ def problem(scene: bpy.types.Scene) -> str:
     if any(o.armature is None for o in group.others):
         missing = next(o.name for o in group.others if o.armature is None)
         return f"The further robot {missing} has no armature: choose one, or remove it"
-    if not group.variables:
+    if not has_joints(group):
         return str(group.notes) or f"{group.armature.name} has no joints: choose another armature"
     return ""
+
+
+def has_joints(group: Any) -> bool:
+    """Whether the first robot has any joint; its joints stand first in the list."""
+    others = tuple(f"joint/{o.name}/" for o in group.others)
+    return any(v.name.startswith("joint/") and not v.name.startswith(others) for v in group.variables)

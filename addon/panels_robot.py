@@ -7,7 +7,7 @@ import bpy
 
 from . import adoption, findings, panels, panels_variable, pictures, previews, rig
 from .panels_priors import held
-from .text import plural, shown_name, span
+from .text import plural, short_span, shown_name
 
 NOTES = 2
 """So many notes are shown at first."""
@@ -22,15 +22,17 @@ class KEYPOINTS_UL_joints(bpy.types.UIList):
         self, context: Any, layout: Any, data: Any, item: Any, icon: int, active_data: Any, active_property: str,
         index: int = 0, flt_flag: int = 0,
     ) -> None:  # fmt: skip
-        split = layout.split(factor=0.52)
+        split = layout.split(factor=0.56)
         left = split.row(align=True)
         left.prop(item, "use", text="")
         left.label(text=shown_name(item.name))
         right = split.row()
         right.alignment = "RIGHT"
         right.active = item.use
-        text = span(item.low, item.high, item.unit) if item.use else held(data, item)
-        right.label(text=text, icon="ERROR" if findings.variable(data, item) else "NONE")
+        if findings.variable(data, item):
+            right.label(text="", icon="ERROR")
+        else:
+            right.label(text=short_span(item.low, item.high, item.unit) if item.use else held(data, item))
 
     def filter_items(self, context: Any, data: Any, property_name: str) -> tuple[list[int], list[int]]:
         items = getattr(data, property_name)
@@ -141,7 +143,7 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
         _draw_notes(layout, context, group)
         if group.armature is None:
             return
-        if not group.variables:
+        if not adoption.has_joints(group):
             _draw_marking(layout)
             return
         _draw_joints(layout, context, group)
@@ -169,13 +171,13 @@ def _draw_joints(layout: bpy.types.UILayout, context: bpy.types.Context, group: 
     if body is None:
         return
     rows = min(max(len(joints), 3), 7)
-    row = body.row()
-    row.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
-    row.column(align=True).menu("KEYPOINTS_MT_joints", text="", icon="DOWNARROW_HLT")
+    body.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
     item = group.variables[group.joint_index] if 0 <= group.joint_index < len(group.variables) else None
     if item is None or not item.name.startswith("joint/"):
         return
-    row = panels.settings_column(body).row(align=True)
+    row = body.row()
+    row.menu("KEYPOINTS_MT_joints", text="", icon="DOWNARROW_HLT")
+    row = panels.settings_column(row).row(align=True)
     if item.use:
         row.prop(item, panels_variable.twin("low", item, group), text="Range")
         row.prop(item, panels_variable.twin("high", item, group), text="")

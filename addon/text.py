@@ -21,7 +21,9 @@ def quantity(value: float, unit: str) -> str:
         whole = abs(degrees) >= 10 or abs(degrees - round(degrees)) < 0.05
         return f"{degrees:.0f}°" if whole else f"{degrees:.1f}°"
     if unit == "m":
-        return f"{value:.2f} m" if abs(value) >= 0.1 or value == 0 else f"{value:.3f} m"
+        if abs(value) < 0.0995:
+            return f"{1000 * value:.3g} mm" if value else "0 m"
+        return f"{value:.2f} m"
     if unit:
         whole = abs(value) >= 10 or abs(value - round(value)) < 0.05
         return f"{value:.0f} {unit}" if whole else f"{value:.1f} {unit}"
@@ -39,6 +41,12 @@ def chosen(names: Sequence[str], low: float, high: float) -> str:
 def span(low: float, high: float, unit: str) -> str:
     """A range with its unit."""
     return f"{quantity(low, unit)} … {quantity(high, unit)}"
+
+
+def short_span(low: float, high: float, unit: str) -> str:
+    """A range with its unit, such as ``±180°`` where it is as wide on both sides of zero."""
+    symmetric = high > 0 and math.isclose(low, -high, rel_tol=1e-4)
+    return f"±{quantity(high, unit)}" if symmetric else span(low, high, unit)
 
 
 def count(number: float) -> str:

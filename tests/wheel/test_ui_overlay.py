@@ -60,7 +60,10 @@ def test_sentences_are_wrapped() -> None:
 
 def test_numbers_as_people_read_them() -> None:
     assert text.span(-np.pi, np.pi, "rad") == "-180° … 180°"
+    assert text.short_span(-np.pi, np.pi, "rad") == "±180°"
+    assert text.short_span(0.0, np.pi, "rad") == "0° … 180°"
     assert text.quantity(1.234, "m") == "1.23 m"
+    assert text.span(0.0, 0.04, "m") == "0 m … 40 mm"
     assert text.quantity(6500.0, "K") == "6500 K"
     assert text.duration(220) == "3:40"
     assert text.duration(3725) == "1:02:05"

@@ -234,3 +234,15 @@ def test_keypoints_that_were_removed_stay_away() -> None:
         bpy.ops.robot_keypoints.keypoint_remove()
     adoption.refresh(bpy.context.scene)
     assert not group().keypoints
+
+
+def test_a_first_robot_without_joints_is_noticed_beside_another_that_has_some() -> None:
+    second()
+    bpy.ops.robot_keypoints.robot_add()
+    data = bpy.data.armatures.new("stiff")
+    stiff = bpy.data.objects.new("stiff", data)
+    bpy.context.scene.collection.objects.link(stiff)
+    group().armature = stiff
+    assert len(group().others) == 1
+    assert "stiff" in adoption.problem(bpy.context.scene)
+    assert not bpy.ops.robot_keypoints.draw_sample.poll()
