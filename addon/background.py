@@ -98,9 +98,10 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
         bpy.ops.wm.read_homefile(use_empty=True)
         built = []
         for source, robot in zip(settings.robots, settings_module.load_robots(settings), strict=True):
-            for warning in robot.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
-            armature = rig.build(bpy.context.scene, robot)
+            notes = list(robot.warnings)
+            armature = rig.build(bpy.context.scene, robot, notes)
+            for note in notes:
+                print(f"warning: {note}", file=sys.stderr)
             armature.name = source.name or armature.name
             armature.location = source.position
             armature.rotation_euler[2] = source.yaw
@@ -184,6 +185,7 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     armature = rig.find(scene, settings.robot.armature)
     stage = Stage(scene, armature, settings)
     stage.seen.in_viewport_too()
+    stage.light.world.lay_behind()
     if settings.render.silhouette:
         meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
         pixels = detail.smallest_pixels(stage, settings, meshes)
@@ -191,7 +193,7 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
             detail.simplify(mesh, settings.render.silhouette * size)
     if settings.render.engine == "cycles":
         detail.keep_geometry(scene)
-    renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera)
+    renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera, stage.light.world)
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
     return stage, renderer

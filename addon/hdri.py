@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -16,27 +15,9 @@ from ..core.errors import UserError
 
 Floats = NDArray[np.float64]
 
-LIGHT_WIDTH = 128
-"""Width of a picture that only lights, in pixels: 2.8 degrees each, so that a sun in it keeps its power and every pixel
-can be aimed at."""
-
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 MARK = "robot_keypoints_world"
 """Custom property of the images that are made here: the file behind them."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """One world's pictures; the large one only where the world can be seen."""
-
-    light: bpy.types.Image
-    seen: bpy.types.Image | None
-
-    def remove(self) -> None:
-        """Take them out of the file."""
-        for image in (self.light, self.seen):
-            if image is not None:
-                bpy.data.images.remove(image)
 
 
 def locate(world: str) -> str:
@@ -56,29 +37,42 @@ def locate(world: str) -> str:
     return str(path)
 
 
+def light_width(render_width: int) -> int:
+    """How wide a picture is that only lights: 2.8 degrees a pixel, so that a sun in it keeps its power and every pixel
+    can be aimed at; half as much behind large renderings, which take long enough anyway."""
+    return 128 if render_width <= 320 else 256
+
+
 def seen_width(render_width: int) -> int:
     """How wide a whole horizon has to be to look sharp behind a picture of this width, lenses as they usually are."""
     return 6 * render_width
 
 
-def load(path: str, width: int) -> Images:
-    """The pictures of a world, with a mean luminance of one over the sphere.
+def load(path: str) -> tuple[Floats, str]:
+    """A world's picture, scaled to a mean luminance of one over the sphere.
 
-    They are packed, so that a file that is saved with them shows them again.
-
-    Args:
-        width: of the large picture at most, in pixels; 0 for none.
+    Returns:
+        linear pixels ``(H, W, 3)``, bottom row first, and the name of their colour space.
 
     Raises:
         UserError: if the file can't be read as a picture.
     """
     pixels, colour_space = _read(path)
-    pixels = pixels / (mean_luminance(pixels) or 1.0)
-    name = f"Keypoints {Path(path).stem}"
-    seen = None
-    if width:
-        seen = _image(name, resized(pixels, min(width, pixels.shape[1])), colour_space, path)
-    return Images(_image(f"{name} light", resized(pixels, LIGHT_WIDTH), colour_space, path), seen)
+    return pixels / (mean_luminance(pixels) or 1.0), colour_space
+
+
+def image(path: str, pixels: Floats, colour_space: str) -> bpy.types.Image:
+    """A world's picture as an image of Blender's; packed, so that a file that is saved with it shows it again."""
+    height, width = pixels.shape[:2]
+    result = bpy.data.images.new(f"Keypoints {Path(path).stem}", width, height, alpha=False, float_buffer=True)
+    result.colorspace_settings.name = colour_space
+    whole = np.ones((height, width, 4), np.float32)
+    whole[..., :3] = pixels
+    result.pixels.foreach_set(whole.ravel())
+    result.update()
+    result.pack()
+    result[MARK] = path
+    return result
 
 
 def clear() -> None:
@@ -132,16 +126,3 @@ def _read(path: str) -> tuple[Floats, str]:
 
 def _unreadable(path: str) -> UserError:
     return UserError(f"The HDRI world {path} can't be read as a picture: replace it, or take it out of its folder")
-
-
-def _image(name: str, pixels: Floats, colour_space: str, path: str) -> bpy.types.Image:
-    height, width = pixels.shape[:2]
-    image = bpy.data.images.new(name, width, height, alpha=False, float_buffer=True)
-    image.colorspace_settings.name = colour_space
-    whole = np.ones((height, width, 4), np.float32)
-    whole[..., :3] = pixels
-    image.pixels.foreach_set(whole.ravel())
-    image.update()
-    image.pack()
-    image[MARK] = path
-    return image

@@ -96,6 +96,14 @@ def node(tree: bpy.types.NodeTree, kind: str, **settings: Any) -> bpy.types.Node
     return result
 
 
+def mix_sockets(node: bpy.types.Node) -> tuple[Any, Any, Any, Any]:
+    """Factor, A, B and result of a Mix node of floats or colours."""
+    kind = {"RGBA": "Color", "FLOAT": "Float"}[node.data_type]
+    inputs = {s.identifier: s for s in node.inputs}
+    outputs = {s.identifier: s for s in node.outputs}
+    return inputs["Factor_Float"], inputs[f"A_{kind}"], inputs[f"B_{kind}"], outputs[f"Result_{kind}"]
+
+
 def material(name: str) -> bpy.types.Material:
     """An empty material of this name, in place of an older one."""
     old = bpy.data.materials.get(name)

@@ -12,6 +12,7 @@ from . import compat
 from .region import Region
 from .scratch import Scratch
 from .stage_camera import Camera
+from .stage_world import World
 
 TARGA_HEADER = 18
 
@@ -20,21 +21,25 @@ class Renderer:
     """Renders one scene again and again at fixed settings. Close it to remove its scratch folder."""
 
     def __init__(
-        self, scene: bpy.types.Scene, settings: RenderSettings, threads: int, camera: Camera | None = None
-    ) -> None:
+        self, scene: bpy.types.Scene, settings: RenderSettings, threads: int, camera: Camera | None = None,
+        world: World | None = None,
+    ) -> None:  # fmt: skip
         """Make the scene's settings what ours say.
 
         Args:
             camera: whose lens the pictures are taken with; without one they are what Blender's camera sees.
+            world: laid behind the pictures where it is to be seen; without one that is left to Blender.
         """
         self.scene = scene
-        self._camera = camera
+        self._camera, self._world = camera, world
         self._scratch = Scratch()
         self._file = self._scratch.path / "frame.tga"
         _configure(scene, settings, threads)
         self._noisy = settings.engine == "cycles"
         if camera is not None:
             camera.render_at(settings.width, settings.height)
+        if world is not None:
+            world.lay_behind()
         scene.render.filepath = str(self._file)
         self._region = Region(scene)
 
@@ -47,7 +52,11 @@ class Renderer:
         if self._noisy:
             self.scene.cycles.seed = seed
         picture = self._pinhole()
-        return picture if self._camera is None else self._camera.develop(picture)
+        if self._camera is None:
+            return picture
+        if self._world is not None:
+            picture = self._world.behind(picture, self._camera.pinhole, self._camera.pose()[:3, :3])
+        return self._camera.develop(picture)
 
     def _pinhole(self) -> NDArray[np.uint8]:
         """What Blender itself renders.

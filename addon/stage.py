@@ -59,9 +59,10 @@ class Stage:
         }
         self.seen = Seen(scene)
         self.admission = Admission(scene, self.kinematics, settings)
+        self.light = Light(scene, armature, reach, settings)
         self._parts = (
             self.camera,
-            Light(scene, armature, reach, settings),
+            self.light,
             Materials(self.armatures, reach, settings),
             Surroundings(scene, list(self.kinematics.values()), reach, settings),
             Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),

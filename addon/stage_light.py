@@ -44,7 +44,7 @@ class Light:
         self._lamps = [_Lamp(scene, armature, number + 1, reach) for number in range(count)]
         for number in range(count, catalogue.LAMPS):
             _remove(scene, _name(number + 1))
-        self._world = World(scene, settings)
+        self.world = World(scene, settings)
 
     def apply(self, v: Mapping[str, float]) -> None:
         """Place and colour them.
@@ -58,7 +58,7 @@ class Light:
                 lamp.light(v, "light/" if number == 1 else f"light/{number}/")
             else:
                 lamp.put_out()
-        self._world.apply(v)
+        self.world.apply(v)
 
 
 class _Lamp:

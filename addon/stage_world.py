@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import bpy
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..core import catalogue
 from ..core import settings as settings_module
+from ..core.camera import Intrinsics
 from ..core.errors import UserError
 from ..core.settings import Settings
-from . import hdri, needs
-from .surface import mix_sockets
+from . import hdri, needs, patterns
+from .panorama import Panorama, Plain
 
 WORLD = "Keypoints World"
 SLOTS = 8
@@ -21,7 +25,11 @@ SLOTS = 8
 
 
 class World:
-    """The scene's world; the user's own stays in the file."""
+    """The scene's world; the user's own stays in the file.
+
+    In the user's own window Blender itself shows the world behind the scene. For pictures that are made in numbers the
+    film stays transparent, and :meth:`behind` lays the world behind the finished rendering.
+    """
 
     def __init__(self, scene: bpy.types.Scene, settings: Settings) -> None:
         """Build its nodes anew.
@@ -35,57 +43,79 @@ class World:
         self._paths = {
             k: hdri.locate(worlds[k - 1]) for k in needs.choices(settings, "light/world", self._choices) if k
         }
-        self._seen = 1 in needs.choices(settings, "background/world", 2)
+        seen = 1 in needs.choices(settings, "background/world", 2)
+        self._fineness = hdri.light_width(settings.render.width)
+        self._width = hdri.seen_width(settings.render.width) if seen else 0
+        self._apart = False
         self._set: dict[str, Any] = {}
+        self._behind: tuple[Panorama | Plain, float, float, float] | None = None
         world = _world(scene)
         tree = world.node_tree
         tree.nodes.clear()
         hdri.clear()
-        self._strength = _node(tree, "Value", "strength").outputs[0]
-        self._mapping: Any = None
-        self._show: Any = None
-        self._slots: list[_Slot] = []
-        if self._paths:
-            self._build_pictures(tree, settings.render.width)
-            # As fine as the pictures that light; finer costs milliseconds a frame, and Blender's own choice a second.
-            world.cycles.sampling_method = "MANUAL"
-            world.cycles.sample_map_resolution = hdri.LIGHT_WIDTH
-        else:
-            background = self._background(tree, None)
-            tree.links.new(background.outputs[0], _node(tree, "OutputWorld").inputs["Surface"])
-        world.update_tag()
-
-    def _build_pictures(self, tree: bpy.types.NodeTree, width: int) -> None:
-        coordinates = _node(tree, "TexCoord")
-        mapping = _node(tree, "Mapping", "rotation")
-        mapping.vector_type = "TEXTURE"
-        tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
-        self._mapping = mapping.inputs["Rotation"]
-        count = min(len(self._paths), SLOTS)
-        light = _Chain(tree, mapping, count)
-        seen = _Chain(tree, mapping, count) if self._seen else None
-        self._slots = [_Slot(light.links[n], seen.links[n] if seen else None, width) for n in range(count)]
-        surface = self._background(tree, light.colour).outputs[0]
-        if seen is not None:
-            # What the camera sees is sharp, what lights is small; a closure that is not needed is not evaluated.
-            path, show, mix = _node(tree, "LightPath"), _node(tree, "Math", "seen"), _node(tree, "MixShader")
-            show.operation = "MULTIPLY"
-            show.inputs[1].default_value = 0.0
-            self._show = show.inputs[1]
-            tree.links.new(path.outputs["Is Camera Ray"], show.inputs[0])
-            tree.links.new(show.outputs[0], mix.inputs[0])
-            tree.links.new(surface, mix.inputs[1])
-            tree.links.new(self._background(tree, seen.colour).outputs[0], mix.inputs[2])
-            surface = mix.outputs[0]
-        tree.links.new(surface, _node(tree, "OutputWorld").inputs["Surface"])
-
-    def _background(self, tree: bpy.types.NodeTree, colour: Any) -> bpy.types.Node:
         background = _node(tree, "Background")
         background.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
-        if colour is not None:
-            tree.links.new(colour, background.inputs["Color"])
-        tree.links.new(self._strength, background.inputs["Strength"])
-        return background
+        self._strength = background.inputs["Strength"]
+        tree.links.new(background.outputs[0], _node(tree, "OutputWorld").inputs["Surface"])
+        self._rotation: Any = None
+        self._slots: list[_Slot] = []
+        if self._paths:
+            self._chain(tree, background.inputs["Color"], min(len(self._paths), SLOTS))
+        self._aim(world)
+
+    def _chain(self, tree: bpy.types.NodeTree, colour: Any, count: int) -> None:
+        """Pictures behind one another, of which one or none is let through: to choose is to set values, which costs
+        less than giving a node another image."""
+        coordinates, mapping = _node(tree, "TexCoord"), _node(tree, "Mapping")
+        mapping.vector_type = "TEXTURE"
+        tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+        self._rotation = mapping.inputs["Rotation"]
+        last: Any = None
+        for _ in range(count):
+            texture, mix = _node(tree, "TexEnvironment"), _node(tree, "Mix")
+            mix.data_type = "RGBA"
+            factor, a, b, result = patterns.mix_sockets(mix)
+            factor.default_value = 0.0
+            a.default_value = (1.0, 1.0, 1.0, 1.0)
+            tree.links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
+            tree.links.new(texture.outputs["Color"], b)
+            if last is not None:
+                tree.links.new(last, a)
+            last = result
+            self._slots.append(_Slot(texture, factor))
+        tree.links.new(last, colour)
+
+    def lay_behind(self) -> None:
+        """From the next :meth:`apply` on, leave it to :meth:`behind` to show the world behind the scene."""
+        if not self._apart:
+            self._apart = True
+            for slot in self._slots:
+                slot.path = ""
+            self._aim(self._scene.world)
+
+    def _aim(self, world: bpy.types.World) -> None:
+        """How finely Cycles looks where light comes from: Blender's own choice takes a second a frame.
+
+        Where it is as fine as the picture, and the picture's pixels are not interpolated, Cycles knows exactly how
+        bright each is; otherwise a sun makes bright specks all over the robot.
+        """
+        world.cycles.sampling_method = "MANUAL"
+        world.cycles.sample_map_resolution = self._fineness if self._apart else 1024
+        for slot in self._slots:
+            slot.interpolate(not self._apart)
+        world.update_tag()
+
+    def behind(self, picture: NDArray[np.uint8], camera: Intrinsics, rotation: ArrayLike) -> NDArray[np.uint8]:
+        """A rendering ``(H, W, 4)`` before the world, if that is to be seen.
+
+        Args:
+            camera: the pinhole that took it.
+            rotation: ``R_world_cam`` ``(3, 3)``.
+        """
+        if self._behind is None:
+            return picture
+        world, turn, gain, blur = self._behind
+        return world.behind(picture, camera, rotation, turn, gain, blur * camera.fx)
 
     def apply(self, v: Mapping[str, float]) -> None:
         """Choose, turn and dim it.
@@ -94,32 +124,33 @@ class World:
             UserError: if its picture can't be read.
         """
         seen = catalogue.choice(v["background/world"], 2) == 1
-        if self._scene.render.film_transparent == seen:
-            self._scene.render.film_transparent = not seen
+        opaque = seen and not self._apart
+        if self._scene.render.film_transparent == opaque:
+            self._scene.render.film_transparent = not opaque
         if self._changed("strength", v["light/ambient"]):
             self._strength.default_value = v["light/ambient"]
-        if not self._slots:
-            return
-        chosen = catalogue.choice(v["light/world"], self._choices)
-        path = self._paths.get(chosen)
-        if path is not None and self._changed("rotation", v["light/world_rotation"]):
-            self._mapping.default_value[2] = v["light/world_rotation"]
-        if self._show is not None and self._changed("show", seen):
-            self._show.default_value = float(seen)
+        path = self._paths.get(catalogue.choice(v["light/world"], self._choices))
         slot = self._slot(path) if path is not None else None
-        if self._changed("slot", (slot, seen)):
-            for other in self._slots:
-                if other is not slot:
-                    other.switch(light=False, seen=False)
-            if slot is not None:
-                slot.switch(light=True, seen=seen)
+        turn = v["light/world_rotation"]
+        if self._apart:
+            turn = round(turn / math.tau * self._fineness) * math.tau / self._fineness  # by whole pixels: see _aim
+        if slot is not None and self._changed("rotation", turn):
+            self._rotation.default_value[2] = turn
+        for other in self._slots:
+            other.switch(other is slot)
+        self._behind = None
+        if seen and self._apart:
+            world = slot.panorama if slot is not None and slot.panorama is not None else Plain()
+            gain = v["light/ambient"] * 2.0 ** v["camera/exposure"]
+            self._behind = (world, v["light/world_rotation"], gain, _blur(v))
 
     def _slot(self, path: str) -> _Slot:
         """The slot that holds a picture; if none does, the one that was needed longest ago takes it."""
         slot = next((s for s in self._slots if s.path == path), self._slots[0])
         self._slots.remove(slot)
         self._slots.append(slot)
-        slot.load(path)
+        if slot.path != path:
+            slot.load(path, self._fineness, self._width, self._apart)
         return slot
 
     def _changed(self, what: str, value: object) -> bool:
@@ -128,71 +159,53 @@ class World:
         return changed
 
 
-class _Link:
-    """One picture of a chain: texture and the mix node that lets it through."""
+class _Slot:
+    """One picture at hand: the texture that holds it, and the mix node that lets it through."""
 
-    def __init__(self, texture: bpy.types.Node, factor: Any) -> None:
+    def __init__(self, texture: Any, factor: Any) -> None:
+        self.path = ""
+        self.panorama: Panorama | None = None
         self._texture, self._factor = texture, factor
         self._on = False
         texture.mute = True
 
-    def show(self, image: bpy.types.Image) -> None:
-        self._texture.image = image
+    def load(self, path: str, fineness: int, width: int, apart: bool) -> None:
+        """Hold a picture.
+
+        Args:
+            fineness: its width as light, in pixels.
+            width: what it is at most where it is seen, in pixels; 0 if it never is.
+            apart: whether it is laid behind renderings; if not, one picture is light and seen.
+
+        Raises:
+            UserError: if it can't be read.
+        """
+        pixels, colour_space = hdri.load(path)
+        old = self._texture.image
+        large = hdri.resized(pixels, min(width or fineness, pixels.shape[1]))
+        light = hdri.resized(pixels, fineness) if apart else large
+        self.panorama = Panorama(large) if apart and width else None
+        self._texture.image = hdri.image(path, light, colour_space)
+        self.path = path
+        if old is not None:
+            bpy.data.images.remove(old)
+
+    def interpolate(self, smoothly: bool) -> None:
+        """Whether its pixels run into one another."""
+        self._texture.interpolation = "Linear" if smoothly else "Closest"
 
     def switch(self, on: bool) -> None:
-        """A muted texture is not even read; a picture that no mix lets through would be, in every frame."""
+        """Let it through, or not. (Where no mix lets it through it would yet be read in every frame, if not muted.)"""
         if self._on != on:
             self._on = on
             self._texture.mute = not on
             self._factor.default_value = float(on)
 
 
-class _Chain:
-    """Pictures behind one another, of which one or none is let through: to choose is to set values, which costs less
-    than giving a node another image."""
-
-    def __init__(self, tree: bpy.types.NodeTree, mapping: bpy.types.Node, count: int) -> None:
-        self.links: list[_Link] = []
-        self.colour: Any = None
-        for _ in range(count):
-            texture, mix = _node(tree, "TexEnvironment"), _node(tree, "Mix")
-            mix.data_type = "RGBA"
-            factor, a, b, result = mix_sockets(mix)
-            factor.default_value = 0.0
-            a.default_value = (1.0, 1.0, 1.0, 1.0)
-            tree.links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
-            if self.colour is not None:
-                tree.links.new(self.colour, a)
-            tree.links.new(texture.outputs["Color"], b)
-            self.colour = result
-            self.links.append(_Link(texture, factor))
-
-
-class _Slot:
-    """One picture at hand, small as light and large as background."""
-
-    def __init__(self, light: _Link, seen: _Link | None, width: int) -> None:
-        self.path = ""
-        self._light, self._seen, self._width = light, seen, width
-        self._images: hdri.Images | None = None
-
-    def load(self, path: str) -> None:
-        """Hold the picture of this path."""
-        if path == self.path:
-            return
-        images = hdri.load(path, hdri.seen_width(self._width) if self._seen is not None else 0)
-        if self._images is not None:
-            self._images.remove()
-        self._images, self.path = images, path
-        self._light.show(images.light)
-        if self._seen is not None and images.seen is not None:
-            self._seen.show(images.seen)
-
-    def switch(self, light: bool, seen: bool) -> None:
-        """Let it through, or not."""
-        self._light.switch(light)
-        if self._seen is not None:
-            self._seen.switch(seen)
+def _blur(v: Mapping[str, float]) -> float:
+    """Angle of the spot that a distant point makes."""
+    focal, away = v["camera/focal_length"], 1000.0 * v["camera/focus"] * v["camera/distance"]
+    return v["camera/aperture"] / max(away - focal, focal)
 
 
 def _world(scene: bpy.types.Scene) -> bpy.types.World:
@@ -207,8 +220,5 @@ def _world(scene: bpy.types.Scene) -> bpy.types.World:
     return world
 
 
-def _node(tree: bpy.types.NodeTree, kind: str, name: str = "") -> Any:
-    node = tree.nodes.new(f"ShaderNode{kind}")
-    if name:
-        node.name = node.label = name
-    return node
+def _node(tree: bpy.types.NodeTree, kind: str) -> Any:
+    return tree.nodes.new(f"ShaderNode{kind}")

@@ -13,19 +13,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import patterns, wear
+from . import patterns, wear_nodes
 
 PREFIX = "Keypoints"
 OWN = "robot_keypoints_input"
 """Custom property of the reroute node that passes on what the user had linked: the input it was linked to."""
 
 COLOURS = ("Base Color", "Color")
-DIRT = ((0.03, 0.02, 0.012, 1.0), (0.3, 0.26, 0.2, 1.0))
-"""Grease and dust, linear; dirt lies between."""
-SCRATCH = (0.45, 0.45, 0.43, 1.0)
-
-STEEPNESS = (-5.0, 8.0, 255.0)
-"""How sharply dirt, scratches and stickers end."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Effects:
     @property
     def worn(self) -> bool:
         """Whether dirt, scratches or stickers can show."""
-        return self.dirt or self.scratches or self.stickers
+        return any(_worn(self))
 
     def __bool__(self) -> bool:
         return self.tint or self.roughness or self.metallic or self.worn
@@ -132,85 +126,19 @@ class Surface:
         return result
 
     def _wear(self, values: list[Any], effects: Effects, scale: float) -> list[Any]:
-        """Stickers on the paint, scratches through both, dirt over all."""
-        link = self._tree.links.new
-        place = self._node("ShaderNodeVectorMath", "place", operation="ADD")
-        place.inputs[1].default_value = (0.0, 0.0, 0.0)
-        self._settings.append(("place", _set_vector, place.inputs[0]))
-        coordinates = self._node("ShaderNodeTexCoord", "coordinates")
-        scaled = self._node("ShaderNodeVectorMath", "scale", operation="MULTIPLY_ADD")
-        scaled.inputs[1].default_value = (scale, scale, scale)
-        link(coordinates.outputs["Object"], scaled.inputs[0])
-        link(place.outputs[0], scaled.inputs[2])
-        # Equal parts at equal places of their links would look alike.
-        which = self._node("ShaderNodeObjectInfo", "object")
-        apart = self._node("ShaderNodeVectorMath", "apart", operation="MULTIPLY_ADD")
-        apart.inputs[1].default_value = (7.3, 3.1, 5.7)
-        link(which.outputs["Random"], apart.inputs[0])
-        link(scaled.outputs[0], apart.inputs[2])
-        ranks = self._node("ShaderNodeCombineXYZ", "ranks")
-        colours = thickness = None
-        if effects.dirt or effects.scratches:
-            picture = self._picture(wear.wear_image(), "wear", apart.outputs[0])
-            channels = self._node("ShaderNodeSeparateXYZ", "wear channels")
-            link(picture.outputs["Color"], channels.inputs[0])
-            link(channels.outputs[0], ranks.inputs[0])
-            link(channels.outputs[1], ranks.inputs[1])
-            thickness = channels.outputs[2]
-        if effects.stickers:
-            picture = self._picture(wear.sticker_image(), "stickers", apart.outputs[0])
-            link(picture.outputs["Alpha"], ranks.inputs[2])
-            colours = picture.outputs["Color"]
-        steep = self._node("ShaderNodeVectorMath", "amounts", operation="MULTIPLY_ADD")
-        steep.inputs[1].default_value = STEEPNESS
-        link(ranks.outputs[0], steep.inputs[0])
-        self._settings.append(("worn", _set_amounts, steep.inputs[2]))
-        masks = self._node("ShaderNodeSeparateXYZ", "masks")
-        link(steep.outputs[0], masks.inputs[0])
-        if effects.stickers:
-            values = self._cover(values, "sticker", masks.outputs[2], (colours, 0.35, 0.0))
-        if effects.scratches:
-            values = self._cover(values, "scratch", masks.outputs[1], (SCRATCH, 0.35, 0.6))
-        if effects.dirt:
-            clamped = self._node("ShaderNodeMath", "dirt mask", operation="MULTIPLY", use_clamp=True)
-            inside = self._node("ShaderNodeClamp", "dirt within")
-            link(masks.outputs[0], inside.inputs[0])
-            link(inside.outputs[0], clamped.inputs[0])
-            link(thickness, clamped.inputs[1])
-            kind = self._node("ShaderNodeSeparateXYZ", "kind of dirt")
-            link(place.outputs[0], kind.inputs[0])
-            factor, a, b, colour = self._mix("dirt colour", "RGBA")
-            a.default_value, b.default_value = DIRT
-            link(kind.outputs[2], factor)
-            values = self._cover(values, "dirt", clamped.outputs[0], (colour, 0.9, 0.0))
-        return values
-
-    def _cover(self, values: list[Any], what: str, mask: Any, cover: tuple[Any, float, float]) -> list[Any]:
-        result: list[Any] = []
-        for number, (value, over) in enumerate(zip(values, cover, strict=True)):
-            if value is None:
-                result.append(None)
-                continue
-            name = f"{what} {('colour', 'roughness', 'metallic')[number]}"
-            factor, a, b, output = self._mix(name, "RGBA" if number == 0 else "FLOAT")
-            self._tree.links.new(mask, factor)
-            for socket, source in ((a, value), (b, over)):
-                if isinstance(source, bpy.types.NodeSocket):
-                    self._tree.links.new(source, socket)
-                else:
-                    socket.default_value = source
-            result.append(output)
-        return result
-
-    def _picture(self, image: bpy.types.Image, name: str, vector: Any) -> bpy.types.Node:
-        picture = self._node("ShaderNodeTexImage", name, image=image, projection="BOX", extension="REPEAT")
-        # Dirt would end in straight lines where the projection's sides meet; a sticker may.
-        picture.projection_blend = 0.0 if name == "stickers" else 0.15
-        self._tree.links.new(vector, picture.inputs["Vector"])
-        return picture
+        group = self._node("ShaderNodeGroup", "wear", node_tree=wear_nodes.group(*_worn(effects)))
+        group.inputs["Scale"].default_value = scale
+        self._settings.append(("place", _set_vector, group.inputs["Place"]))
+        self._settings.append(("worn", _set_amounts, group.inputs["Amounts"]))
+        for value, name in zip(values, wear_nodes.VALUES, strict=True):
+            if isinstance(value, bpy.types.NodeSocket):
+                self._tree.links.new(value, group.inputs[name])
+            elif value is not None:
+                group.inputs[name].default_value = value
+        return [None if v is None else group.outputs[n] for v, n in zip(values, wear_nodes.VALUES, strict=True)]
 
     def _mix(self, name: str, data_type: str) -> tuple[Any, Any, Any, Any]:
-        return mix_sockets(self._node("ShaderNodeMix", name, data_type=data_type))
+        return patterns.mix_sockets(self._node("ShaderNodeMix", name, data_type=data_type))
 
     def _node(self, kind: str, name: str, **settings: Any) -> Any:
         node = patterns.node(self._tree, kind, **settings)
@@ -222,12 +150,8 @@ class Surface:
         return node
 
 
-def mix_sockets(node: bpy.types.Node) -> tuple[Any, Any, Any, Any]:
-    """Factor, A, B and result of a Mix node of floats or colours."""
-    kind = {"RGBA": "Color", "FLOAT": "Float"}[node.data_type]
-    inputs = {s.identifier: s for s in node.inputs}
-    outputs = {s.identifier: s for s in node.outputs}
-    return inputs["Factor_Float"], inputs[f"A_{kind}"], inputs[f"B_{kind}"], outputs[f"Result_{kind}"]
+def _worn(effects: Effects) -> tuple[bool, bool, bool]:
+    return effects.dirt, effects.scratches, effects.stickers
 
 
 def shaders(tree: bpy.types.NodeTree) -> list[bpy.types.Node]:
@@ -307,4 +231,4 @@ def _set_vector(socket: Any, value: tuple[float, float, float]) -> None:
 
 def _set_amounts(socket: Any, value: tuple[float, float, float]) -> None:
     dirt, scratches, stickers = value
-    socket.default_value = tuple(np.multiply(STEEPNESS, (-dirt, scratches - 1.0, stickers - 1.0)))
+    socket.default_value = tuple(np.multiply(wear_nodes.STEEPNESS, (-dirt, scratches - 1.0, stickers - 1.0)))
