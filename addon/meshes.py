@@ -11,7 +11,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from ..core import mesh_files
-from ..core.mesh_files import Colour, MeshData, Surface
+from ..core.mesh_data import Colour, MeshData, Surface
 from ..core.robot import Visual
 
 DEFAULT_COLOUR = (0.75, 0.75, 0.75, 1.0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +21,13 @@ from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.robot import Joint, Robot, rotation_about
-from . import bone_joints, meshes
+from ..core.robot import Robot
+from . import bone_joints, bones, meshes
 
 Floats = NDArray[np.float64]
 
 KINEMATICS = "robot_keypoints"
 """Custom property of an armature made here: its kinematics as JSON."""
-STANDINGS = "robot_keypoints_bones"
-"""Custom property of an armature made here: how each bone stands in its link's frame, as JSON."""
-NEARLY_BACKWARDS = (2e-7, 1e-3)
-"""No bone is this close to -y, in radians: Blender turns those within 2.5e-4 to it. Less than that harms nobody."""
 ADDED = ("objects", "collections", "meshes", "armatures", "materials", "images", "actions")
 """The kinds of data that building a robot adds to, users before what they use."""
 
@@ -71,10 +66,9 @@ def build(scene: bpy.types.Scene, robot: Robot, notes: list[str] | None = None) 
         armature[KINEMATICS] = json.dumps(robot.to_dict())
         armature.show_in_front = True
         data.display_type = "STICK"
-        _add_bones(armature, robot, 0.08 * robot.reach())
-        _set_channels(armature, robot)
-        built = _as_built(armature, robot)
-        armature[STANDINGS] = json.dumps({n: [b.axis, *b.alignment[:3].ravel().tolist()] for n, b in built.items()})
+        bones.add(armature, robot, 0.08 * robot.reach())
+        bones.set_channels(armature, robot)
+        built = bones.keep(armature, robot)
         for link, obj in shapes:
             collection.objects.link(obj)
             obj.parent = armature
@@ -135,166 +129,6 @@ def _drop(blocks: Any, block: Any, *used: Any) -> None:
             bpy.data.batch_remove([other])
 
 
-def _add_bones(armature: bpy.types.Object, robot: Robot, length: float) -> None:
-    view_layer = bpy.context.view_layer
-    if view_layer.objects.active is not None and view_layer.objects.active.mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
-    for other in view_layer.objects.selected:
-        other.select_set(False)
-    view_layer.objects.active = armature
-    armature.select_set(True)
-    bpy.ops.object.mode_set(mode="EDIT")
-    try:
-        frames = robot.rest_frames()
-        standings = _standings(robot)
-        parents = {j.child: j.parent for j in robot.joints}
-        for link in robot.links:
-            bone = armature.data.edit_bones.new(link)
-            bone.tail = (0, length, 0)
-            bone.matrix = meshes.as_matrix(frames[link] @ standings[link].alignment)
-            if link in parents:
-                bone.parent = armature.data.edit_bones[parents[link]]
-    finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """How a bone stands in its link: its axis, x (0) or y (1), that the joint has, and ``T_link_bone`` (4, 4)."""
-
-    axis: int
-    alignment: Floats
-
-
-def _standings(robot: Robot) -> dict[str, _Standing]:
-    """How each link's bone ought to stand: its y axis, for which bones are made, along the joint's.
-
-    It is x for the few bones that would point almost, but not quite, to -y of the armature or of their parent:
-    Blender turns those to exactly -y.
-    """
-    frames = robot.rest_frames()
-    result = {robot.root: _Standing(1, np.eye(4))}
-    for joint in robot.joints:
-        parent = frames[joint.parent] @ result[joint.parent].alignment
-        candidates = [_standing(joint, 1, 0.0)]
-        if joint.moving:
-            candidates += [_standing(joint, 0, twist) for twist in (0.0, 1.0, 2.0)]
-        for standing in candidates:
-            direction = frames[joint.child][:3, :3] @ standing.alignment[:3, 1]
-            if not (_nearly_backwards(direction) or _nearly_backwards(parent[:3, :3].T @ direction)):
-                break
-        result[joint.child] = standing
-    return result
-
-
-def _standing(joint: Joint, axis: int, twist: float) -> _Standing:
-    """The bone's ``axis`` along the joint's, by the shortest turn and a ``twist`` about it."""
-    alignment = np.eye(4)
-    if joint.moving:
-        own = np.eye(3)[axis]
-        alignment[:3, :3] = _shortest_turn(own, np.asarray(joint.axis)) @ rotation_about(own, twist)
-    return _Standing(axis, alignment)
-
-
-def _nearly_backwards(direction: Floats) -> bool:
-    x, y, z = direction
-    low, high = NEARLY_BACKWARDS
-    return bool(y < 0 and low < math.hypot(x, z) < high)
-
-
-def _shortest_turn(a: Floats, b: Floats) -> Floats:
-    """The rotation ``(3, 3)`` between two unit vectors by the least angle."""
-    middle = a + b
-    if np.linalg.norm(middle) < 1e-8:
-        # Half a turn, about anything across.
-        across = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        across /= np.linalg.norm(across)
-        return np.asarray(2 * np.outer(across, across) - np.eye(3))
-    return np.asarray(np.eye(3) + 2 * np.outer(b, a) - 2 * np.outer(middle, middle) / (middle @ middle))
-
-
-def _as_built(armature: bpy.types.Object, robot: Robot) -> dict[str, _Standing]:
-    """How the bones really came out: Blender keeps a bone's roll as one angle, which may be off by 1e-5."""
-    frames, meant = robot.rest_frames(), _standings(robot)
-    return {
-        bone.name: _Standing(meant[bone.name].axis, np.linalg.inv(frames[bone.name]) @ np.array(bone.matrix_local))
-        for bone in armature.data.bones
-    }
-
-
-def _kept_standings(armature: bpy.types.Object, robot: Robot) -> dict[str, _Standing]:
-    """What :func:`build` found out by :func:`_as_built`."""
-    result = _standings(robot)
-    for link, (axis, *values) in json.loads(armature.get(STANDINGS, "{}")).items():
-        if link in result:
-            result[link] = _Standing(int(axis), np.vstack([np.reshape(values, (3, 4)), (0.0, 0.0, 0.0, 1.0)]))
-    return result
-
-
-def _set_channels(armature: bpy.types.Object, robot: Robot) -> None:
-    """Locks, limits and followers of every bone."""
-    bones = {j.child: j for j in robot.joints}
-    by_name = {j.name: j for j in robot.joints}
-    axes = {link: standing.axis for link, standing in _standings(robot).items()}
-    for bone in armature.pose.bones:
-        joint = bones.get(bone.name)
-        turns = joint is not None and joint.moving and joint.kind != "prismatic"
-        slides = joint is not None and joint.kind == "prismatic"
-        along = [index == axes[bone.name] for index in range(3)]
-        # The order in which a turn about the joint's axis alone is never near a singularity: it isn't the middle one.
-        bone.rotation_mode = "YXZ" if axes[bone.name] == 1 else "XYZ"
-        bone.lock_location = [not (slides and own) for own in along]
-        bone.lock_rotation = [not (turns and own) for own in along]
-        bone.lock_scale = (True, True, True)
-        for letter, own in zip("xyz", along, strict=True):
-            setattr(bone, f"lock_ik_{letter}", not (turns and own))
-        if joint is None or not joint.moving:
-            continue
-        if joint.mimic is not None:
-            leader = by_name[joint.mimic.joint]
-            _follow(armature, bone, axes[bone.name], joint, leader, axes[leader.child])
-        elif not joint.circular and not joint.held:
-            _limit(bone, "xyz"[axes[bone.name]], joint)
-
-
-def _limit(bone: bpy.types.PoseBone, letter: str, joint: Joint) -> None:
-    if joint.kind == "prismatic":
-        limit = bone.constraints.new("LIMIT_LOCATION")
-        used = [f"use_min_{letter}", f"use_max_{letter}"]
-    else:
-        limit = bone.constraints.new("LIMIT_ROTATION")
-        used = [f"use_limit_{letter}"]
-        setattr(bone, f"use_ik_limit_{letter}", True)
-        setattr(bone, f"ik_min_{letter}", max(joint.lower, -math.pi))
-        setattr(bone, f"ik_max_{letter}", min(joint.upper, math.pi))
-    for name in used:
-        setattr(limit, name, True)
-    limit.owner_space = "LOCAL"
-    setattr(limit, f"min_{letter}", joint.lower)
-    setattr(limit, f"max_{letter}", joint.upper)
-
-
-def _follow(
-    armature: bpy.types.Object, bone: bpy.types.PoseBone, axis: int, joint: Joint, leader: Joint, leader_axis: int
-) -> None:
-    assert joint.mimic is not None
-    channel = "location" if joint.kind == "prismatic" else "rotation_euler"
-    source = "location" if leader.kind == "prismatic" else "rotation_euler"
-    curve = bone.driver_add(channel, axis)
-    curve.driver.type = "SUM"
-    variable = curve.driver.variables.new()
-    variable.name = "q"
-    variable.targets[0].id = armature
-    name = bpy.utils.escape_identifier(leader.child)
-    variable.targets[0].data_path = f'pose.bones["{name}"].{source}[{leader_axis}]'
-    # A polynomial on the driver's curve: since 5.x the curve has keys by default, to which values near them snap.
-    for modifier in list(curve.modifiers):
-        curve.modifiers.remove(modifier)
-    line = curve.modifiers.new("GENERATOR")
-    line.mode, line.poly_order = "POLYNOMIAL", 1
-    line.coefficients = (joint.mimic.offset, joint.mimic.multiplier)
-
-
 def robot_of(armature: bpy.types.Object) -> Robot | None:
     """The kinematics of an armature made by :func:`build`; None for any other."""
     document = armature.get(KINEMATICS)
@@ -328,7 +162,7 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
     """The joints that can be posed, parents first."""
     robot = robot_of(armature)
     if robot is not None:
-        standings = _kept_standings(armature, robot)
+        standings = bones.kept(armature, robot)
         return tuple(
             RigJoint(
                 j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held, standings[j.child].axis
@@ -388,7 +222,7 @@ class Frames:
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, names: list[str]) -> None:
         robot = robot_of(armature)
-        standings = {} if robot is None else _kept_standings(armature, robot)
+        standings = {} if robot is None else bones.kept(armature, robot)
         self.armature = armature
         self._bones: dict[str, tuple[bpy.types.PoseBone, Floats]] = {}
         self._objects: dict[str, bpy.types.Object] = {}

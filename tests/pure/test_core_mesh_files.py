@@ -12,7 +12,8 @@ import pytest
 import trimesh
 from robot_keypoints.core import mesh_files
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_files import MeshData, read, shape, solid
+from robot_keypoints.core.mesh_data import MeshData, unique_rows
+from robot_keypoints.core.mesh_files import read, shape, solid
 from robot_keypoints.core.robot import Visual, as_matrix
 from shapes import COLLADA, MTL, OBJ, PIXEL, collada, gltf
 
@@ -223,9 +224,9 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.
 def test_rows_with_one_key_are_still_told_apart() -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(-50, 50, (5000, 3))
-    first, inverse = mesh_files._unique_rows(rows)
+    first, inverse = unique_rows(rows)
     assert (rows[first][inverse] == rows).all() and (np.diff(first) > 0).all()
     assert len(first) == len(np.unique(rows, axis=0))
     clash = np.array([[0, 0, 0], [19349663 << 11, -73856093, 0], [0, 0, 0]])
-    first, inverse = mesh_files._unique_rows(clash)
+    first, inverse = unique_rows(clash)
     assert first.tolist() == [0, 1] and inverse.tolist() == [0, 1, 0]

@@ -14,7 +14,7 @@ import pytest
 import robot_keypoints
 import trimesh
 from reference import ROBOTS
-from robot_keypoints.addon import operators_robot, reduction, rig
+from robot_keypoints.addon import bones, operators_robot, reduction, rig
 from robot_keypoints.core.urdf import load_urdf
 from shapes import MTL, OBJ, PIXEL, collada, gltf
 from test_ui_operators import refusal
@@ -178,7 +178,7 @@ def test_a_robot_that_can_not_be_loaded_leaves_the_file_as_it_was(
     path.write_text(text)
     there = inventory()
     if broken == "fault":
-        monkeypatch.setattr(rig, "_as_built", lambda *_: 1 / 0)
+        monkeypatch.setattr(bones, "keep", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             operators_robot.load(bpy.context, path)
     else:

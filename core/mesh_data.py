@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Triangles and how they look, apart from where they came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .robot import Floats
+
+Colour = tuple[float, float, float, float]
+Indices = NDArray[np.int64]
+
+WELD = 1e-6
+"""Vertices that agree to this many metres are one."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """How a group of faces looks; None where the file is silent.
+
+    Attributes:
+        colour: display-sRGB RGBA.
+        texture: the image of the base colour, as a file's path or as the image file's own bytes.
+        missing: name of a texture that was not found.
+    """
+
+    name: str = ""
+    colour: Colour | None = None
+    texture: str | bytes = ""
+    roughness: float | None = None
+    metallic: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class MeshData:
+    """Triangles in metres.
+
+    Attributes:
+        vertices: ``(V, 3)``.
+        faces: ``(F, 3)`` indices of vertices, counter-clockwise from outside.
+        uv: ``(F, 3, 2)`` texture coordinates of the corners, v upwards, or None.
+        surfaces: what ``surface_of`` ``(F,)`` refers to.
+    """
+
+    vertices: Floats
+    faces: Indices
+    surfaces: tuple[Surface, ...]
+    surface_of: Indices
+    uv: Floats | None = None
+
+    def placed(self, placement: Floats) -> MeshData:
+        """The same mesh moved and scaled by ``(4, 4)``; a mirrored one is turned inside out again."""
+        if np.array_equal(placement, np.eye(4)):
+            return self
+        vertices = self.vertices @ placement[:3, :3].T + placement[:3, 3]
+        if np.linalg.det(placement[:3, :3]) >= 0:
+            return replace(self, vertices=vertices)
+        uv = None if self.uv is None else self.uv[:, ::-1]
+        return replace(self, vertices=vertices, faces=self.faces[:, ::-1], uv=uv)
+
+    def welded(self) -> MeshData:
+        """With every vertex once (files repeat one for each of its normals), without vertices that belong to no face,
+        and without faces that vanish thereby."""
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[self.faces] = True
+        vertices, faces = self.vertices[used], (np.cumsum(used) - 1)[self.faces]
+        keep, inverse = unique_rows(np.round(vertices / WELD).astype(np.int64))
+        faces = inverse[faces]
+        whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        uv = None if self.uv is None else self.uv[whole]
+        return replace(self, vertices=vertices[keep], faces=faces[whole], surface_of=self.surface_of[whole], uv=uv)
+
+
+def part(vertices: Any, faces: Any, surface: Surface, uv: Any = None) -> MeshData:
+    """Faces that share one surface."""
+    faces = np.asarray(faces, dtype=np.int64)
+    return MeshData(
+        np.asarray(vertices, dtype=np.float64), faces, (surface,), np.zeros(len(faces), dtype=np.int64),
+        None if uv is None else np.asarray(uv, dtype=np.float64),
+    )  # fmt: skip
+
+
+def joined(parts: Sequence[MeshData]) -> MeshData:
+    """Several meshes as one."""
+    surfaces = list(dict.fromkeys(s for part in parts for s in part.surfaces))
+    offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
+    uv = None
+    if any(p.uv is not None for p in parts):
+        uv = np.concatenate([np.zeros((len(p.faces), 3, 2)) if p.uv is None else p.uv for p in parts])
+    return MeshData(
+        np.concatenate([p.vertices for p in parts]),
+        np.concatenate([p.faces + offset for p, offset in zip(parts, offsets, strict=False)]),
+        tuple(surfaces),
+        np.concatenate([np.array([surfaces.index(s) for s in p.surfaces])[p.surface_of] for p in parts]),
+        uv,
+    )
+
+
+def locate_image(name: str, beside: Path) -> tuple[str, str]:
+    """Path of an image that a mesh file names, and its name if it is missing; where it is not where the file says,
+    it is looked for beside the file and where Gazebo keeps textures."""
+    plain = re.sub(r"^file:(//)?", "", unquote(name)).replace("\\", "/")
+    folders = [beside.parent, beside.parent / "materials/textures", beside.parent.parent / "materials/textures"]
+    candidates = [beside.parent / plain, *(folder / Path(plain).name for folder in folders)]
+    found = next((c for c in candidates if c.is_file()), None)
+    return ("", name) if found is None else (str(found), "")
+
+
+def unique_rows(rows: Indices) -> tuple[Indices, Indices]:
+    """Where each distinct row is first found, in that order, and the number of each row among them."""
+    key = (rows * np.array([73856093, 19349663, 83492791]) * np.array([1, 1 << 11, 1 << 22])).sum(axis=1)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    if not (rows[first[inverse]] == rows).all():  # two rows with one key
+        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        inverse = inverse.reshape(-1)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse]
