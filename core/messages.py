@@ -162,6 +162,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         if len(frames[2]) != contract.width * contract.height * 2:
             raise MessageError(f"the mask has {len(frames[2])} bytes")
         mask = np.frombuffer(frames[2], "<u2").reshape(contract.height, contract.width)
+    instances = _instances(header, contract) if contract.details else ()
+    if mask is not None and contract.details and int(mask.max()) > sum(len(i.frames) for i in instances):
+        raise MessageError(f"the mask names link {int(mask.max())}, which no instance has")
     j = contract.keypoints
     keypoints = _array(header, "keypoints", (j, 2), missing=True)
     visibility = _array(header, "visibility", (j,))
@@ -195,32 +198,42 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         camera_matrix=_array(header, "camera_matrix", (3, 3)),
         base_in_camera=_array(header, "base_in_camera", (4, 4)),
         distortion=_array(header, "distortion", (5,)),
-        instances=_instances(header) if contract.details else (),
+        instances=instances,
         mask=mask,
     )
 
 
-def _instances(header: Mapping[str, Any]) -> tuple[Instance, ...]:
+def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Instance, ...]:
     entries = header.get("instances")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise MessageError("the sample has no instances")
-    result = []
+    result: dict[str, Instance] = {}
     for e in entries:
-        name, joints, frames, box = (e.get(k) for k in ("name", "joints", "frames", "box"))
+        name, joints, frames = (e.get(k) for k in ("name", "joints", "frames"))
         if not isinstance(name, str) or not isinstance(joints, dict) or not isinstance(frames, dict):
             raise MessageError("an instance has no name, joints or frames")
+        if name in result:
+            raise MessageError(f"two instances are called {name!r}")
         if not all(_finite(q) for q in joints.values()):
             raise MessageError(f"a joint of instance {name!r} has no finite position")
-        result.append(
-            Instance(
-                name,
-                _array(e, "base_in_camera", (4, 4)),
-                {k: float(v) for k, v in joints.items()},
-                {k: _array(frames, k, (4, 4)) for k in frames},
-                None if box is None else tuple(_array(e, "box", (4,)).tolist()),
-            )
+        result[name] = Instance(
+            name,
+            _array(e, "base_in_camera", (4, 4)),
+            {k: float(v) for k, v in joints.items()},
+            {k: _array(frames, k, (4, 4)) for k in frames},
+            _box(e, contract),
         )
-    return tuple(result)
+    return tuple(result.values())
+
+
+def _box(entry: Mapping[str, Any], contract: SampleContract) -> tuple[float, float, float, float] | None:
+    if entry.get("box") is None:
+        return None
+    left, top, right, bottom = _array(entry, "box", (4,)).tolist()
+    inside = left > -0.51 and top > -0.51 and right < contract.width - 0.49 and bottom < contract.height - 0.49
+    if not (left <= right and top <= bottom and inside):
+        raise MessageError(f"a box is {left:g}, {top:g}, {right:g}, {bottom:g}")
+    return left, top, right, bottom
 
 
 @dataclass(frozen=True)

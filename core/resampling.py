@@ -14,6 +14,9 @@ from .camera import Intrinsics
 CELLS = 24
 """Undistortion is solved exactly at so many places along the longer side, and interpolated by cubics in between."""
 
+BLOCK = 1 << 13
+"""Pixels that are worked on together: their intermediate results stay in the processor's cache."""
+
 _LANES = np.uint64(0x00FF00FF00FF00FF)
 _HALF = np.uint64(0x0080008000800080)
 _BYTE = np.uint64(8)
@@ -42,19 +45,20 @@ class Resampler:
         self.width = max(k.width, math.floor(high[0]) + 2) + self.left
         self.height = max(k.height, math.floor(high[1]) + 2) + self.top
         across, along = _cubic(k.width, len(u)), _cubic(k.height, len(v))
-        x, y = (along @ np.where(smooth, nodes[..., i], 0.0) @ across.T for i in (0, 1))
+        places = np.where(smooth[..., None], nodes + np.array([self.left, self.top]), 0.0).astype(np.float32)
+        self._x, self._y = (along @ places[..., i] @ across.T for i in (0, 1))
         self._nothing: NDArray[np.intp] | None = None
         if not smooth.all():
-            self._mend(x, y, ((along != 0) @ ~smooth @ (across != 0).T) > 0)
-        self._x = np.clip(x + self.left, 0, self.width - 1.01)
-        self._y = np.clip(y + self.top, 0, self.height - 1.01)
+            self._mend(((along != 0) @ ~smooth @ (across != 0).T) > 0)
+        for coordinate, size in ((self._x, self.width), (self._y, self.height)):
+            np.clip(coordinate, 0, size - 1.01, out=coordinate)
 
-    def _mend(self, x: NDArray[np.float64], y: NDArray[np.float64], unsure: NDArray[np.bool_]) -> None:
-        """Solve exactly, in place, where the picture is squeezed, or nothing is shown."""
+    def _mend(self, unsure: NDArray[np.bool_]) -> None:
+        """Solve exactly where the picture is squeezed, or nothing is shown."""
         v, u = np.nonzero(unsure)
-        exact = self._intrinsics.undistort(np.stack([u, v], axis=1))
+        exact = self._intrinsics.undistort(np.stack([u, v], axis=1)) + np.array([self.left, self.top])
         empty = np.isnan(exact[:, 0])
-        x[unsure], y[unsure] = np.where(empty[:, None], 0.0, exact).T
+        self._x[unsure], self._y[unsure] = np.where(empty[:, None], 0.0, exact).T
         self._nothing = np.flatnonzero(unsure)[empty]
 
     def picture(self, pinhole: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -63,15 +67,19 @@ class Resampler:
         Bilinear, with 8 bits of weight; what the lens does not show is transparent.
         """
         source = _pack(pinhole)
-        x, y = ((c * 256 + 0.5).astype(np.int64) for c in (self._x, self._y))
-        right, down = ((c & 255).astype(np.uint64) for c in (x, y))
-        first = (y >> 8) * self.width + (x >> 8)
-        upper = _mix(source.take(first), source[1:].take(first), right)
         below = source[self.width :]
-        result = _mix(upper, _mix(below.take(first), below[1:].take(first), right), down)
+        x, y = self._x.reshape(-1), self._y.reshape(-1)
+        result = np.empty(len(x), np.uint64)
+        for start in range(0, len(x), BLOCK):
+            part = slice(start, start + BLOCK)
+            column, row = ((c[part] * 256 + 0.5).astype(np.int64) for c in (x, y))
+            right, down = (column & 255).view(np.uint64), (row & 255).view(np.uint64)
+            first = (row >> 8) * self.width + (column >> 8)
+            upper = _mix(source.take(first), source[1:].take(first), right)
+            result[part] = _mix(upper, _mix(below.take(first), below[1:].take(first), right), down)
         if self._nothing is not None:
-            result.ravel()[self._nothing] = 0
-        return _unpack(result)
+            result[self._nothing] = 0
+        return _unpack(result.reshape(self._x.shape))
 
     def nearest(self, pinhole: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """The lens's picture ``(H, W)`` of a pinhole picture ``(height, width)`` of numbers; 0 is nothing."""
@@ -102,7 +110,7 @@ def _reach(k: Intrinsics, nodes: NDArray[np.float64], shown: NDArray[np.bool_]) 
 
 
 @lru_cache(maxsize=8)
-def _cubic(pixels: int, nodes: int) -> NDArray[np.float64]:
+def _cubic(pixels: int, nodes: int) -> NDArray[np.float32]:
     """Weights ``(pixels, nodes)`` of Lagrange's cubics for nodes spread evenly from edge to edge of a row of pixels."""
     place = (np.arange(pixels) + 0.5) / pixels * (nodes - 1)
     first = np.clip(np.floor(place).astype(int) - 1, 0, nodes - 4)
@@ -111,7 +119,7 @@ def _cubic(pixels: int, nodes: int) -> NDArray[np.float64]:
     for i in range(4):
         others = [j for j in range(4) if j != i]
         weights[np.arange(pixels), first + i] = np.prod([(t - j) / (i - j) for j in others], axis=0)
-    return weights
+    return weights.astype(np.float32)
 
 
 def _pack(image: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from robot_keypoints.core.messages import (
     MAX_HEADER,
+    Instance,
     MessageError,
     Posterior,
     Sample,
@@ -57,6 +59,20 @@ def sample(seed: int = 0) -> Sample:
     )
 
 
+FULL = replace(CONTRACT, details=True, masks=True)
+
+
+def full_sample(seed: int = 0) -> Sample:
+    """With two robots of two links each, and a mask."""
+    rng = np.random.default_rng(seed)
+    instances = tuple(
+        Instance(name, rng.normal(size=(4, 4)), {"a": 0.5}, {k: rng.normal(size=(4, 4)) for k in ("base", "tip")}, box)
+        for name, box in (("", (-0.5, 1.25, 11.5, 8.5)), ("second", None))
+    )
+    mask = rng.integers(0, 5, (9, 12)).astype(np.uint16)
+    return replace(sample(seed), distortion=np.array([-0.1, 0.02, 0, 0.001, 0]), instances=instances, mask=mask)
+
+
 def frames_of(s: Sample) -> list[bytes]:
     return [bytes(f) for f in encode_sample(s, RUN)]
 
@@ -70,6 +86,59 @@ def test_sample_round_trip() -> None:
         for name in ("depths", "visibility", "camera_matrix", "base_in_camera"):
             np.testing.assert_array_equal(getattr(got, name), getattr(s, name))
         assert (got.hidden, got.version, got.worker, got.sequence) == (s.hidden, 4, 1, 17)
+
+
+def test_sample_in_full_round_trip() -> None:
+    sent = full_sample()
+    got = decode_sample(frames_of(sent), FULL)
+    np.testing.assert_array_equal(got.mask, sent.mask)
+    np.testing.assert_array_equal(got.distortion, sent.distortion)
+    assert len(got.instances) == 2
+    for mine, theirs in zip(sent.instances, got.instances, strict=True):
+        assert (mine.name, mine.joints, mine.box) == (theirs.name, theirs.joints, theirs.box)
+        np.testing.assert_array_equal(mine.base_in_camera, theirs.base_in_camera)
+        # Their order says what the numbers in the mask mean.
+        assert list(mine.frames) == list(theirs.frames)
+        for link, frame in mine.frames.items():
+            np.testing.assert_array_equal(frame, theirs.frames[link])
+
+
+def test_a_run_gets_what_it_asked_for() -> None:
+    plain, full = frames_of(sample()), frames_of(full_sample())
+    for frames, contract in ((plain, FULL), (full, CONTRACT), (full[:2], FULL), ([*plain, full[2]], FULL)):
+        with pytest.raises(MessageError):
+            decode_sample(frames, contract)
+    assert SampleContract.of(RUN, 12, 9, 3, MODEL, details=True, masks=True) == FULL
+    assert decode_sample(full[:2], replace(FULL, masks=False)).mask is None
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"box": [-0.5, 1, 12, 8]}, "a box is"),
+        ({"box": [3, 1, 2, 8]}, "a box is"),
+        ({"box": [1, 2, 3]}, "shape"),
+        ({"name": "second"}, "two instances are called 'second'"),
+        ({"name": 3}, "no name"),
+        ({"joints": {"a": None}}, "no finite position"),
+        ({"frames": {"base": [[1.0]]}}, "shape"),
+        ({"frames": {}}, "the mask names link 4"),
+        ({"base_in_camera": None}, "shape"),
+    ],
+)
+def test_instances_that_break_the_contract(changes: dict[str, Any], words: str) -> None:
+    header, image, mask = frames_of(full_sample())
+    document = json.loads(header)
+    document["instances"][0] |= changes
+    with pytest.raises(MessageError, match=words):
+        decode_sample([json.dumps(document).encode(), image, mask], FULL)
+
+
+def test_masks_of_another_size() -> None:
+    header, image, mask = frames_of(full_sample())
+    for wrong in (b"", mask[:-2], mask + b"xx"):
+        with pytest.raises(MessageError, match="the mask has"):
+            decode_sample([header, image, wrong], FULL)
 
 
 def test_the_image_is_not_copied_on_the_way_out() -> None:
@@ -244,6 +313,27 @@ def test_fuzz_samples(seed: int) -> None:
             accepted += 1
             assert_sound(got)
     assert refused > 1000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fuzz_samples_in_full(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    document, image, mask = frames_of(full_sample())
+    refused = 0
+    for _ in range(1500):
+        changed = json.loads(document)
+        changed["instances"] = poisoned(rng, changed["instances"])
+        try:
+            got = decode_sample([json.dumps(changed).encode("utf-8", "surrogatepass"), image, mask], FULL)
+        except MessageError:
+            refused += 1
+            continue
+        assert_sound(got)
+        assert len({i.name for i in got.instances}) == len(got.instances) > 0
+        for instance in got.instances:
+            assert all(f.shape == (4, 4) and np.isfinite(f).all() for f in instance.frames.values())
+            assert all(math.isfinite(q) for q in instance.joints.values())
+    assert refused > 500
 
 
 @pytest.mark.parametrize("seed", range(4))
