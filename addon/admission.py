@@ -19,11 +19,11 @@ from ..core import catalogue, keypoints
 from ..core.camera import Intrinsics, invert, transform
 from ..core.keypoints import Keypoint
 from ..core.randomization import Hidden, SceneModel
-from ..core.settings import SceneSettings, Settings
+from ..core.settings import Settings
 from . import adoption, bodies, rig
 from .collisions import Collisions
 from .kinematics import Kinematics, joint_variables
-from .pool import camera_pose, upright
+from .pool import camera_pose, most, upright
 from .stage_camera import SENSOR_MM
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,11 @@ class Admission:
         Args:
             robots: by name, ``""`` for the first.
         """
+        settings = bodies.on_ground(scene, robots[""], settings)
         rules = settings.scene
+        # Wherever there is a floor, nothing may reach below it.
+        floors = bool(most(settings, "surroundings/floor"))
+        self._always_above = rules.above_floor
         self.tries = self.admitted = self.forced = 0
         self._next_note = FIRST_NOTE
         self._first = robots[""].armature
@@ -57,8 +61,10 @@ class Admission:
         if rules.framing > 0 and points:
             self._framing = _Framing(scene, robots[""], points)
         self._robots = []
-        if rules.above_floor or rules.collision_free:
-            self._robots = [_Robot(scene, k, rules) for k in robots.values()]
+        if rules.above_floor or floors or rules.collision_free:
+            self._robots = [
+                _Robot(scene, k, rules.above_floor or floors, rules.collision_free) for k in robots.values()
+            ]
 
     @property
     def active(self) -> bool:
@@ -97,8 +103,10 @@ class Admission:
             if missing > 1e-9:
                 return 2.0 + missing
         frames = [robot.kinematics.frames(v) for robot in self._robots]
-        floor = self._plane()
-        depth = max((r.depth(f, floor) for r, f in zip(self._robots, frames, strict=True)), default=0.0)
+        depth = 0.0
+        if self._always_above or catalogue.choice(v["surroundings/floor"], 2):
+            floor = self._plane()
+            depth = max((r.depth(f, floor) for r, f in zip(self._robots, frames, strict=True)), default=0.0)
         if depth > 0:
             return 1.0 + depth / (1.0 + depth)
         return float(any(r.collides(f) for r, f in zip(self._robots, frames, strict=True)))
@@ -162,15 +170,15 @@ class _Framing:
 class _Robot:
     """One robot as the rules on floor and collisions see it."""
 
-    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, rules: SceneSettings) -> None:
+    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, above: bool, apart: bool) -> None:
         self.kinematics = kinematics
         found = bodies.find(scene, kinematics)
         self._hulls: list[tuple[int, Floats]] = []
-        if rules.above_floor:
+        if above:
             # What no joint can lift is meant to be where it is: a pedestal, a bolt.
             free = [b for b in found if kinematics.moved_by(b.frame)]
             self._hulls = [(kinematics.rows[b.frame], bodies.hull(b)) for b in free]
-        self._collisions = Collisions(kinematics, found, kinematics.rest()) if rules.collision_free else None
+        self._collisions = Collisions(kinematics, found, kinematics.rest()) if apart else None
 
     def depth(self, frames: Floats, floor: Floats) -> float:
         """How far the robot reaches below the floor, in metres; not above 0 if it does not."""

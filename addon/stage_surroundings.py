@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core import catalogue
 from ..core.camera import invert, orbit
 from ..core.settings import Settings
-from . import patterns
+from . import bodies, patterns
 from .kinematics import Kinematics
 from .outline import Outline
 from .pool import NOWHERE, camera_pose, clear, most, place, upright
@@ -50,7 +50,8 @@ class Surroundings:
             robots: the first one first.
             reach: of the first robot, metres.
         """
-        self._base, self._reach, self._height = robots[0].armature, reach, settings.scene.floor
+        self._base, self._reach = robots[0].armature, reach
+        self._height = bodies.on_ground(scene, robots[0], settings).scene.floor
         floors, walls = most(settings, "surroundings/floor"), most(settings, "surroundings/walls")
         clear(COLLECTION)
         self._floor: _Surface | None = None

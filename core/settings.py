@@ -71,8 +71,9 @@ class SceneSettings:
         preset: what varies, where no variable is given: see :mod:`.presets`.
         worlds: folder of the user's own HDRIs, beside those that Blender ships.
         framing: least share of the keypoints that must lie inside the image.
-        above_floor: whether no link may reach below the height ``floor``, metres above the first robot's base.
+        above_floor: whether no link may reach below the floor, even where a draw shows none.
         collision_free: whether no two links of a robot may run into one another, unless they do so at rest.
+        floor: height of the floor, in metres above what the first robot stands on: its base, or its feet.
     """
 
     preset: str = _choice("fast", "balanced", "photographs")

@@ -16,8 +16,9 @@ from robot_keypoints.addon.admission import TRIES, Admission, acceptance
 from robot_keypoints.addon.kinematics import Kinematics, joint_variables
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
+from robot_keypoints.core import catalogue
 from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.robot import Joint, Mimic, Robot, Visual
+from robot_keypoints.core.robot import IDENTITY, Joint, Mimic, Robot, Visual
 from robot_keypoints.core.settings import (
     RenderSettings,
     RobotSettings,
@@ -28,8 +29,13 @@ from robot_keypoints.core.settings import (
 )
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
+NO_FLOOR = VariableSettings("surroundings/floor", 0.5, 0.5, 1)
+"""Where there is a floor, it has a rule of its own."""
 
-def staged(preset: str = "photographs", variables: tuple[VariableSettings, ...] = (), **rules: object) -> Stage:
+
+def staged(
+    preset: str = "photographs", variables: tuple[VariableSettings, ...] = (NO_FLOOR,), **rules: object
+) -> Stage:
     robot = load_urdf(builtin_urdf())
     scene = SceneSettings(preset=preset, **rules)  # type: ignore[arg-type]
     render = RenderSettings(width=96, height=72, samples=1)
@@ -203,6 +209,35 @@ def test_the_same_generator_gives_the_same_draws() -> None:
     kept = [v for v in everything if stage.admission.shortfall(v) == 0]
     # Every draw follows the last one, so the admitted ones are the prior's own that obey the rules.
     assert first == kept[:8]
+
+
+def test_where_there_is_a_floor_nothing_is_below_it() -> None:
+    stage = staged("balanced", ())
+    seen = {0: [], 1: []}  # type: ignore[var-annotated]
+    for values in admitted(stage, 60):
+        seen[catalogue.choice(values["surroundings/floor"], 2)].append(lowest(stage))
+    assert len(seen[0]) > 10 and len(seen[1]) > 10
+    assert min(seen[1]) >= -2e-3 > min(seen[0]), "without a floor the arm may hang lower than its base"
+
+
+def test_a_robot_with_legs_stands_on_its_feet() -> None:
+    def leg(length: float) -> Robot:
+        shift = tuple(tuple(row) for row in np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -length], [0, 0, 0, 1.0]]))
+        joint = Joint("hip", "revolute", "trunk", "foot", shift, (0.0, 1.0, 0.0), -0.5, 0.5)
+        return Robot("walker", "trunk", (joint,), (Visual("foot", "box", IDENTITY, (0.1, 0.1, 0.1)),))
+
+    for length, ground in ((0.5, -0.55), (0.02, None)):
+        robot = leg(length)
+        settings = complete(Settings(scene=SceneSettings(preset="balanced")), robot)
+        armature = rig.build(bpy.context.scene, robot)
+        armature.location = (0.0, 0.0, 3.0)
+        bpy.context.view_layer.update()
+        kinematics = Kinematics(bpy.context.scene, armature, joint_variables("", armature))
+        found = bodies.on_ground(bpy.context.scene, kinematics, settings).scene.floor
+        if ground is not None:
+            assert found == pytest.approx(ground, abs=1e-5)
+        plain = replace(settings, scene=SceneSettings(), variables=(NO_FLOOR,))
+        assert bodies.on_ground(bpy.context.scene, kinematics, plain) is plain
 
 
 def test_without_a_rule_nothing_is_done() -> None:
