@@ -200,13 +200,17 @@ class Driver:
         yield from self.pause(20)
         return abs(region.view2d.region_to_view(0, 0)[1] - before) > 1
 
-    def find_button(self, name: str) -> Steps:
-        """Find a button as a person would: on from the last one, further down, then all from the top."""
+    def find_button(self, name: str, fractions: tuple[float, ...] = (0.25, 0.75)) -> Steps:
+        """Find a button as a person would: near the last one, further down, then all from the top.
+
+        Args:
+            fractions: where to look first, in shares of the sidebar's width.
+        """
         region = self.region("UI")
         edge = region.y + region.height - 8
-        found = yield from self.find(name, min(self._at[1] + 60, edge), (0.25, 0.75))
+        found = yield from self.find(name, min(self._at[1] + 120, edge), fractions)
         while not found and (yield from self.scroll("WHEELDOWNMOUSE")):
-            found = yield from self.find(name, edge, (0.25, 0.75))
+            found = yield from self.find(name, edge, fractions)
         if not found:
             while (yield from self.scroll("WHEELUPMOUSE")):
                 pass
@@ -216,9 +220,11 @@ class Driver:
         if not found:
             raise MissingError(f"there is no button {name} in the sidebar")
 
-    def click_button(self, name: str, before: Callable[[], None] = lambda: None) -> Steps:
+    def click_button(
+        self, name: str, before: Callable[[], None] = lambda: None, fractions: tuple[float, ...] = (0.25, 0.75)
+    ) -> Steps:
         """Find a button and click it; ``before`` is called when the mouse is on it."""
-        yield from self.find_button(name)
+        yield from self.find_button(name, fractions)
         before()
         yield from self.click(*self._at)
 
