@@ -100,7 +100,8 @@ def _averaged(a: Floats, count: int, axis: int) -> Floats:
     whole = np.minimum(edges.astype(int), len(a) - 1)
     sums = np.concatenate([np.zeros_like(a[:1]), a.cumsum(axis=0)])
     upto = sums[whole] + a[whole] * (edges - whole).reshape(-1, *[1] * (a.ndim - 1))
-    return np.moveaxis(np.diff(upto, axis=0) * (count / len(a)), 0, axis)
+    # A difference of sums may come out a little below zero.
+    return np.moveaxis(np.diff(upto, axis=0).clip(0.0, None) * (count / len(a)), 0, axis)
 
 
 def _read(path: str) -> tuple[Floats, str]:
