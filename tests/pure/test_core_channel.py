@@ -146,7 +146,7 @@ def test_details_and_masks_travel_along(hub: Hub) -> None:
     taker = SampleReceiver(hub.samples, contract, pytest.fail)
     turned = np.eye(4)[[1, 0, 2, 3]]
     arm = Instance("", turned, {"a": 0.25}, {"base": np.eye(4), "tip": turned}, (0.5, 1.5, 20.0, 30.0))
-    mask = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    mask = (np.arange(48 * 64, dtype=np.uint16) % 3).reshape(48, 64)
     link = Link(hub.endpoints, RUN)
     assert link.send(replace(make(0, 7), instances=(arm,), mask=mask), lambda: False)
     sample = taker.receive(PATIENCE)
