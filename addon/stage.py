@@ -64,7 +64,7 @@ class Stage:
             self.camera,
             self.light,
             Materials(self.armatures, reach, settings),
-            Surroundings(scene, list(self.kinematics.values()), reach, settings),
+            Surroundings(scene, list(self.kinematics.values()), reach, settings, self.light.world),
             Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),
             Custom(settings.variables),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..core import catalogue
 from ..core.settings import Settings
-from . import patterns, placement, solids
+from . import bodies, patterns, placement, solids
 from .kinematics import Kinematics
 from .outline import Outline
 from .pool import NOWHERE, camera_pose, clear, most, place, upright
@@ -40,7 +40,7 @@ class Objects:
             reach: of the first robot, metres.
         """
         self._camera, self._base, self._reach = camera, robots[0].armature, reach
-        self._floor = settings.scene.floor
+        self._floor = bodies.on_ground(scene, robots[0], settings).scene.floor
         self._most = {n: most(settings, f"objects/{n}") for n in ("count", "front", "cables")}
         self._solids: list[_Item] = []
         self._cables: list[_Item] = []

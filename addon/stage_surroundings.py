@@ -6,7 +6,6 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -14,13 +13,14 @@ from mathutils import Color, Matrix
 from numpy.typing import NDArray
 
 from ..core import catalogue
-from ..core.camera import invert, orbit
+from ..core.camera import invert, orbit, transform
 from ..core.settings import Settings
 from . import bodies, patterns
 from .kinematics import Kinematics
 from .outline import Outline
 from .pool import NOWHERE, camera_pose, clear, most, place, upright
 from .stage_light import blackbody
+from .stage_world import World
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +30,14 @@ SIDES = math.radians(35)
 """How far the first wall may turn from facing the camera."""
 BELOW = 1e-3
 """The floor lies this much deeper than it should, in metres, so that what stands on it does not flicker through it."""
-TRACED = (0.7, 1.1)
-"""Up to here, in reaches from the robot's base, the floor is lit by tracing rays; beyond, by sum. Between, mixed."""
+SOFT = 0.12
+"""The traced part of the floor ends over such a distance, in reaches."""
+STRONG = 0.1
+"""Lamps that give less than this share of the floor's light cast no shadow worth tracing."""
+LONGEST = 1.0
+"""Shadows are traced up to so far from what casts them, in reaches."""
+NEAR = 0.25
+"""What is closer to the floor than this, in reaches, darkens it below, whatever the light."""
 ROOM = 0.05
 """Walls keep this far from the robots, and from the camera, in reaches."""
 
@@ -39,17 +45,21 @@ ROOM = 0.05
 class Surroundings:
     """A floor under the first robot, and walls behind it as the camera sees it.
 
-    No ray is traced for the light on walls, nor on the floor far from the robot: a picture full of surfaces would take
-    several times as long. There the light of the lamps and of the world is added up, as if nothing stood in its way.
+    Light is traced only where the robots' shadows fall: a picture full of surfaces would take several times as long. On
+    the rest of the floor and on walls the light of lamps and world is added up, as if nothing stood in its way.
     """
 
-    def __init__(self, scene: bpy.types.Scene, robots: Sequence[Kinematics], reach: float, settings: Settings) -> None:
+    def __init__(
+        self, scene: bpy.types.Scene, robots: Sequence[Kinematics], reach: float, settings: Settings, world: World
+    ) -> None:
         """Make what the run's variables can need, in place of that of an earlier run.
 
         Args:
             robots: the first one first.
             reach: of the first robot, metres.
+            world: the light from all around.
         """
+        self._world = world
         self._base, self._reach = robots[0].armature, reach
         self._height = bodies.on_ground(scene, robots[0], settings).scene.floor
         floors, walls = most(settings, "surroundings/floor"), most(settings, "surroundings/walls")
@@ -62,31 +72,31 @@ class Surroundings:
         scene.collection.children.link(collection)
         flat = settings.render.engine == "workbench"
         mesh = _mesh()
+        self._outline = Outline(scene, robots)
         if floors:
-            look = _Look("Keypoints Floor", flat, tuple(reach * t for t in TRACED))
+            look = _Look("Keypoints Floor", flat, SOFT * reach)
             self._floor = _Surface(collection, "Keypoints Floor", mesh, look)
         if walls:
             look = _Look("Keypoints Walls", flat, None)
             self._walls = [_Surface(collection, f"Keypoints Wall {n + 1}", mesh, look) for n in range(walls)]
-            self._outline = Outline(scene, robots)
             for wall in self._walls:
                 # Light comes from beyond the walls: they are there to be seen, directly or in something shiny.
                 wall.object.visible_diffuse = wall.object.visible_shadow = False
 
     def apply(self, v: Mapping[str, float]) -> None:
-        """Place and paint them; the joints must have been set."""
+        """Place and paint them; the light and the joints must have been set."""
         if self._floor is None and not self._walls:
             return
         u = np.random.default_rng(int(v["surroundings/layout"] * 2**53)).random(32)
         base = upright(self._base)
         eye = (invert(base) @ camera_pose(self._base, v))[:3, 3]
-        light = Light.of(v)
+        light = _Light(v, self._world, base)
         if self._floor is not None:
             self._apply_floor(self._floor, v, u[:16], base, eye[2], light)
         self._apply_walls(v, u[16:], base, eye, light)
 
     def _apply_floor(
-        self, floor: _Surface, v: Mapping[str, float], u: Floats, base: Floats, eye: float, light: Light
+        self, floor: _Surface, v: Mapping[str, float], u: Floats, base: Floats, eye: float, light: _Light
     ) -> None:
         wanted = catalogue.choice(v["surroundings/floor"], 2)
         if not wanted or eye < self._height + ROOM * self._reach:
@@ -98,8 +108,11 @@ class Surroundings:
         turn[2, 3] = self._height - BELOW
         floor.show(base @ turn, (half, half), light.on((0.0, 0.0, 1.0)))
         floor.look.paint(v["surroundings/brightness"], u[2:], (half, half), self._reach)
+        corners = transform(invert(base @ turn), self._outline.boxes(v).corners)
+        lamps = [turn[:3, :3].T @ towards for towards in light.strong()]
+        floor.look.trace(*shadows(corners, lamps, self._reach), half)
 
-    def _apply_walls(self, v: Mapping[str, float], u: Floats, base: Floats, eye: Floats, light: Light) -> None:
+    def _apply_walls(self, v: Mapping[str, float], u: Floats, base: Floats, eye: Floats, light: _Light) -> None:
         number = min(catalogue.choice(v["surroundings/walls"], WALLS + 1), len(self._walls))
         if number:
             height, half = self._reach * (1.2 + 2.5 * u[0]), self._reach * 8.0
@@ -127,38 +140,64 @@ class Surroundings:
             self._walls[0].look.paint(v["surroundings/brightness"], u[2:], (half, height), self._reach)
 
 
-@dataclass(frozen=True)
-class Light:
-    """The light of a draw, in the base's frame: the world's radiance, and lamps as (direction, colour times
-    irradiance)."""
+def shadows(corners: Floats, lamps: Sequence[Floats], reach: float) -> tuple[Floats, Floats, float]:
+    """The rectangle of the floor that the robots' shadows fall in.
 
-    ambient: float
-    lamps: tuple[tuple[Floats, Floats], ...]
+    Args:
+        corners: of the robots' boxes, ``(N, 3)``, z above the floor.
+        lamps: directions ``(3,)`` towards them.
+        reach: of the first robot, metres.
 
-    @classmethod
-    def of(cls, v: Mapping[str, float]) -> Light:
-        """From the values of the variables."""
-        lamps = []
+    Returns:
+        its middle ``(2,)``, half its sides ``(2,)``, and the angle of the first of them.
+    """
+    above = corners[corners[:, 2] > 0]
+    fallen = [above[above[:, 2] < NEAR * reach, :2]]
+    for towards in lamps:
+        away = above[:, 2:] * towards[:2] / max(towards[2], 1e-3)
+        length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        fallen.append(above[:, :2] - away * np.minimum(1.0, LONGEST * reach / length))
+    points = np.concatenate(fallen)
+    if not len(points):
+        return np.zeros(2), np.zeros(2), 0.0
+    middle = points.mean(axis=0)
+    x, y = np.linalg.svd(points - middle, full_matrices=False)[2][0] if len(points) > 1 else (1.0, 0.0)
+    along = (points - middle) @ np.array([[x, -y], [y, x]])
+    low, high = along.min(axis=0), along.max(axis=0)
+    middle = middle + np.array([[x, -y], [y, x]]) @ ((low + high) / 2)
+    return middle, (high - low) / 2, math.atan2(y, x)
+
+
+class _Light:
+    """The light of a draw, as it falls on a surface that nothing shades; directions in the base's frame."""
+
+    def __init__(self, v: Mapping[str, float], world: World, base: Floats) -> None:
+        self._world, self._base = world, base
+        self._lamps: list[tuple[Floats, Floats]] = []
         for number in range(catalogue.choice(v["light/count"], catalogue.LAMPS) + 1):
             prefix = "light/" if number == 0 else f"light/{number + 1}/"
             towards = orbit(v[prefix + "azimuth"], v[prefix + "elevation"], 1.0, 0.0, (0, 0, 0))[:3, 3]
             colour = np.array(blackbody(v[prefix + "temperature"])) * v[prefix + "strength"]
-            lamps.append((towards, colour))
-        return cls(v["light/ambient"], tuple(lamps))
+            self._lamps.append((towards, colour / np.pi))
 
     def on(self, normal: Sequence[float] | Floats) -> Floats:
-        """What a white matt surface radiates in full light, RGB ``(3,)``."""
-        result = np.full(3, self.ambient)
-        for towards, colour in self.lamps:
-            result += max(0.0, float(np.dot(towards, normal))) / np.pi * colour
-        return result
+        """What a white matt surface radiates, RGB ``(3,)``."""
+        result = self._world.radiance(self._base[:3, :3] @ normal)
+        for towards, colour in self._lamps:
+            result = result + max(0.0, float(np.dot(towards, normal))) * colour
+        return np.asarray(result)
+
+    def strong(self) -> list[Floats]:
+        """The directions ``(3,)`` of the lamps that matter on the floor."""
+        whole = float(self.on((0.0, 0.0, 1.0)).sum())
+        return [towards for towards, colour in self._lamps if towards[2] * colour.sum() > STRONG * whole]
 
 
 class _Look:
     """The material of the floor, or of all walls."""
 
-    def __init__(self, name: str, flat: bool, traced: tuple[float, ...] | None) -> None:
-        """``traced``: where the floor begins and ceases to be lit by rays, metres from the base; None for walls."""
+    def __init__(self, name: str, flat: bool, soft: float | None) -> None:
+        """``soft``: over how many metres light ceases to be traced around shadows; None where it never is."""
         self.material = patterns.material(name)
         self.material.cycles.emission_sampling = "NONE"
         self._flat = flat
@@ -181,32 +220,50 @@ class _Look:
         link(lit.outputs[0], shader.inputs["Color"])
         link(about.outputs["Alpha"], shader.inputs["Strength"])
         surface = shader.outputs[0]
-        if traced is not None:
-            surface = self._near(tree, surface, colour, traced)
+        if soft is not None:
+            surface = self._traced(tree, surface, colour, soft)
         output = patterns.node(tree, "ShaderNodeOutputMaterial")
         link(surface, output.inputs["Surface"])
         self._painted: tuple[float, ...] = ()
 
-    def _near(
-        self, tree: bpy.types.NodeTree, far: bpy.types.NodeSocket, colour: bpy.types.NodeSocket,
-        traced: tuple[float, ...],
-    ) -> bpy.types.NodeSocket:  # fmt: skip
+    def _traced(
+        self, tree: bpy.types.NodeTree, rest: bpy.types.NodeSocket, colour: bpy.types.NodeSocket, soft: float
+    ) -> bpy.types.NodeSocket:
+        link = tree.links.new
         matt = patterns.node(tree, "ShaderNodeBsdfDiffuse")
-        tree.links.new(colour, matt.inputs["Color"])
+        link(colour, matt.inputs["Color"])
+        # Distance from the rectangle's edge, along its nearer axis.
         place_ = patterns.node(tree, "ShaderNodeTexCoord")
-        metres = patterns.node(tree, "ShaderNodeVectorMath", operation="SCALE")
-        tree.links.new(place_.outputs["Object"], metres.inputs[0])
-        self._metres = metres.inputs["Scale"]
-        distance = patterns.node(tree, "ShaderNodeVectorMath", operation="LENGTH")
-        tree.links.new(metres.outputs[0], distance.inputs[0])
+        self._frame = patterns.node(tree, "ShaderNodeMapping", vector_type="POINT")
+        link(place_.outputs["Object"], self._frame.inputs["Vector"])
+        aside = patterns.node(tree, "ShaderNodeVectorMath", operation="ABSOLUTE")
+        link(self._frame.outputs[0], aside.inputs[0])
+        self._half = patterns.node(tree, "ShaderNodeVectorMath", operation="SUBTRACT")
+        link(aside.outputs[0], self._half.inputs[0])
+        parts = patterns.node(tree, "ShaderNodeSeparateXYZ")
+        link(self._half.outputs[0], parts.inputs[0])
+        beyond = patterns.node(tree, "ShaderNodeMath", operation="MAXIMUM")
+        link(parts.outputs["X"], beyond.inputs[0])
+        link(parts.outputs["Y"], beyond.inputs[1])
         blend = patterns.node(tree, "ShaderNodeMapRange", interpolation_type="SMOOTHSTEP")
-        blend.inputs["From Min"].default_value, blend.inputs["From Max"].default_value = traced
-        tree.links.new(distance.outputs["Value"], blend.inputs["Value"])
+        blend.inputs["From Max"].default_value = soft
+        link(beyond.outputs[0], blend.inputs["Value"])
         both = patterns.node(tree, "ShaderNodeMixShader")
-        tree.links.new(blend.outputs["Result"], both.inputs[0])
-        tree.links.new(matt.outputs[0], both.inputs[1])
-        tree.links.new(far, both.inputs[2])
+        link(blend.outputs["Result"], both.inputs[0])
+        link(matt.outputs[0], both.inputs[1])
+        link(rest, both.inputs[2])
         return both.outputs[0]
+
+    def trace(self, middle: Floats, half: Floats, angle: float, scale: float) -> None:
+        """Trace light in a rectangle: its middle and half its sides ``(2,)`` in metres, the angle of the first; and the
+        metres that the surface's own unit stands for."""
+        c, s = math.cos(angle), math.sin(angle)
+        location, rotation, size = (self._frame.inputs[n] for n in ("Location", "Rotation", "Scale"))
+        # A mapping scales first, then turns, then moves.
+        size.default_value = (scale, scale, scale)
+        rotation.default_value = (0.0, 0.0, -angle)
+        location.default_value = (-c * middle[0] - s * middle[1], s * middle[0] - c * middle[1], 0.0)
+        self._half.inputs[1].default_value = (half[0], half[1], 0.0)
 
     def paint(self, brightness: float, u: Floats, half: tuple[float, float], reach: float) -> None:
         """Choose pattern, its size and two colours by ``u`` ``(>= 7,)`` in [0, 1)."""
@@ -218,8 +275,6 @@ class _Look:
         size = reach * 0.3 * 8.0 ** u[1]
         self._repeats.inputs[1].default_value = (half[0] / size, half[1] / size, 0.0)
         self._repeats.inputs[2].default_value = (u[2], u[3], 0.0)
-        if hasattr(self, "_metres"):
-            self._metres.default_value = half[0]
         hue, saturation = u[4], 0.5 * u[5] ** 2
         contrast = 0.1 + 0.6 * u[6]
         colours = [

@@ -16,7 +16,7 @@ from ..core import settings as settings_module
 from ..core.camera import Intrinsics
 from ..core.errors import UserError
 from ..core.settings import Settings
-from . import hdri, needs, patterns
+from . import hdri, irradiance, needs, patterns
 from .panorama import Panorama, Plain
 
 WORLD = "Keypoints World"
@@ -49,6 +49,7 @@ class World:
         self._apart = False
         self._set: dict[str, Any] = {}
         self._behind: tuple[Panorama | Plain, float, float, float] | None = None
+        self._light: tuple[NDArray[np.float64] | None, float, float] = (None, 0.0, 0.0)
         world = _world(scene)
         tree = world.node_tree
         tree.nodes.clear()
@@ -117,6 +118,15 @@ class World:
         world, turn, gain, blur = self._behind
         return world.behind(picture, camera, rotation, turn, gain, blur * camera.fx)
 
+    def radiance(self, normal: ArrayLike) -> NDArray[np.float64]:
+        """What a white matt surface radiates in this world's light alone, RGB ``(3,)``; after :meth:`apply`.
+
+        Args:
+            normal: the surface's direction ``(3,)`` in the world.
+        """
+        harmonics, turn, strength = self._light
+        return strength * (np.ones(3) if harmonics is None else irradiance.radiance(harmonics, normal, turn))
+
     def apply(self, v: Mapping[str, float]) -> None:
         """Choose, turn and dim it.
 
@@ -138,6 +148,7 @@ class World:
             self._rotation.default_value[2] = turn
         for other in self._slots:
             other.switch(other is slot)
+        self._light = (None if slot is None else slot.harmonics, turn, v["light/ambient"])
         self._behind = None
         if seen and self._apart:
             world = slot.panorama if slot is not None and slot.panorama is not None else Plain()
@@ -165,6 +176,7 @@ class _Slot:
     def __init__(self, texture: Any, factor: Any) -> None:
         self.path = ""
         self.panorama: Panorama | None = None
+        self.harmonics: NDArray[np.float64] | None = None
         self._texture, self._factor = texture, factor
         self._on = False
         texture.mute = True
@@ -185,6 +197,7 @@ class _Slot:
         large = hdri.resized(pixels, min(width or fineness, pixels.shape[1]))
         light = hdri.resized(pixels, fineness) if apart else large
         self.panorama = Panorama(large) if apart and width else None
+        self.harmonics = irradiance.harmonics(light)
         self._texture.image = hdri.image(path, light, colour_space)
         self.path = path
         if old is not None:

@@ -186,8 +186,8 @@ _SENSOR = (
     Entry("sensor/noise", 0.0, 0.03, 0.0, "Standard deviation of the noise, as a share of white", 4, trainer=True),
     Entry("sensor/jpeg", -1.0, 1.0, 0.0, "Loss by JPEG: below zero none, at one that of quality 20", 4, trainer=True),
 )  # fmt: skip
-"""Most cameras' pictures are neither blurred nor compressed visibly. So the usual ranges of such effects begin far below
-zero: the bins there stand for untouched pictures, and the prior says how many there are."""
+"""Most cameras' pictures are neither blurred nor compressed visibly. So the usual ranges of such effects begin far
+below zero: the bins there stand for untouched pictures, and the prior says how many there are."""
 
 ENTRIES: tuple[Entry, ...] = (
     *_CAMERA, *_LIGHT, *MATERIAL, *_BACKGROUND, *_OBJECTS, *_SURROUNDINGS, *_SENSOR,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.robot import Robot
-from ..core.urdf import load_urdf
 from ..core.settings import (
     RenderSettings,
     RobotSettings,
@@ -19,6 +18,7 @@ from ..core.settings import (
     WorkerSettings,
     complete,
 )
+from ..core.urdf import load_urdf
 
 MINUTES = 9.5
 URDF = Path("share", "example-robot-data", "robots", "ur_description", "urdf", "ur10_robot.urdf")

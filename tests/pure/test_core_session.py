@@ -18,9 +18,9 @@ from robot_keypoints.core import session as module
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.files import last_lines
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.core.session import Phase, Programs, Session, Status
 from robot_keypoints.core.settings import FeedbackSettings, Settings, WorkerSettings, complete
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
 PATIENCE = 30.0

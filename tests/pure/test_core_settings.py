@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import (
     AugmentationSettings,
     LinkGroup,
@@ -28,6 +27,7 @@ from robot_keypoints.core.settings import (
     training_themes,
     worlds,
 )
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 
 def full(tmp_path: Path) -> Settings:

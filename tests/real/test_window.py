@@ -84,7 +84,7 @@ def test_from_robot_to_overlay(
     assert own["variable"].startswith("custom/")
     assert own["variable"] in result["8-training"]["variables"] and result["6-sample"]["energy"] != 1000.0
     drawn = result["7-contact-sheet"]
-    assert drawn["state"] == "ok" and drawn["windows"] == 2, drawn
+    assert drawn["state"] == "ok" and drawn["shown"] == ["Contact Sheet"] and drawn["windows"] == 1, drawn
     assert drawn["size"][0] > 400 and drawn["size"][1] > 600
     assert set(result["8-training"]["processes"]) == {"trainer", "worker 1", "worker 2"}
     assert result["9-adapted"]["version"] > result["8-training"]["version"] and result["9-adapted"]["changed"]

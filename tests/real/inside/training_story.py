@@ -57,6 +57,8 @@ def story(d: Driver) -> Steps:
     for table, values in d.config["settings"].items():
         for name, value in values.items():
             setattr(getattr(group, table), name, value)
+    # The sheet is shown where an Image Editor is open; else in a window of its own.
+    min(d.window.screen.areas, key=lambda a: a.width * a.height).type = "IMAGE_EDITOR"
     sheet = part("addon.sheet").SERVICE
     yield from d.unfold("robot_keypoints.check_scene", "robot_keypoints.variable_add")
     yield from d.click_button("robot_keypoints.contact_sheet")
@@ -82,15 +84,12 @@ def story(d: Driver) -> Steps:
 
     yield from d.wait(lambda: not sheet.running, 180, "the contact sheet")
     yield from d.pause(20)
-    windows = len(manager.windows)
+    shown = [a.spaces.active.image for a in d.window.screen.areas if a.type == "IMAGE_EDITOR"]
     yield from d.station(
-        "7-contact-sheet", state=sheet.state.value, reason=sheet.reason, windows=windows,
+        "7-contact-sheet", state=sheet.state.value, reason=sheet.reason, windows=len(manager.windows),
+        shown=[image.name for image in shown if image is not None],
         size=None if sheet.picture is None else sheet.picture.shape,
     )  # fmt: skip
-    for window in list(manager.windows)[1:]:
-        with bpy.context.temp_override(window=window):
-            bpy.ops.wm.window_close()
-    yield from d.pause(10)
 
     runner = part("addon.runner").RUNNER
     yield from d.click_button("robot_keypoints.start_training")
