@@ -22,9 +22,8 @@ class Seen:
 
     def __init__(self, scene: bpy.types.Scene) -> None:
         """Look up what its collections leave out."""
-        self._scene = scene
-        top = scene.view_layers[0].layer_collection
-        shown = {o.name for c in _rendered(top) for o in c.collection.objects}
+        self._scene, self._layer = scene, scene.view_layers[0]
+        shown = {o.name for c in _rendered(self._layer.layer_collection) for o in c.collection.objects}
         self._left_out = {o.name for o in scene.objects if o.name not in shown}
 
     def __call__(self, obj: bpy.types.Object) -> bool:
@@ -33,14 +32,14 @@ class Seen:
 
     def in_viewport_too(self) -> None:
         """Make the viewport, and with it ray casting, show all that a rendering shows, and in the same shape."""
-        for layer in _rendered(self._scene.view_layers[0].layer_collection):
+        for layer in _rendered(self._layer.layer_collection):
             layer.collection.hide_viewport = layer.hide_viewport = False
         for obj in self._scene.objects:
             if not self(obj):
                 continue
-            if obj.hide_viewport or obj.hide_get():
+            if obj.hide_viewport or obj.hide_get(view_layer=self._layer):
                 obj.hide_viewport = False
-                obj.hide_set(False)
+                obj.hide_set(False, view_layer=self._layer)
             for modifier in obj.modifiers:
                 if modifier.show_viewport != modifier.show_render:
                     modifier.show_viewport = modifier.show_render
@@ -52,7 +51,7 @@ class Seen:
 
         The view layer must be up to date.
         """
-        depsgraph = self._scene.view_layers[0].depsgraph or bpy.context.evaluated_depsgraph_get()
+        depsgraph = self._layer.depsgraph or bpy.context.evaluated_depsgraph_get()
         eye, forward = camera.matrix_world.translation, -camera.matrix_world.col[2].xyz.normalized()
         near = camera.data.clip_start
         return np.array([self._blocked(depsgraph, eye, forward, near, Vector(p)) for p in points.tolist()], np.bool_)

@@ -2,7 +2,7 @@
 """Labels against renderings of small bright spheres. Runs with the bpy wheel, and inside Blender, where the package has
 another name.
 
-``python tests/proofs.py visibility --cases 2000`` is the long run whose readings stand on the benchmark page.
+``python tests/proofs.py --cases 2000 --robots A.urdf B.urdf`` is the long run of the visibility proof.
 """
 
 from __future__ import annotations
