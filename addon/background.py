@@ -136,6 +136,8 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     samples, news, control = (int(p) for p in options.endpoints.split(","))
     link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
     stage, renderer = prepare(options.run / "scene.blend", settings)
+    # The collector need not go through all of Blender's Python again and again.
+    gc.freeze()
     details = options.draws is not None
     try:
         model = settings.scene_model()
@@ -158,6 +160,8 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     finally:
         renderer.close()
         link.close()
+        # Blender as a library waits for ever at its end for what is frozen.
+        gc.unfreeze()
 
 
 def draws(options: Any, settings: Settings) -> Iterator[tuple[int, np.random.Generator]]:
@@ -194,8 +198,6 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     if settings.render.engine == "cycles":
         detail.keep_geometry(scene)
     renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera, stage.light.world)
-    # The collector need not go through all of Blender's Python again and again.
-    gc.freeze()
     return stage, renderer
 
 
