@@ -94,13 +94,14 @@ def staged(variables: Sequence[VariableSettings] = EVERYTHING, **settings: objec
     return stage, Renderer(stage.scene, render, 2, stage.camera, stage.light.world)
 
 
-def save_world(path: Path, spot: tuple[int, int] | None, level: float = 1.0) -> None:
-    """A dim HDRI of 32 by 16 pixels; one pixel (column, row from below) of it may be very bright."""
-    image = bpy.data.images.new("made", 32, 16, float_buffer=True)
+def save_world(
+    path: Path, spot: tuple[int, int], level: float = 1.0, size: tuple[int, int] = (32, 16), sun: float = 1000.0
+) -> None:
+    """A dim HDRI with one pixel (column, row from below) that is very bright."""
+    image = bpy.data.images.new("made", *size, float_buffer=True)
     image.colorspace_settings.name = "Linear Rec.709"
-    pixels = np.full((16, 32, 4), 0.01 * level, np.float32)
-    if spot is not None:
-        pixels[spot[1], spot[0]] = 1000.0 * level
+    pixels = np.full((size[1], size[0], 4), 0.01 * level, np.float32)
+    pixels[spot[1], spot[0]] = sun * level
     image.pixels.foreach_set(pixels.ravel())
     image.pack()
     path.write_bytes(image.packed_file.data)
@@ -205,6 +206,24 @@ def test_a_user_s_world_lights_from_where_its_sun_is_and_turns(tmp_path) -> None
     assert side(0.0, 0.0) > 20 * side(math.pi, 0.0)
     assert side(math.pi / 2, math.pi / 2) == pytest.approx(side(0.0, 0.0), rel=0.1)
     assert side(math.pi / 2, -math.pi / 2) < 0.1 * side(0.0, 0.0)
+
+
+def test_a_sun_in_a_picture_makes_no_specks(tmp_path) -> None:
+    """Where Cycles does not know exactly where the sun is, it is hit by chance, and then all too bright."""
+    folder = tmp_path / "worlds"
+    folder.mkdir()
+    save_world(folder / "sun.exr", (300, 380), size=(1024, 512), sun=6e4)
+    variables = (VariableSettings("light/world", 9.5, 9.5, 1),)
+    bench = Bench(tmp_path, Settings(variables=variables, scene=SceneSettings(worlds=str(folder))))
+    bench.light.world.lay_behind()
+    bpy.context.scene.cycles.samples = 4
+    means = []
+    for turn in (0.01, 1.0, 2.3):
+        values = {**DARK, "light/ambient": 1.0, "light/world": 9.5, "light/world_rotation": turn}
+        red = bench.picture(values)[..., 0]
+        assert red.std() < 0.3 * red.mean()
+        means.append(red.mean())
+    np.testing.assert_allclose(means, means[0], rtol=0.03)
 
 
 def test_worlds_that_cannot_be_had_are_told_in_a_sentence(tmp_path, monkeypatch) -> None:
