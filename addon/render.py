@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.settings import RenderSettings
 from . import compat
-from .region import Region
+from .region import Box, Region
 from .scratch import Scratch
 from .stage_camera import Camera
 from .stage_world import World
@@ -65,10 +65,9 @@ class Renderer:
         memory is the fastest way around, within the noise of the render call itself at small sizes.
         """
         full_width, full_height = self.scene.render.resolution_x, self.scene.render.resolution_y
-        left, bottom, right, top = self._region.visible()
+        left, bottom, right, top = self.aim()
         if left == right:
             return np.zeros((full_height, full_width, 4), np.uint8)
-        self._crop(left, bottom, right, top)
         bpy.ops.render.render(write_still=True, scene=self.scene.name)
         width, height = right - left, top - bottom
         pixels = np.fromfile(self._file, np.uint8)[TARGA_HEADER : TARGA_HEADER + 4 * width * height]
@@ -79,12 +78,15 @@ class Renderer:
         image[full_height - top : full_height - bottom, left:right] = part
         return image
 
-    def _crop(self, left: int, bottom: int, right: int, top: int) -> None:
+    def aim(self) -> Box:
+        """Let the next frame be of the part that holds anything; which part that is."""
+        left, bottom, right, top = box = self._region.visible()
         render = self.scene.render
         # Blender cuts fractions of the size down to whole pixels, in single precision.
         width, height = render.resolution_x, render.resolution_y
         render.border_min_x, render.border_max_x = (left + 0.01) / width, (right + 0.01) / width
         render.border_min_y, render.border_max_y = (bottom + 0.01) / height, (top + 0.01) / height
+        return box
 
     def close(self) -> None:
         """Remove the scratch folder."""
