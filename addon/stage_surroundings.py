@@ -151,7 +151,7 @@ def shadows(corners: Floats, lamps: Sequence[Floats], reach: float) -> tuple[Flo
     Returns:
         its middle ``(2,)``, half its sides ``(2,)``, and the angle of the first of them.
     """
-    above = corners[corners[:, 2] > 0]
+    above = corners[corners[:, 2] > -NEAR * reach].clip((-np.inf, -np.inf, 0.0), None)
     fallen = [above[above[:, 2] < NEAR * reach, :2]]
     for towards in lamps:
         away = above[:, 2:] * towards[:2] / max(towards[2], 1e-3)

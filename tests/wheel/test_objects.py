@@ -10,12 +10,13 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Vector
-from robot_keypoints.addon import detail, labels, patterns, pool, rig, solids
+from robot_keypoints.addon import detail, irradiance, labels, patterns, pool, rig, solids
 from robot_keypoints.addon.region import Region
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_objects import COLLECTION
 from robot_keypoints.addon.stage_surroundings import COLLECTION as SURROUNDINGS
+from robot_keypoints.addon.stage_surroundings import shadows
 from robot_keypoints.core import catalogue
 from robot_keypoints.core.settings import RenderSettings, SceneSettings, Settings, VariableSettings, complete
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
@@ -214,9 +215,11 @@ def test_floor_and_walls_fill_the_picture_and_stand_where_they_should() -> None:
     np.testing.assert_array_equal(low, picture({"camera/elevation": -0.5}))
 
 
-def test_the_far_floor_is_as_bright_as_the_near_one() -> None:
-    """Its light is added up instead of traced: under a plain world and sun both are the same."""
+@pytest.mark.parametrize("world", [0.5, 7.5])
+def test_the_far_floor_is_as_bright_as_the_near_one(world: float) -> None:
+    """Its light is added up instead of traced: the same in the end, under a plain world and under an HDRI one."""
     stage = staged(samples=64)
+    stage.light.world.lay_behind()
     for obj in rig.robot_meshes(stage.armature):
         obj.hide_render = True
     picture = Pictures(stage)
@@ -227,12 +230,87 @@ def test_the_far_floor_is_as_bright_as_the_near_one() -> None:
             break
     down = {"camera/elevation": 1.5, "camera/distance": 4.0, "camera/target_z": 0.0, "camera/focal_length": 24.0}
     light = {"light/strength": 3.0, "light/temperature": 4000.0, "light/ambient": 0.2, "light/elevation": 0.9}
+    light |= {"light/world": world, "light/world_rotation": 1.0}
     image = picture({**down, **light, "surroundings/floor": 1.5, "surroundings/layout": float(layout)}).astype(float)
     assert (image[..., 3] == 255).all()
-    near, far = image[30:42, 42:54, :3].mean(axis=(0, 1)), image[:, :6, :3].mean(axis=(0, 1))
+    near, far = image[33:39, 45:51, :3].mean(axis=(0, 1)), image[:, :6, :3].mean(axis=(0, 1))
     assert near.min() > 20 and near.max() < 250
-    np.testing.assert_allclose(near, far, atol=4)
+    np.testing.assert_allclose(near, far, atol=5)
     assert near[0] > near[2] + 5, "the lamp is warm"
+
+
+def test_light_is_traced_where_shadows_fall() -> None:
+    corners = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.1, 0.1) for z in (0.0, 1.0)])
+    towards = np.array([1.0, 0.0, 1.0]) / np.sqrt(2)
+    middle, half, angle = shadows(corners, [towards], 2.0)
+    assert sorted(half) == pytest.approx([0.1, 0.6])
+    np.testing.assert_allclose(middle, (-0.5, 0.0), atol=1e-9)
+    assert np.cos(2 * angle) == pytest.approx(1.0)
+    low = np.array([0.0, -1.0, 0.05])
+    _, half, angle = shadows(corners, [low], 2.0)
+    assert max(half) == pytest.approx(1.1) and np.cos(2 * angle) == pytest.approx(-1.0), "a long shadow is cut off"
+    assert max(shadows(corners, [], 2.0)[1]) == pytest.approx(0.1)
+    assert max(shadows(corners - (0, 0, 3), [low], 2.0)[1]) == 0.0
+
+
+def test_the_robot_casts_its_shadow() -> None:
+    stage = staged(samples=32, width=160, height=120)
+    stage.armature.location, stage.armature.rotation_euler.z = (1.0, -2.0, 0.5), 0.6
+    bpy.context.view_layer.update()
+    stage = Stage(bpy.context.scene, stage.armature, stage.settings)
+    picture = Pictures(stage)
+    values = {
+        "camera/elevation": 1.3, "camera/distance": 5.0, "camera/target_z": 0.0, "light/elevation": 0.7,
+        "light/strength": 5.0, "light/ambient": 0.1, "surroundings/floor": 1.5, "surroundings/layout": 0.3,
+        "joint/shoulder_lift_joint": -1.5, "joint/elbow_joint": 0.0,
+    }  # fmt: skip
+    for azimuth in (0.5, 2.0, 3.5, 5.0):
+        without = picture({**values, "light/azimuth": azimuth, "light/strength": 0.0}).astype(int)
+        image = picture({**values, "light/azimuth": azimuth}).astype(int)
+        base = np.array(stage.armature.matrix_world)
+        away = -np.array([np.cos(azimuth), np.sin(azimuth)]) / np.tan(0.7)
+        arm = np.concatenate([
+            np.array([o.matrix_world @ v.co for v in o.data.vertices])
+            for o in rig.robot_meshes(stage.armature) if o.parent_bone == "upper_arm_link"
+        ])  # fmt: skip
+        middle = (np.linalg.inv(base) @ (*((arm.min(axis=0) + arm.max(axis=0)) / 2), 1.0))[:3]
+        at = base @ (*(middle[:2] + middle[2] * away), 0.0, 1.0)
+        pixels, _ = stage.camera.intrinsics().project((np.linalg.inv(stage.camera.pose()) @ at)[None, :3])
+        u, v = pixels[0]
+        patch = (slice(round(v) - 1, round(v) + 2), slice(round(u) - 1, round(u) + 2))
+        gain = (image - without)[..., :3].sum(axis=-1)
+        assert gain[patch].min() < 0.5 * np.median(gain), f"no shadow where the sun stands at {azimuth}"
+
+
+@pytest.mark.parametrize("normal", [(0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)])
+def test_a_world_lights_surfaces_as_it_is_added_up_to(normal: tuple[float, float, float]) -> None:
+    """Against a white matt square that Cycles lights."""
+    scene = bpy.context.scene
+    stage = staged(samples=256, width=32, height=32)
+    for obj in (*rig.robot_meshes(stage.armature), *(o for o in scene.objects if o.type == "LIGHT")):
+        obj.hide_render = True
+    stage.light.world.lay_behind()
+    white = bpy.data.materials.new("White")
+    white.use_nodes = True
+    tree = white.node_tree
+    matt = patterns.node(tree, "ShaderNodeBsdfDiffuse")
+    matt.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
+    tree.links.new(matt.outputs[0], tree.nodes["Material Output"].inputs["Surface"])
+    bpy.ops.mesh.primitive_plane_add(size=10.0)
+    plane = bpy.context.object
+    plane.data.materials.append(white)
+    plane.rotation_euler = Vector(normal).to_track_quat("Z", "Y").to_euler()
+    elevation = 1.5 if normal[2] else 0.0
+    camera = {"camera/azimuth": float(np.arctan2(normal[1], normal[0])), "camera/elevation": elevation}
+    renderer = Renderer(scene, stage.settings.render, 2, stage.camera)
+    values = {**NONE, **camera, "light/world": 8.5, "light/ambient": 0.4, "light/world_rotation": 2.0}
+    stage.apply(values)
+    image = renderer.render()[8:24, 8:24, :3].mean(axis=(0, 1)) / 255
+    linear = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
+    expected = stage.light.world.radiance(normal)
+    np.testing.assert_allclose(linear, expected, rtol=0.12, atol=0.01)
+    turned = irradiance.radiance(stage.light.world._light[0], normal, 0.5) * 0.4
+    assert normal[2] or abs(turned - expected).max() > 0.02
 
 
 def test_only_what_a_run_can_need_is_made_and_only_once() -> None:
