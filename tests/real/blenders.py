@@ -35,9 +35,13 @@ class RealBlender:
         assert shutil.which((*self.tools, "Xvfb")[0]), "Xvfb is needed: install it, or see BLENDER_TOOLS in the README"
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """The environment of one Blender whose files all lie in ``home``."""
+        """The environment of one Blender whose files all lie in ``home``.
+
+        So do its shaders: a broken entry in a cache shared with Blenders that were killed makes Mesa crash.
+        """
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
-        return {**kept, "BLENDER_USER_RESOURCES": str(home), **more}
+        own = {"BLENDER_USER_RESOURCES": str(home), "MESA_SHADER_CACHE_DIR": str(home / "shaders")}
+        return {**kept, **own, **more}
 
     def run(self, home: Path, *arguments: str, timeout: float = 180.0) -> str:
         """Run it to its end and return all that it printed.
