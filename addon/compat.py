@@ -14,6 +14,11 @@ def engine_id(engine: str) -> str:
     return {"cycles": "CYCLES", "workbench": "BLENDER_WORKBENCH"}[engine]
 
 
+def has_nodes(material: bpy.types.Material) -> bool:
+    """Whether a material is drawn by its nodes, as all are since 5.0 (which complains about being asked)."""
+    return material.node_tree is not None and (bpy.app.version >= (5, 0) or material.use_nodes)
+
+
 WORKBENCH_OFFSETS = {"5": (-0.002, -0.145), "8": (-0.127, -0.118)}
 """How far Workbench's antialiasing moves the picture right and down, in pixels, by number of samples: the middle of its
 samples is not the middle of the pixel. Measured, alike in 4.3, 4.5 and 5.2."""

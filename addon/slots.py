@@ -8,6 +8,8 @@ from typing import Any
 
 import bpy
 
+from . import compat
+
 SOURCE = "robot_keypoints_source"
 """Custom property of a copy: the user's material behind it, which stays in the file for that."""
 PLAIN = "robot_keypoints_plain"
@@ -81,7 +83,7 @@ def _ours(obj: bpy.types.Object) -> bool:
 
 
 def _editable(material: bpy.types.Material) -> bool:
-    return material.library is None and material.use_nodes and material.node_tree is not None
+    return material.library is None and compat.has_nodes(material)
 
 
 def _copy(
