@@ -95,9 +95,10 @@ def _edges_through(a: np.ndarray, b: np.ndarray) -> bool:
         return bool(((u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)).any())
 
 
-def crossing_pairs(stage: Stage) -> set[tuple[str, str]]:
+def crossing_pairs(stage: Stage, without: set[tuple[str, str]]) -> set[tuple[str, str]]:
     links = triangles(stage)
-    return {(a, b) for a, b in combinations(sorted(links), 2) if crossing(links[a], links[b])}
+    pairs = set(combinations(sorted(links), 2)) - without
+    return {(a, b) for a, b in pairs if crossing(links[a], links[b])}
 
 
 @pytest.mark.parametrize("share", [0.6, 1.0])
@@ -105,18 +106,18 @@ def test_so_many_keypoints_are_in_the_picture(share: float) -> None:
     stage = staged(framing=share)
     Renderer(bpy.context.scene, stage.settings.render, 1, stage.camera).close()  # labels are of the lens's picture
     shares = []
-    for _ in admitted(stage, 60):
+    for _ in admitted(stage, 40):
         shares.append((labels.label(stage).visibility > 0).mean())
     assert min(shares) >= share - 1e-9
     assert share == 1.0 or min(shares) < 1.0, "the rule asks for more than it says"
     free = staged()
-    assert min((labels.label(free).visibility > 0).mean() for _ in admitted(free, 60)) < share
+    assert min((labels.label(free).visibility > 0).mean() for _ in admitted(free, 40)) < share
 
 
 @pytest.mark.parametrize("floor", [0.0, -0.3])
 def test_nothing_is_below_the_floor(floor: float) -> None:
     stage = staged(above_floor=True, floor=floor)
-    heights = [lowest(stage) for _ in admitted(stage, 40)]
+    heights = [lowest(stage) for _ in admitted(stage, 25)]
     assert min(heights) > floor - 1e-3 - 1e-5
     assert min(heights) < floor + 0.05, "the rule asks for more than it says"
     assert stage.admission.acceptance < 0.9
@@ -142,16 +143,16 @@ def test_the_floor_is_level_with_the_base_wherever_that_stands() -> None:
 def test_no_link_is_inside_another() -> None:
     stage = staged(collision_free=True)
     stage.apply({f"joint/{j.name}": 0.0 for j in rig.joints(stage.armature)})
-    at_rest = crossing_pairs(stage)
     robot = rig.robot_of(stage.armature)
     assert robot is not None
-    neighbours = {tuple(sorted((j.parent, j.child))) for j in robot.joints}
+    may_touch = {(a, b) for j in robot.joints for a, b in [sorted((j.parent, j.child))]}
+    may_touch |= crossing_pairs(stage, may_touch)
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
     colliding = free = 0
     for _ in range(40):
         values = model.draw(rng).values
         stage.apply(values)
-        found = crossing_pairs(stage) - at_rest - neighbours
+        found = crossing_pairs(stage, may_touch)
         assert bool(found) == (stage.admission.shortfall(values) > 0), found
         colliding += bool(found)
         free += not found
@@ -214,7 +215,7 @@ def test_the_same_generator_gives_the_same_draws() -> None:
 def test_where_there_is_a_floor_nothing_is_below_it() -> None:
     stage = staged("balanced", ())
     seen = {0: [], 1: []}  # type: ignore[var-annotated]
-    for values in admitted(stage, 60):
+    for values in admitted(stage, 40):
         seen[catalogue.choice(values["surroundings/floor"], 2)].append(lowest(stage))
     assert len(seen[0]) > 10 and len(seen[1]) > 10
     assert min(seen[1]) >= -2e-3 > min(seen[0]), "without a floor the arm may hang lower than its base"

@@ -152,7 +152,7 @@ def test_the_robot_stays_in_sight() -> None:
     stage = staged()
     robot = {o.name for o in rig.robot_meshes(stage.armature)}
     covered: dict[str, list[float]] = {"objects/front": [], "objects/count": [], "surroundings/walls": []}
-    for values in draws(stage, 14, seed=1):
+    for values in draws(stage, 11, seed=1):
         values = {**values, **NONE}
         stage.apply(values)
         free = np.isin(seen(stage), list(robot))
@@ -254,7 +254,7 @@ def test_light_is_traced_where_shadows_fall() -> None:
 
 
 def test_the_robot_casts_its_shadow() -> None:
-    stage = staged(samples=32, width=160, height=120)
+    stage = staged(samples=8, width=160, height=120)
     stage.armature.location, stage.armature.rotation_euler.z = (1.0, -2.0, 0.5), 0.6
     bpy.context.view_layer.update()
     stage = Stage(bpy.context.scene, stage.armature, stage.settings)
@@ -264,7 +264,7 @@ def test_the_robot_casts_its_shadow() -> None:
         "light/strength": 5.0, "light/ambient": 0.1, "surroundings/floor": 1.5, "surroundings/layout": 0.3,
         "joint/shoulder_lift_joint": -1.5, "joint/elbow_joint": 0.0,
     }  # fmt: skip
-    for azimuth in (0.5, 2.0, 3.5, 5.0):
+    for azimuth in (0.5, 2.0, 4.0):
         without = picture({**values, "light/azimuth": azimuth, "light/strength": 0.0}).astype(int)
         image = picture({**values, "light/azimuth": azimuth}).astype(int)
         base = np.array(stage.armature.matrix_world)
