@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 PREFIX = "robot_keypoints_frame_"
+UNFINISHED = "robot_keypoints_making_"
 LOCK = "owner"
 
 
@@ -29,9 +30,12 @@ class Scratch:
         memory = Path("/dev/shm")
         base = base or (memory if memory.is_dir() else Path(tempfile.gettempdir()))
         _sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._owner = open(self.path / LOCK, "w", encoding="utf-8")  # noqa: SIM115 - held until the end
+        made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=base))
+        self._owner = open(made / LOCK, "w", encoding="utf-8")  # noqa: SIM115 - held until the end
         _lock(self._owner)
+        # Only now can another process that sweeps see it.
+        self.path = made.with_name(PREFIX + made.name.removeprefix(UNFINISHED))
+        made.rename(self.path)
 
     def close(self) -> None:
         """Remove it with everything in it."""
