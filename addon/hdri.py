@@ -44,12 +44,16 @@ def light_width(render_width: int) -> int:
 
 
 def seen_width(render_width: int) -> int:
-    """How wide a whole horizon has to be to look sharp behind a picture of this width, lenses as they usually are."""
-    return 6 * render_width
+    """How wide a whole horizon has to be to look sharp behind a picture of this width, lenses as they usually are; not
+    so wide that eight of them would fill the memory."""
+    return min(6 * render_width, 2048)
 
 
-def load(path: str) -> tuple[Floats, str]:
+def load(path: str, width: int) -> tuple[Floats, str]:
     """A world's picture, scaled to a mean luminance of one over the sphere.
+
+    Args:
+        width: in pixels, that will be needed; what comes may be wider, or less where the file has less.
 
     Returns:
         linear pixels ``(H, W, 3)``, bottom row first, and the name of their colour space.
@@ -57,7 +61,7 @@ def load(path: str) -> tuple[Floats, str]:
     Raises:
         UserError: if the file can't be read as a picture.
     """
-    pixels, colour_space = _read(path)
+    pixels, colour_space = _read(path, width)
     return pixels / (mean_luminance(pixels) or 1.0), colour_space
 
 
@@ -104,7 +108,7 @@ def _averaged(a: Floats, count: int, axis: int) -> Floats:
     return np.moveaxis(np.diff(upto, axis=0).clip(0.0, None) * (count / len(a)), 0, axis)
 
 
-def _read(path: str) -> tuple[Floats, str]:
+def _read(path: str, wanted: int) -> tuple[Floats, str]:
     """Linear pixels ``(H, W, 3)``, bottom row first, and the name of their colour space."""
     try:
         image = bpy.data.images.load(path)
@@ -116,13 +120,22 @@ def _read(path: str) -> tuple[Floats, str]:
             raise _unreadable(path)
         flat = np.empty(width * height * image.channels, np.float32)
         image.pixels.foreach_get(flat)
-        pixels = flat.reshape(height, width, image.channels)[..., :3].astype(np.float64)
+        pixels = _coarser(flat.reshape(height, width, image.channels)[..., :3], max(width // wanted, 1))
         if pixels.shape[2] < 3:
             pixels = np.repeat(pixels[..., :1], 3, axis=2)
         # Some files have holes; a picture without a number lights nothing.
         return np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0, None), image.colorspace_settings.name
     finally:
         bpy.data.images.remove(image)
+
+
+def _coarser(pixels: NDArray[np.float32], factor: int) -> Floats:
+    """Means of squares of so many pixels a side, if they fit; strip by strip, as whole pictures can be very large."""
+    height, width = pixels.shape[:2]
+    while height % factor or width % factor:
+        factor -= 1
+    strips = pixels.reshape(height // factor, factor, width // factor, factor, -1)
+    return np.stack([strip.mean(axis=(0, 2), dtype=np.float64) for strip in strips])
 
 
 def _unreadable(path: str) -> UserError:

@@ -88,9 +88,9 @@ class _Part:
         for entry in catalogue.MATERIAL:
             what = entry.name.split("/")[1]
             own = f"material/{group}/{what}"
-            self._names[what] = own if group and own in given else entry.name
+            self._names[what] = (own if group and own in given else entry.name, entry.name)
         self.effects = Effects(**{
-            what: needs.varies(settings, self._names[what])
+            what: needs.varies(settings, self._names[what][0])
             for what in ("tint", "roughness", "metallic", "dirt", "scratches", "stickers")
         })  # fmt: skip
         self._surfaces: list[Surface | _Flat] = []
@@ -104,7 +104,7 @@ class _Part:
             self._surfaces.append(Surface(material.node_tree, shader, self.effects, scale))
 
     def apply(self, v: Mapping[str, float]) -> None:
-        values = tuple(v[name] for name in self._names.values())
+        values = tuple(v.get(own, v[general]) for own, general in self._names.values())
         if values == self._set:
             return
         self._set = values

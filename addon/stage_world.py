@@ -192,7 +192,7 @@ class _Slot:
         Raises:
             UserError: if it can't be read.
         """
-        pixels, colour_space = hdri.load(path)
+        pixels, colour_space = hdri.load(path, max(width, fineness))
         old = self._texture.image
         large = hdri.resized(pixels, min(width or fineness, pixels.shape[1]))
         light = hdri.resized(pixels, fineness) if apart else large

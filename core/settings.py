@@ -57,7 +57,10 @@ class RobotSettings:
 
 @dataclass(frozen=True)
 class LinkGroup:
-    """Links that share one material of their own: the variables ``material/<name>/…``."""
+    """Links that share one material of their own: the variables ``material/<name>/…``.
+
+    Links of further robots are called ``robot/link``.
+    """
 
     name: str
     links: tuple[str, ...] = ()

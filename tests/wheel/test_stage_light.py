@@ -360,6 +360,14 @@ def test_light_engines_take_worlds_too() -> None:
     renderer.close()
 
 
+def test_large_files_are_read_smaller(tmp_path) -> None:
+    save_world(tmp_path / "large.exr", (100, 70), size=(256, 128), sun=500.0)
+    whole, _ = hdri.load(str(tmp_path / "large.exr"), 256)
+    half, _ = hdri.load(str(tmp_path / "large.exr"), 100)
+    assert (whole.shape, half.shape) == ((128, 256, 3), (64, 128, 3))
+    np.testing.assert_allclose(half, hdri.resized(whole, 128), rtol=1e-2)
+
+
 def test_pictures_keep_their_light_when_they_shrink() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.random((60, 120, 3)) ** 8
