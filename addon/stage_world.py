@@ -21,7 +21,9 @@ from .panorama import Panorama, Plain
 
 WORLD = "Keypoints World"
 SLOTS = 8
-"""So many pictures are kept at hand; the eight that Blender ships fit."""
+"""So many pictures can be changed to at the least cost; the eight that Blender ships fit."""
+MEMORY = 256 << 20
+"""For pictures that have been read, in bytes."""
 
 
 class World:
@@ -60,6 +62,7 @@ class World:
         tree.links.new(background.outputs[0], _node(tree, "OutputWorld").inputs["Surface"])
         self._rotation: Any = None
         self._slots: list[_Slot] = []
+        self._pictures: dict[str, _Picture] = {}
         if self._paths:
             self._chain(tree, background.inputs["Color"], min(len(self._paths), SLOTS))
         self._aim(world)
@@ -90,8 +93,9 @@ class World:
         """From the next :meth:`apply` on, leave it to :meth:`behind` to show the world behind the scene."""
         if not self._apart:
             self._apart = True
-            for slot in self._slots:
-                slot.path = ""
+            for picture in self._pictures.values():
+                picture.remove()
+            self._pictures.clear()
             self._aim(self._scene.world)
 
     def _aim(self, world: bpy.types.World) -> None:
@@ -140,7 +144,8 @@ class World:
         if self._changed("strength", v["light/ambient"]):
             self._strength.default_value = v["light/ambient"]
         path = self._paths.get(catalogue.choice(v["light/world"], self._choices))
-        slot = self._slot(path) if path is not None else None
+        picture = self._picture(path) if path is not None else None
+        slot = self._slot(picture) if picture is not None else None
         turn = v["light/world_rotation"]
         if self._apart:
             turn = round(turn / math.tau * self._fineness) * math.tau / self._fineness  # by whole pixels: see _aim
@@ -148,20 +153,30 @@ class World:
             self._rotation.default_value[2] = turn
         for other in self._slots:
             other.switch(other is slot)
-        self._light = (None if slot is None else slot.harmonics, turn, v["light/ambient"])
+        self._light = (None if picture is None else picture.harmonics, turn, v["light/ambient"])
         self._behind = None
         if seen and self._apart:
-            world = slot.panorama if slot is not None and slot.panorama is not None else Plain()
+            world = Plain() if picture is None or picture.panorama is None else picture.panorama
             gain = v["light/ambient"] * 2.0 ** v["camera/exposure"]
             self._behind = (world, v["light/world_rotation"], gain, _blur(v))
 
-    def _slot(self, path: str) -> _Slot:
+    def _picture(self, path: str) -> _Picture:
+        """A picture at hand; the one that was needed longest ago makes room for it."""
+        picture = self._pictures.pop(path, None)
+        if picture is None:
+            picture = _Picture(path, self._fineness, self._width, self._apart)
+            while self._pictures and picture.size + sum(p.size for p in self._pictures.values()) > MEMORY:
+                self._pictures.pop(next(iter(self._pictures))).remove()
+        self._pictures[path] = picture
+        return picture
+
+    def _slot(self, picture: _Picture) -> _Slot:
         """The slot that holds a picture; if none does, the one that was needed longest ago takes it."""
-        slot = next((s for s in self._slots if s.path == path), self._slots[0])
+        slot = next((s for s in self._slots if s.image == picture.image), self._slots[0])
         self._slots.remove(slot)
         self._slots.append(slot)
-        if slot.path != path:
-            slot.load(path, self._fineness, self._width, self._apart)
+        if slot.image != picture.image:
+            slot.image = picture.image
         return slot
 
     def _changed(self, what: str, value: object) -> bool:
@@ -170,19 +185,17 @@ class World:
         return changed
 
 
-class _Slot:
-    """One picture at hand: the texture that holds it, and the mix node that lets it through."""
+class _Picture:
+    """One world's picture, as what it is needed for.
 
-    def __init__(self, texture: Any, factor: Any) -> None:
-        self.path = ""
-        self.panorama: Panorama | None = None
-        self.harmonics: NDArray[np.float64] | None = None
-        self._texture, self._factor = texture, factor
-        self._on = False
-        texture.mute = True
+    Attributes:
+        image: what lights the scene.
+        panorama: what is laid behind renderings, if that is done.
+        size: in bytes.
+    """
 
-    def load(self, path: str, fineness: int, width: int, apart: bool) -> None:
-        """Hold a picture.
+    def __init__(self, path: str, fineness: int, width: int, apart: bool) -> None:
+        """Read it.
 
         Args:
             fineness: its width as light, in pixels.
@@ -193,15 +206,34 @@ class _Slot:
             UserError: if it can't be read.
         """
         pixels, colour_space = hdri.load(path, max(width, fineness))
-        old = self._texture.image
         large = hdri.resized(pixels, min(width or fineness, pixels.shape[1]))
         light = hdri.resized(pixels, fineness) if apart else large
+        self.image = hdri.image(path, light, colour_space)
         self.panorama = Panorama(large) if apart and width else None
         self.harmonics = irradiance.harmonics(light)
-        self._texture.image = hdri.image(path, light, colour_space)
-        self.path = path
-        if old is not None:
-            bpy.data.images.remove(old)
+        self.size = 16 * light[..., 0].size + (self.panorama.size if self.panorama is not None else 0)
+
+    def remove(self) -> None:
+        """Take it out of the file."""
+        bpy.data.images.remove(self.image)
+
+
+class _Slot:
+    """A texture of the chain, and the mix node that lets it through."""
+
+    def __init__(self, texture: Any, factor: Any) -> None:
+        self._texture, self._factor = texture, factor
+        self._on = False
+        texture.mute = True
+
+    @property
+    def image(self) -> bpy.types.Image | None:
+        """What it holds."""
+        return self._texture.image
+
+    @image.setter
+    def image(self, image: bpy.types.Image) -> None:
+        self._texture.image = image
 
     def interpolate(self, smoothly: bool) -> None:
         """Whether its pixels run into one another."""

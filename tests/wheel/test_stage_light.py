@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from robot_keypoints.addon import hdri, rig
+from robot_keypoints.addon import hdri, rig, stage_world
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_light import AIM, KINDS, LAMP, Light
@@ -310,8 +310,9 @@ def test_what_is_laid_behind_is_what_blender_shows(values) -> None:
     assert values["light/world"] == 0.5 or shifted.mean() > 1.2 * difference.mean()
 
 
-def test_many_worlds_take_turns(tmp_path) -> None:
+def test_many_worlds_take_turns(tmp_path, monkeypatch) -> None:
     """More than are kept at hand: each looks the same whenever it comes back, and memory does not grow."""
+    monkeypatch.setattr(stage_world, "MEMORY", (SLOTS + 1) * 150_000)
     for index in range(SLOTS + 3):
         save_world(tmp_path / f"{index:02}.exr", (index, 5 + index % 8), 0.5 + index)
     settings = SceneSettings(worlds=str(tmp_path))
@@ -327,7 +328,7 @@ def test_many_worlds_take_turns(tmp_path) -> None:
     assert len({p.tobytes() for p in first}) == SLOTS + 3
     for index in (0, 10, 5, 0, 8):
         np.testing.assert_array_equal(render(index), first[index])
-    assert len([i for i in bpy.data.images if hdri.MARK in i]) == SLOTS
+    assert len([i for i in bpy.data.images if hdri.MARK in i]) == SLOTS + 1
     renderer.close()
 
 
