@@ -34,12 +34,12 @@ class Region:
     def visible(self) -> Box:
         """The pixels that hold the bounds of every object that can be rendered; all of them where that says nothing.
 
-        The view layer must be up to date. Defocus and an opaque film fill the whole picture.
+        The view layer must be up to date. What is out of focus reaches further; an opaque film fills the whole picture.
         """
         scene, camera = self._scene, self._scene.camera
         width, height = scene.render.resolution_x, scene.render.resolution_y
         everything = (0, 0, width, height)
-        if not scene.render.film_transparent or camera.data.dof.use_dof:
+        if not scene.render.film_transparent:
             return everything
         if any(not o.hide_render for o in self._unknown):
             return everything
@@ -58,8 +58,9 @@ class Region:
         if (w <= 0).any():
             return everything
         u, v = (x / w + 1) / 2 * width, (y / w + 1) / 2 * height
-        left, right = _span(u, width)
-        bottom, top = _span(v, height)
+        spread = _spread(camera.data, w) * max(width, height)
+        left, right = _span(u, spread, width)
+        bottom, top = _span(v, spread, height)
         return (left, bottom, right, top) if left < right and bottom < top else (0, 0, 0, 0)
 
 
@@ -68,6 +69,17 @@ def _corners(obj: bpy.types.Object) -> NDArray[np.float64]:
     return np.concatenate([np.array(obj.bound_box).T, np.ones((1, 8))])
 
 
-def _span(values: NDArray[np.float64], size: int) -> tuple[int, int]:
-    low, high = math.floor(values.min() - MARGIN), math.ceil(values.max() + MARGIN)
+def _spread(camera: bpy.types.Camera, depths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Radius of the spot that a point at each depth makes, in lengths of the picture's longer side."""
+    dof = camera.dof
+    if not dof.use_dof:
+        return np.zeros_like(depths)
+    focal = camera.lens * 1e-3
+    radius = focal / dof.aperture_fstop / 2 * max(1.0, 1.0 / dof.aperture_ratio)
+    sharp = max(dof.focus_distance, 2 * focal)
+    return np.asarray(camera.lens / camera.sensor_width * radius * abs(1 / depths - 1 / sharp))
+
+
+def _span(values: NDArray[np.float64], spread: NDArray[np.float64], size: int) -> tuple[int, int]:
+    low, high = math.floor((values - spread).min() - MARGIN), math.ceil((values + spread).max() + MARGIN)
     return min(max(low, 0), size), min(max(high, 0), size)

@@ -59,6 +59,26 @@ def test_the_crop_is_tight_and_holds_everything() -> None:
     assert (right - left) * (top - bottom) < 0.6 * 160 * 120
 
 
+@pytest.mark.parametrize("focus", [0.4, 1.0, 2.5])
+def test_what_is_out_of_focus_is_not_cut_off(monkeypatch: pytest.MonkeyPatch, focus: float) -> None:
+    settings, stage = ur10(samples=64)
+    values = {"camera/aperture": 200.0, "camera/focus": focus, "camera/distance": 3.0, "camera/target_x": 0.1}
+    renderer = Renderer(stage.scene, settings.render, 2, stage.camera)
+    stage.apply(values)
+    left, bottom, right, top = Region(stage.scene).visible()
+    image = renderer.render()
+    assert (right - left) * (top - bottom) < 0.8 * 160 * 120
+    with monkeypatch.context() as patch:
+        patch.setattr(Region, "visible", lambda self: (0, 0, 160, 120))
+        whole = renderer.render()
+    renderer.close()
+    np.testing.assert_array_equal(image, whole)
+    stage.apply({**values, "camera/aperture": 0.0})
+    sharp = Region(stage.scene).visible()
+    wider = [(sharp[0] - left), (sharp[1] - bottom), (right - sharp[2]), (top - sharp[3])]
+    assert min(wider) >= 0 and (max(wider) > 3 or focus == 1.0)
+
+
 def test_what_bounds_say_nothing_about_fills_the_picture() -> None:
     settings, stage = ur10()
     stage.apply({"camera/distance": 4.0})
@@ -68,9 +88,6 @@ def test_what_bounds_say_nothing_about_fills_the_picture() -> None:
     stage.scene.render.film_transparent = False
     assert region.visible() == everything
     stage.scene.render.film_transparent = True
-    stage.camera.object.data.dof.use_dof = True
-    assert region.visible() == everything
-    stage.camera.object.data.dof.use_dof = False
     bpy.ops.mesh.primitive_plane_add(size=100.0)
     stage.scene.view_layers[0].update()
     assert Region(stage.scene).visible() == everything, "a floor reaches behind the camera"
