@@ -138,6 +138,8 @@ def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
     cycles.max_bounces = 2
     cycles.diffuse_bounces = cycles.glossy_bounces = 1
     cycles.caustics_reflective = cycles.caustics_refractive = False
+    # Between lamps and an HDRI world the tree chooses badly: twice the noise, and no time saved where lamps are few.
+    cycles.use_light_tree = False
 
 
 def _enable_gpu() -> bool:
