@@ -85,10 +85,12 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path, Settings(variables=EVERYTHING))
 
 
-def staged(variables: Sequence[VariableSettings] = EVERYTHING, **settings: object) -> tuple[Stage, Renderer]:
+def staged(
+    variables: Sequence[VariableSettings] = EVERYTHING, size: tuple[int, int] = (64, 48), **settings: object
+) -> tuple[Stage, Renderer]:
     """The built-in robot, and what renders it for workers."""
     robot = load_urdf(builtin_urdf())
-    render = RenderSettings(width=64, height=48, samples=4)
+    render = RenderSettings(width=size[0], height=size[1], samples=4)
     complete_settings = complete(Settings(variables=tuple(variables), render=render, **settings), robot)  # type: ignore[arg-type]
     stage = Stage(bpy.context.scene, rig.build(bpy.context.scene, robot), complete_settings)
     return stage, Renderer(stage.scene, render, 2, stage.camera, stage.light.world)
@@ -224,6 +226,19 @@ def test_a_sun_in_a_picture_makes_no_specks(tmp_path) -> None:
         assert red.std() < 0.3 * red.mean()
         means.append(red.mean())
     np.testing.assert_allclose(means, means[0], rtol=0.03)
+
+
+def test_a_sun_beside_a_world_is_little_noise() -> None:
+    stage, renderer = staged(size=(96, 72))
+    stage.apply({"light/world": 4.5, "light/strength": 2.0, "light/ambient": 0.5, "camera/distance": 1.2})
+    stage.scene.cycles.samples = 16
+    few = renderer.render().astype(float)
+    stage.scene.cycles.samples = 400
+    many = renderer.render().astype(float)
+    inside = (few[..., 3] == 255) & (many[..., 3] == 255)
+    noise = np.sqrt(((few - many)[inside] ** 2).mean())
+    assert noise < 14.0, "of 255, at 16 samples"
+    renderer.close()
 
 
 def test_worlds_that_cannot_be_had_are_told_in_a_sentence(tmp_path, monkeypatch) -> None:
