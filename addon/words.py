@@ -47,14 +47,53 @@ TRAINING = {
     "network": Words("Network", "What learns to find the keypoints", {
         "light": ("Light", "A small U-Net that learns quickly, also on a processor"),
         "vgg": ("VGG, refined in stages", "VGG features and refinement stages, as in the paper; wants a graphics card"),
+        "mobilenet": ("MobileNetV3", "The features of MobileNetV3: small and quick"),
+        "resnet": ("ResNet-18", "The features of ResNet-18"),
     }),
     "stages": Words("Stages", "Refinement stages of the VGG network"),
+    "width": Words("Channels", "Channels of the network's finest level; 0 takes the network's own",
+                   extra={"soft_max": 128}),
+    "stride": Words("Stride", "Pixels of the image for each cell of the belief maps: 2, 4 or 8; 0 takes the network's "
+                    "own"),
     "batch_size": Words("Batch", "Images per training step", extra={"soft_max": 128}),
     "epoch_images": Words("Images per epoch", "Images trained on between two validations", extra={"soft_min": 100}),
     "epochs": Words("Epochs", "Ends after so many; 0 goes on until you stop it", extra={"soft_max": 200}),
     "minutes": Words("Minutes", "Ends after so many minutes; 0 sets no limit", extra={"soft_max": 600.0, "step": 100,
                                                                                  "precision": 1}),
     "learning_rate": Words("Learning rate", "Size of the optimiser's steps at the start", extra={"precision": 5}),
+    "warm_up": Words("Warm-up", "Steps over which the learning rate rises", extra={"soft_max": 2000}),
+    "schedule": Words("Schedule", "How the learning rate goes on after the warm-up", {
+        "cosine": ("Falling", "Falls along a cosine until the end of the training"),
+        "constant": ("Constant", "Stays as it is"),
+    }),
+    "averaging": Words("Averaging", "How much of the running average of the weights each step keeps; 0 takes the "
+                       "weights as they are", extra={"precision": 4}),
+    "largest_gradient": Words("Largest gradient", "Longer gradients are cut to this length; 0 leaves them",
+                              extra={"soft_max": 100.0}),
+    "patience": Words("Patience", "Ends after so many validations without a better one; 0 never does",
+                      extra={"soft_max": 100}),
+    "loss": Words("Loss", "What belief maps are compared by", {
+        "auto": ("Automatic", "What suits the network"),
+        "l2": ("L2", "Squared differences, as in the paper"),
+        "smooth_l1": ("Smooth L1", "Squared where small, absolute where large"),
+        "cross_entropy": ("Cross-entropy", "Each map as a distribution over its cells"),
+        "coordinates": ("Coordinates", "Distance of the map's mean from the keypoint"),
+        "sum": ("Sum", "Cross-entropy and coordinates together"),
+    }),
+    "hidden_weight": Words("Weight of hidden", "How much keypoints count that something hides, against 1 for visible "
+                           "ones", extra={"soft_max": 2.0}),
+    "dropout": Words("Dropout", "Share of the features left out while learning", extra={"subtype": "FACTOR"}),
+    "precision": Words("Precision", "Numbers to compute with", {
+        "auto": ("Automatic", "What is faster on the device"), "float32": ("Float 32", "Single precision"),
+        "bfloat16": ("BFloat 16", "Half as many bits where that suffices"),
+    }),
+    "compile": Words("Compile", "Whether the network is compiled, which takes a while at the start", {
+        "auto": ("Automatic", "On a graphics card"), "on": ("Yes", "Always"), "off": ("No", "Never"),
+    }),
+    "processes": Words("Processes", "Of the trainer, one for each graphics card; 0 takes as many as there are cards",
+                       extra={"soft_max": 8}),
+    "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
+                     extra={"subtype": "FILE_PATH"}),
     "target_sigma": Words("Target width", "Standard deviation of the belief maps' targets, in percent of the image's "
                           "diagonal", extra={"precision": 2}),
     "device": Words("Device", "Where the network is trained", {
@@ -70,10 +109,20 @@ TRAINING = {
                          "drawn again, under other backgrounds", extra={"subtype": "FACTOR"}),
     "reuse": Words("Reuse", "How often one rendering may be trained on, each time under another background",
                    extra={"soft_max": 20}),
+    "hard_share": Words("Hard share", "Share of the images drawn from the store that are chosen by their loss when "
+                        "last used", extra={"subtype": "FACTOR"}),
     "store_mb": Words("Store", "Memory for renderings kept for reuse, in MiB", extra={"soft_max": 16384}),
 }  # fmt: skip
 FEEDBACK = {
     "enabled": Words("Feedback", "Draw more often what the network still gets wrong"),
+    "select": Words("Choose by", "Which validation images shape the posteriors", {
+        "loss": ("Loss", "Those with the highest loss"),
+        "uncertainty": ("Uncertainty", "Those on which the network disagrees with itself under dropout"),
+    }),
+    "passes": Words("Passes", "How often each validation image is looked at under dropout", extra={"soft_max": 32}),
+    "threshold": Words("Threshold", "Images above so many times the mean shape the posteriors; 0 goes by the share",
+                       extra={"soft_max": 10.0}),
+    "strength": Words("Strength", "How much each chosen image counts in the posteriors", extra={"soft_max": 10.0}),
     "share": Words("Hardest share", "Share of the validation images, those with the highest loss, that shape the "
                    "posteriors", extra={"subtype": "FACTOR"}),
     "forgetting": Words("Forgetting", "How far each update first moves back towards the prior",

@@ -149,30 +149,62 @@ class TrainingSettings:
     """The learning itself.
 
     Attributes:
+        stages: of the ``vgg`` network, the first one and the refinements together.
+        width: channels of the network's finest level; 0 takes the network's own.
+        stride: pixels of the input for each cell of the belief maps; 0 takes the network's own.
+        pretrained: whether networks on torchvision's features start from weights learned on photographs.
+        weights: file with those weights, for machines that can't download them; empty downloads them once.
+        dropout: share of the features left out while learning; what Monte-Carlo dropout needs.
+        loss: what the belief maps are compared by; ``auto`` takes the network's own.
+        hidden_weight: weight of keypoints that something hides, against 1 for visible ones.
         epoch_images: images trained on between two validations (paper: 10,000).
         epochs: at most this many; 0 means without end.
         minutes: at most this long; 0 means without limit.
+        warm_up: steps over which the learning rate rises.
+        schedule: how the learning rate goes on: ``cosine`` falls to a hundredth at the run's end.
+        averaging: share of the running average of the weights that a step keeps; 0 takes the weights as they are.
+        largest_gradient: longer gradients are cut to this length; 0 leaves them.
+        patience: validations without a better one after which the run ends; 0 never ends it.
         target_sigma: standard deviation of the belief maps' targets, in percent of the image diagonal.
+        precision: ``auto`` takes what is faster on the device.
+        compile: whether the network is compiled; ``auto`` compiles on a graphics card.
         fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
         reuse: how often one rendering may be trained on, each time under another background.
+        hard_share: share of the images drawn from the store that are chosen by their loss when last used.
         store_mb: memory for renderings kept for reuse, in MiB.
+        processes: of the trainer, one for each graphics card; 0 takes as many as there are cards.
     """
 
-    network: str = _choice("light", "vgg")
+    network: str = _choice("light", "vgg", "mobilenet", "resnet")
     stages: int = _limits(6, 1, 12)
+    width: int = _limits(0, 0, 1024)
+    stride: int = _limits(0, 0, 16)
     batch_size: int = _limits(16, 1, 4096)
     epoch_images: int = _limits(4000, 1)
     epochs: int = _limits(25, 0)
     minutes: float = _limits(0.0, 0.0)
     learning_rate: float = _limits(3e-3, 1e-8, 1.0)
+    warm_up: int = _limits(60, 0, 1_000_000)
+    schedule: str = _choice("cosine", "constant")
+    averaging: float = _limits(0.995, 0.0, 0.99999)
+    largest_gradient: float = _limits(5.0, 0.0)
+    patience: int = _limits(0, 0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
+    loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
+    hidden_weight: float = _limits(1.0, 0.0, 100.0)
+    dropout: float = _limits(0.0, 0.0, 0.9)
     device: str = _choice("auto", "cpu", "cuda")
+    precision: str = _choice("auto", "float32", "bfloat16")
+    compile: str = _choice("auto", "on", "off")
+    processes: int = _limits(0, 0, 64)
     pretrained: bool = True
+    weights: str = ""
     seed: int = _limits(1, 0)
     validation_images: int = _limits(256, 8)
     test_images: int = _limits(256, 8)
     fresh_share: float = _limits(0.5, 0.01, 1.0)
     reuse: int = _limits(4, 1, 1000)
+    hard_share: float = _limits(0.0, 0.0, 1.0)
     store_mb: int = _limits(512, 1)
 
 
@@ -181,13 +213,22 @@ class FeedbackSettings:
     """How validation errors move the priors (paper, III-C).
 
     Attributes:
-        share: share of the validation samples, those with the highest loss, that form the selected set S.
+        select: what makes a validation sample a candidate for the selected set S: its ``loss`` (the paper's), or its
+            ``uncertainty`` under Monte-Carlo dropout (the paper's alternative).
+        passes: of Monte-Carlo dropout.
+        share: share of the validation samples, the highest ones, that form S.
+        threshold: samples above this many times the mean form S instead; 0 goes by the share.
+        strength: weight of each sample of S in the posterior's counts.
         forgetting: weight of the initial prior in each update.
         floor: least marginal probability of a bin, as a share of the uniform one.
     """
 
     enabled: bool = True
+    select: str = _choice("loss", "uncertainty")
+    passes: int = _limits(8, 2, 256)
     share: float = _limits(0.25, 0.01, 1.0)
+    threshold: float = _limits(0.0, 0.0)
+    strength: float = _limits(1.0, 1e-3, 1000.0)
     forgetting: float = _limits(0.5, 0.0, 1.0)
     floor: float = _limits(0.2, 0.0, 0.99)
 
@@ -461,7 +502,11 @@ def load(path: str | os.PathLike[str]) -> Settings:
     scene = replace(settings.scene, worlds=_absolute(settings.scene.worlds, folder))
     augmentation = replace(settings.augmentation, backgrounds=_absolute(settings.augmentation.backgrounds, folder))
     stream = replace(settings.stream, keys=_absolute(settings.stream.keys, folder))
-    return replace(settings, robot=robot, others=tuple(others), scene=scene, augmentation=augmentation, stream=stream)
+    training = replace(settings.training, weights=_absolute(settings.training.weights, folder))
+    return replace(
+        settings, robot=robot, others=tuple(others), scene=scene, augmentation=augmentation, stream=stream,
+        training=training,
+    )  # fmt: skip
 
 
 def save(settings: Settings, path: str | os.PathLike[str]) -> None:
