@@ -23,7 +23,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core import files
+from ..core import files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
 from ..core.children import end_with_parent
@@ -109,7 +109,7 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
         bpy.context.view_layer.update()
     if complete:
         settings = completion.complete(settings, dict(zip(names, built, strict=True)))
-        settings_module.check(settings)
+        settings_check.check(settings)
         settings_module.save(settings, run / "settings.toml")
         files.write_json(run / ROBOTS_FILE, [completion.describe(a) for a in built])
     if settings.robot.kind != "armature":

@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from ..core import catalogue
+from ..core import catalogue, scene_assets
 from ..core import settings as core
 from ..core.errors import UserError
 
@@ -59,7 +59,9 @@ def read_worlds(group: Any) -> None:
     found: tuple[str, ...] = ()
     group.worlds_note = ""
     try:
-        found = core.worlds(core.Settings(scene=core.SceneSettings(worlds=folder)))[len(catalogue.SHIPPED_WORLDS) :]
+        found = scene_assets.worlds(core.Settings(scene=core.SceneSettings(worlds=folder)))[
+            len(catalogue.SHIPPED_WORLDS) :
+        ]
     except UserError as problem:
         group.worlds_note = str(problem)
     group.world_files.clear()
@@ -75,7 +77,7 @@ def read_themes(group: Any) -> None:
     found: tuple[str, ...] = ()
     group.backgrounds_note = ""
     try:
-        found = core.themes(core.Settings(augmentation=core.AugmentationSettings(backgrounds=folder)))
+        found = scene_assets.themes(core.Settings(augmentation=core.AugmentationSettings(backgrounds=folder)))
     except UserError as problem:
         group.backgrounds_note = str(problem)
     part.themes.clear()
@@ -91,7 +93,7 @@ def _pictures(folder: Path) -> int:
     count = 0
     try:
         for entry in folder.iterdir():
-            count += core.is_photograph(entry) and entry.is_file()
+            count += scene_assets.is_photograph(entry) and entry.is_file()
             if count >= MOST:
                 break
     except OSError:

@@ -17,6 +17,7 @@ from pathlib import Path
 import bpy
 
 from ..core import settings as settings_module
+from ..core import settings_check
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
@@ -138,7 +139,7 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     if group.scene.worlds or group.augmentation.backgrounds:
         adoption.reread_folders(scene)
     settings = conversion.read(scene)
-    settings_module.check(settings)
+    settings_check.check(settings)
     robots = adoption.robots(group)
     for keypoint in settings.keypoints:
         if keypoint.frame not in robots[keypoint.robot].pose.bones and keypoint.frame not in scene.objects:

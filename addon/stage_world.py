@@ -11,8 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import catalogue
-from ..core import settings as settings_module
+from ..core import catalogue, scene_assets
 from ..core.camera import Intrinsics
 from ..core.errors import UserError
 from ..core.settings import Settings
@@ -40,7 +39,7 @@ class World:
             UserError: if a picture that the run's variables can need is not there.
         """
         self._scene = scene
-        worlds = settings_module.worlds(settings)
+        worlds = scene_assets.worlds(settings)
         self._choices = len(worlds) + 1
         self._paths = {
             k: hdri.locate(worlds[k - 1]) for k in needs.choices(settings, "light/world", self._choices) if k

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from . import catalogue, files, presets
+from . import files, presets
 from .errors import UserError
 from .keypoints import Keypoint, joint_keypoints, skeleton
 from .priors import Prior
 from .randomization import SceneModel, Variable, joint_variable
 from .robot import Robot
+from .scene_assets import training_themes, worlds
 from .urdf import builtin_urdf, load_urdf
 
 VERSION = 1
@@ -354,127 +355,8 @@ def complete_scene(settings: Settings, joints: Sequence[Variable], reach: float)
     return replace(settings, variables=tuple(merged.values()))
 
 
-def worlds(settings: Settings) -> tuple[str, ...]:
-    """The HDRI worlds in the order of the choices of ``light/world`` after ``plain``: names of those that Blender
-    ships, then the user's files by name.
-
-    Raises:
-        UserError: if the user's folder can't be read or holds none.
-    """
-    if not settings.scene.worlds:
-        return catalogue.SHIPPED_WORLDS
-    found = _listing(settings.scene.worlds, "HDRI worlds")
-    own = tuple(str(p) for p in found if p.suffix.lower() in (".exr", ".hdr") and p.is_file())
-    if not own:
-        raise UserError(f"There is no .exr or .hdr file in {settings.scene.worlds}: choose another folder of worlds")
-    return (*catalogue.SHIPPED_WORLDS, *own)
-
-
-def themes(settings: Settings) -> tuple[str, ...]:
-    """The themes of the photographs: the folders in the folder of backgrounds, and ``"."`` for photographs in the
-    folder itself.
-
-    Raises:
-        UserError: if the folder can't be read or holds none.
-    """
-    folder = settings.augmentation.backgrounds
-    if not folder:
-        return ()
-    found = _listing(folder, "backgrounds")
-    plain = any(p.is_file() and is_photograph(p) for p in found)
-    result = (*((".",) if plain else ()), *(p.name for p in found if p.is_dir() and not p.name.startswith(".")))
-    if not result:
-        raise UserError(f"The folder of backgrounds {folder} holds no photographs: choose another")
-    return result
-
-
-def training_themes(settings: Settings) -> tuple[str, ...]:
-    """The themes that images to train on may have behind them; see :func:`themes`."""
-    apart = settings.augmentation.validation_themes
-    return tuple(t for t in themes(settings) if t not in apart)
-
-
-def is_photograph(path: Path) -> bool:
-    """Whether a file's name says that it is a picture."""
-    return path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-
-
-def _listing(folder: str, what: str) -> list[Path]:
-    try:
-        return sorted(Path(folder).iterdir())
-    except OSError as problem:
-        raise UserError(
-            f"The folder of {what} {folder} can't be read ({problem.strerror}): choose another"
-        ) from problem
-
-
 def _joint_range(lower: float, upper: float, circular: bool) -> tuple[float, float]:
     return (-math.pi, math.pi) if circular else (lower, upper)
-
-
-def check(settings: Settings) -> None:
-    """Refuse settings that no run can start from.
-
-    Raises:
-        UserError: naming the setting and what to do.
-    """
-    if not settings.keypoints:
-        raise UserError("There are no keypoints: add at least one")
-    names = [k.name for k in settings.keypoints]
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise UserError(f"The keypoint name {twice!r} is used twice: rename one of them")
-    for a, b in settings.skeleton:
-        for name in (a, b):
-            if name not in names:
-                raise UserError(f"The skeleton refers to the keypoint {name!r}, which does not exist: remove that link")
-    if settings.workers.adaptive > settings.workers.count:
-        raise UserError(
-            f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: "
-            "lower the number of adapting workers"
-        )
-    for v in settings.variables:
-        try:
-            v.variable()
-        except ValueError as problem:
-            raise UserError(f"The prior of {v.name} can't be used: {problem}") from problem
-    try:
-        settings.scene_model()
-    except ValueError as problem:
-        raise UserError(f"The variables can't be used: {problem}") from problem
-    _check_scene(settings)
-
-
-def _check_scene(settings: Settings) -> None:
-    robots = [r.name for r in settings.robots]
-    if len(set(robots)) != len(robots) or "" in robots[1:]:
-        raise UserError("Each further robot of the scene needs a name of its own: name the robots under others")
-    for k in settings.keypoints:
-        if k.robot and k.robot not in robots:
-            raise UserError(f"The keypoint {k.name!r} belongs to the robot {k.robot!r}, which is not there: rename one")
-    groups = [g.name for g in settings.groups]
-    for name in groups:
-        if not name or "/" in name or groups.count(name) > 1 or f"material/{name}" in catalogue.BY_NAME:
-            raise UserError(f"A group of links can't be called {name!r}: give each a name of its own without '/'")
-    known = themes(settings)
-    for theme in settings.augmentation.validation_themes:
-        if theme not in known:
-            raise UserError(f"There is no theme {theme!r} in the folder of backgrounds: remove it, or name another")
-    if known and not training_themes(settings):
-        raise UserError("Every theme of the backgrounds is kept for validation: leave at least one for training")
-    for v in settings.variables:
-        if v.path and not v.name.startswith("custom/"):
-            raise UserError(f"{v.name} has a data path, so it is a variable of your own: call it custom/…")
-        if v.name.startswith("custom/") and not v.path:
-            raise UserError(f'{v.name} has no data path: say what it sets, such as objects["Lamp"].location[2]')
-    entries = catalogue.entries(groups=groups, worlds=len(worlds(settings)), themes=training_themes(settings))
-    choices = {e.name: len(e.choices) for e in entries if e.choices}
-    for v in settings.variables:
-        count = choices.get(v.name)
-        if count is not None and not (0 <= v.low <= v.high <= count):
-            raise UserError(
-                f"{v.name} ranges over {v.low:g} … {v.high:g}, but has {count} choices: keep it in 0 … {count}"
-            )
 
 
 def load(path: str | os.PathLike[str]) -> Settings:

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.settings import is_photograph
+from ..core.scene_assets import is_photograph
 from .procedural import Dice, procedural, to_tensor
 
 MARGIN = 1.3

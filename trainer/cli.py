@@ -121,6 +121,7 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
 
 def _train(options: argparse.Namespace, begun: float) -> int:
     from ..core import settings as settings_module
+    from ..core import settings_check
     from . import console
 
     if (options.resume is None) == (options.settings is None):
@@ -146,7 +147,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         for warning in (w for r in (robot, *others) for w in r.warnings):
             print(f"warning: {warning}", file=sys.stderr)
         settings = settings_module.complete(settings, robot, *others)
-    settings_module.check(settings)
+    settings_check.check(settings)
     if options.out is not None and (options.out / "settings.toml").exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free(Path("runs", path.stem))

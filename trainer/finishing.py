@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import catalogue
-from ..core import settings as core_settings
+from ..core import catalogue, scene_assets
 from ..core.settings import AugmentationSettings, Settings
 from . import effects
 from .backgrounds import Photos
@@ -46,7 +45,7 @@ class Finisher:
         """For the images of a run, with the themes for training or those for validation behind them."""
         apart = settings.augmentation.validation_themes if validation else ()
         size = settings.render
-        return cls(settings.augmentation, size.width, size.height, core_settings.training_themes(settings), apart)
+        return cls(settings.augmentation, size.width, size.height, scene_assets.training_themes(settings), apart)
 
     def finish(self, images: Tensor, values: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Tensor:
         """

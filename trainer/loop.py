@@ -21,8 +21,9 @@ from ..core import files
 from ..core.errors import UserError
 from ..core.messages import Posterior, Sample
 from ..core.randomization import Hidden, SceneModel
+from ..core.scene_assets import training_themes
 from ..core.session import ROBOT_FILE
-from ..core.settings import Settings, training_themes
+from ..core.settings import Settings
 from . import checkpoint, device, feedback, metrics, network
 from .augmentation import Augmentation
 from .checkpoint import Checkpoint, ModelInfo

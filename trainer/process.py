@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core import files
+from ..core import files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Hub, SampleReceiver
 from ..core.children import end_with_parent
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     end_with_parent(orphaned.set)
     try:
         settings = settings_module.load(options.run / "settings.toml")
-        settings_module.check(settings)
+        settings_check.check(settings)
         _train(options.run, options.identity, settings, options.resume, started, orphaned)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)

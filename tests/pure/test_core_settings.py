@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import Keypoint
+from robot_keypoints.core.scene_assets import training_themes, worlds
 from robot_keypoints.core.settings import (
     AugmentationSettings,
     LinkGroup,
@@ -20,13 +21,11 @@ from robot_keypoints.core.settings import (
     TrainingSettings,
     VariableSettings,
     WorkerSettings,
-    check,
     complete,
     load,
     save,
-    training_themes,
-    worlds,
 )
+from robot_keypoints.core.settings_check import check
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 

@@ -12,7 +12,8 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.session import ProcessStatus, Status
-from robot_keypoints.core.settings import check, load, save
+from robot_keypoints.core.settings import load, save
+from robot_keypoints.core.settings_check import check
 from robot_keypoints.core.urdf import load_urdf
 from robot_keypoints.trainer import checkpoint, cli, console, demo, doctor, network
 from robot_keypoints.trainer.checkpoint import ModelInfo

@@ -13,7 +13,8 @@ from PIL import Image
 from robot_keypoints.core import presets
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.randomization import SceneModel
-from robot_keypoints.core.settings import AugmentationSettings, themes, training_themes
+from robot_keypoints.core.scene_assets import themes, training_themes
+from robot_keypoints.core.settings import AugmentationSettings
 from robot_keypoints.core.settings import Settings as RunSettings
 from robot_keypoints.trainer import backgrounds
 from robot_keypoints.trainer.augmentation import Augmentation

@@ -11,7 +11,7 @@ import bpy
 import pytest
 import robot_keypoints
 from robot_keypoints.addon import adoption, choices, conversion, rig, runner
-from robot_keypoints.core import catalogue
+from robot_keypoints.core import catalogue, settings_check
 from robot_keypoints.core import settings as core
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
@@ -81,7 +81,7 @@ def test_robots_have_names_of_their_own() -> None:
     assert [o.name for o in group().others] == ["a", "a 2"]
     group().others[1].name = "b/c"
     assert group().others[1].name == "b c"
-    core.check(read())
+    settings_check.check(read())
 
 
 def test_which_armature_is_meant() -> None:
@@ -111,7 +111,7 @@ def test_the_first_robot_can_t_be_a_further_one_too() -> None:
     bpy.ops.robot_keypoints.robot_add()
     group().armature = armature
     assert not group().others
-    core.check(read())
+    settings_check.check(read())
 
 
 def select(*bones: str) -> None:
@@ -152,7 +152,7 @@ def test_links_get_a_material_of_their_own() -> None:
     bpy.ops.robot_keypoints.links_remove()
     assert [g.name for g in read().groups] == ["forearm"]
     assert not any(v.name.startswith("material/arm/") for v in read().variables)
-    core.check(read())
+    settings_check.check(read())
 
 
 def test_meshes_stand_for_their_links() -> None:
@@ -169,7 +169,7 @@ def test_a_group_s_name_is_its_own() -> None:
     bpy.ops.robot_keypoints.links_add()
     group().links[0].name = "hue"  # would be taken for a variable of the common material
     assert group().links[0].name == "hue 2"
-    core.check(read())
+    settings_check.check(read())
 
 
 def folders(tmp_path: Path) -> tuple[Path, Path]:
@@ -193,7 +193,7 @@ def test_folders_become_choices(tmp_path: Path) -> None:
     world = group().variables["light/world"]
     assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
     assert choices.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
-    core.check(read())
+    settings_check.check(read())
 
 
 def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
     world = group().variables["light/world"]
     assert choices.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
     assert read().augmentation.validation_themes == ("kitchen",)
-    core.check(read())
+    settings_check.check(read())
     group().scene.worlds = ""
-    core.check(read())
+    settings_check.check(read())
 
 
 def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) -> None:
