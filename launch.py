@@ -9,7 +9,8 @@
     python launch.py check …     looks at some draws of a scene   (a Python with the bpy wheel)
     python launch.py environment …  makes a Python environment for the trainer
 
-``--threads N`` before the role keeps the libraries that it loads to so many threads, where the system can.
+``--threads N`` before the role keeps the libraries that it loads to so many threads, where the system can;
+``--lifeline`` ends the command line, too, when stdin closes, as every other role does.
 
 So the trainer's Python needs the libraries but not this package, and always runs the extension's own version of it.
 """
@@ -38,8 +39,11 @@ def main() -> int:
     threads, words = 0, sys.argv[1:]
     if len(words) > 1 and words[0] == "--threads" and words[1].isdecimal():
         threads, words = int(words[1]), words[2:]
+    held = "--lifeline" in words
+    if words[:1] == ["--lifeline"]:
+        words = words[1:]
     if not words or words[0] not in ROLES:
-        print(f"usage: launch.py [--threads N] {{{','.join(ROLES)}}} …", file=sys.stderr)
+        print(f"usage: launch.py [--threads N] [--lifeline] {{{','.join(ROLES)}}} …", file=sys.stderr)
         return 2
     role, *arguments = words
     sys.path = [p for p in sys.path if Path(p or ".").resolve() != folder]
@@ -50,6 +54,8 @@ def main() -> int:
     package = importlib.util.module_from_spec(spec)
     sys.modules["robot_keypoints"] = package
     spec.loader.exec_module(package)
+    if held or role != "cli":
+        importlib.import_module("robot_keypoints.core.lifeline").guard()
     module = load(f"robot_keypoints.{ROLES[role]}", threads)
     code = int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
     if ROLES[role].startswith("addon."):

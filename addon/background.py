@@ -26,8 +26,8 @@ import numpy as np
 from ..core import files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
-from ..core.children import end_with_parent
 from ..core.errors import UserError
+from ..core.lifeline import end_with_parent
 from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
 from ..core.session import ROBOTS_FILE
@@ -62,14 +62,12 @@ def main(arguments: Sequence[str]) -> int:
         options = parser.parse_args(list(arguments))
     except SystemExit as usage:
         return int(usage.code or 0)
-    stopped = threading.Event()
-    end_with_parent(stopped.set)
     try:
         settings = settings_module.load(options.run / "settings.toml")
         if options.job == "scene":
             build_scene(settings, options.run, complete=options.complete)
         else:
-            work(options, settings, stopped)
+            work(options, settings)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
@@ -123,8 +121,8 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
         ) from problem
 
 
-def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
-    """Render samples until ``stopped``, or those that were asked for.
+def work(options: Any, settings: Settings) -> None:
+    """Render samples until the parent is gone, or those that were asked for.
 
     Raises:
         UserError: if the scene lacks what the settings name, or the trainer does not answer.
@@ -139,6 +137,8 @@ def work(options: Any, settings: Settings, stopped: threading.Event) -> None:
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
     details = options.draws is not None
+    stopped = threading.Event()
+    end_with_parent(stopped.set)
     try:
         model = settings.scene_model()
         if options.adaptive:

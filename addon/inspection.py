@@ -18,7 +18,6 @@ from mathutils import Vector
 
 from ..core import files
 from ..core import settings as core
-from ..core.children import end_with_parent
 from ..core.errors import UserError
 from ..core.settings import Settings
 from . import inspected, preferences
@@ -69,7 +68,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--count", type=int, default=DRAWS)
     options = parser.parse_args(list(arguments))
-    end_with_parent(lambda: None, grace=0.0)
     try:
         inspect(options.run, core.load(options.run / "settings.toml"), options.count)
     except UserError as problem:

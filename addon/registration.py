@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ..core.lifeline import COMMAND
 from . import (
     environment,
     inspection,
@@ -34,7 +35,6 @@ from . import (
     sheet,
 )
 
-COMMAND = "robot_keypoints"
 MODULES = (
     properties,
     preferences,

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Child processes that end with their parent.
-
-Every child holds a pipe from its parent on stdin. The pipe carries nothing: it closes when the parent closes it
-or dies, by whatever cause and on every system, and the child then ends.
-"""
+"""Child processes that hold a pipe from us on stdin, and end when it closes: see :mod:`.lifeline`."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +87,3 @@ class Child:
     def last_words(self, count: int = 6) -> list[str]:
         """The last lines of its log."""
         return last_lines(self.log, count)
-
-
-def end_with_parent(on_end: Callable[[], None], grace: float = 1.5) -> None:
-    """In a child: when stdin closes, call ``on_end`` once, and exit for certain ``grace`` seconds later."""
-
-    def watch() -> None:
-        try:
-            while os.read(0, 4096):
-                pass
-        except OSError:
-            pass  # a stdin that can't be read is a parent that is gone
-        on_end()
-        time.sleep(grace)
-        os._exit(3)
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .children import end_with_parent
 from .errors import UserError
+from .lifeline import end_with_parent
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 OLDEST = (3, 11)

@@ -22,7 +22,7 @@ import synthetic
 from robot_keypoints.core import files
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.channel import Endpoints, Link
-from robot_keypoints.core.children import end_with_parent
+from robot_keypoints.core.lifeline import end_with_parent
 from robot_keypoints.core.messages import Instance, Sample
 from robot_keypoints.core.session import ROBOTS_FILE
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from ..core import files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Hub, SampleReceiver
-from ..core.children import end_with_parent
 from ..core.errors import UserError
+from ..core.lifeline import end_with_parent
 from ..core.messages import Posterior, SampleContract
 from ..core.settings import Settings
 
@@ -31,12 +31,10 @@ def main(argv: Sequence[str]) -> int:
         options = parser.parse_args(list(argv))
     except SystemExit as usage:
         return int(usage.code or 0)
-    orphaned = threading.Event()
-    end_with_parent(orphaned.set)
     try:
         settings = settings_module.load(options.run / "settings.toml")
         settings_check.check(settings)
-        _train(options.run, options.identity, settings, options.resume, started, orphaned)
+        _train(options.run, options.identity, settings, options.resume, started)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
@@ -55,9 +53,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _train(
-    run: Path, identity: str, settings: Settings, resume: bool, started: float, orphaned: threading.Event
-) -> None:
+def _train(run: Path, identity: str, settings: Settings, resume: bool, started: float) -> None:
+    orphaned = threading.Event()
     # torch takes seconds to import: the port is taken and settings are checked before.
     hub = Hub(settings.stream.host, settings.stream.port, settings.stream.keys)
     try:
@@ -87,6 +84,7 @@ def _train(
             if resume:
                 # Only now is the posterior known that the adapting workers are welcomed with.
                 files.write_json(run / "logs" / "trainer.json", ready)
+            end_with_parent(orphaned.set)  # from here on there is something to keep
             trainer.run()
         finally:
             stream.close()

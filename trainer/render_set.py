@@ -31,8 +31,8 @@ from PIL import Image
 
 from ..core import catalogue
 from ..core import settings as settings_module
-from ..core.children import end_with_parent
 from ..core.errors import UserError
+from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
 from ..core.session import ROBOTS_FILE, Programs, Status
 from ..core.settings import Settings

@@ -19,8 +19,8 @@ from PIL import Image
 
 from ..core import files
 from ..core.channel import Hub
-from ..core.children import end_with_parent
 from ..core.errors import UserError
+from ..core.lifeline import end_with_parent
 from ..core.messages import MAX_IMAGE, MessageError, encode_request, parse
 
 CHANNELS = {"rgb": 3, "rgba": 4}
@@ -41,7 +41,6 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as usage:
         return int(usage.code or 0)
     ended = threading.Event()
-    end_with_parent(ended.set)
     try:
         serve(options, ended)
     except UserError as problem:
@@ -72,6 +71,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         if options.ready is not None:
             files.write_json(options.ready, ready)
         print(f"serving {options.model} at {hub.endpoints.url(hub.endpoints.control)}", file=sys.stderr, flush=True)
+        end_with_parent(ended.set)
         while not ended.is_set():
             if hub.control.poll(POLL_MS):
                 for frames in newest(hub.control):

@@ -50,7 +50,7 @@ if role == "scene":
     (run / "scene.blend").write_bytes(b"BLENDER")
     sys.exit(0)
 
-from robot_keypoints.core.children import end_with_parent
+from robot_keypoints.core.lifeline import end_with_parent
 
 ended = threading.Event()
 end_with_parent(ended.set)
@@ -433,7 +433,7 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 CHILD = """
 import sys, threading, time
-from robot_keypoints.core.children import end_with_parent
+from robot_keypoints.core.lifeline import end_with_parent
 ended = threading.Event()
 end_with_parent(ended.set, grace=0.5)
 print("ready", flush=True)
