@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
         "demo": _demo,
         "train": _train,
         "render": _render,
+        "evaluate": _evaluate,
         "predict": _predict,
         "serve": _serve,
         "doctor": _doctor,
@@ -91,6 +92,20 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--blender", default="", metavar="COMMAND", help="Blender to render with")
     render.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
     render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
+
+    evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
+    evaluate.add_argument("model", type=Path, metavar="MODEL")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, metavar="DIR",
+        help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
+    )  # fmt: skip
+    evaluate.add_argument("--plot", type=Path, metavar="FILE", help="draw the errors (.png, .svg or .pdf)")
+    evaluate.add_argument(
+        "--raters", type=Path, nargs="+", default=(), metavar="FILE",
+        help="several people's COCO files of the images in DIR (or a folder of these): measure against their mean, "
+        "and tell how far they lie apart",
+    )  # fmt: skip
+    evaluate.add_argument("--json", action="store_true", help="print the measures as JSON on stdout")
 
     predict = commands.add_parser("predict", help="find keypoints in images")
     predict.add_argument("model", type=Path, metavar="MODEL")
@@ -163,6 +178,14 @@ def _render(options: argparse.Namespace, begun: float) -> int:
         blender=options.blender,
     )  # fmt: skip
     return render_set.render(order, as_json=options.json, lifeline=options.lifeline)
+
+
+def _evaluate(options: argparse.Namespace, begun: float) -> int:
+    from . import evaluate_command
+
+    return evaluate_command.evaluate(
+        options.model, options.data, as_json=options.json, plot=options.plot, people=options.raters
+    )
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:

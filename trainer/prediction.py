@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from .checkpoint import ModelInfo
 from .network import KeypointNetwork, normalise
 
 GREY = 127
-"""What lies around an image of another shape, and behind a transparent one."""
+"""What lies behind a transparent image."""
+
+SMALLEST_SIDE = 32
+"""An image's shorter side in the network's input, pixels, unless the longer one would grow out of measure."""
+
+LONGEST = 4
+"""The longer side in the network's input, in lengths of the longer side that the model was trained with."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an image lies in the network's input: resized by ``scale``, then moved by whole pixels."""
+    """How an image lies in the network's input: resized by ``scale_u`` and ``scale_v``, which are nearly the same."""
 
-    scale: float
-    left: int
-    top: int
+    scale_u: float
+    scale_v: float
 
     def to_image(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixels of the input ``(…, 2)`` to pixels of the image; both have (0, 0) at a pixel's centre."""
-        return np.asarray((points - np.array([self.left, self.top]) + 0.5) / self.scale - 0.5)
+        return np.asarray((points + 0.5) / np.array([self.scale_u, self.scale_v]) - 0.5)
+
+    def to_image_covariance(self, covariances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Covariances ``(…, 2, 2)`` likewise."""
+        scale = np.array([self.scale_u, self.scale_v])
+        return np.asarray(covariances / (scale[:, None] * scale))
 
 
 class Predictor:
@@ -78,44 +89,57 @@ class Predictor:
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
         """Keypoints of each image, RGB or RGBA ``(H, W, 3 or 4)`` of any size, in the model's order."""
-        if not images:
-            return []
-        fitted, fits = zip(*(fit_image(i, self.info.width, self.info.height) for i in images), strict=True)
-        batch = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).to(self.device).float() / 255.0
-        with torch.inference_mode():
-            points, confidences = self.network.decode(
-                self.network(normalise(batch).contiguous(memory_format=torch.channels_last))
-            )
-        positions = points.positions.double().cpu().numpy()
-        covariances = points.covariances.double().cpu().numpy()
-        results = []
-        for i, fit in enumerate(fits):
-            uv = fit.to_image(positions[i])
-            covariance = covariances[i] / fit.scale**2
-            results.append(
-                [
-                    Found(name, float(uv[j, 0]), float(uv[j, 1]), float(confidences[i, j]), _nested(covariance[j]))
+        fitted = [fit_image(i, self.info.width, self.info.height) for i in images]
+        results: list[list[Found]] = [[] for _ in images]
+        for group in _alike([f.shape for f, _ in fitted]):
+            batch = torch.from_numpy(np.stack([fitted[i][0] for i in group])).permute(0, 3, 1, 2)
+            with torch.inference_mode():
+                pixels = normalise(batch.to(self.device).float() / 255.0)
+                points, confidences = self.network.decode(
+                    self.network(pixels.contiguous(memory_format=torch.channels_last))
+                )
+            positions = points.positions.double().cpu().numpy()
+            covariances = points.covariances.double().cpu().numpy()
+            for n, i in enumerate(group):
+                fit = fitted[i][1]
+                uv, covariance = fit.to_image(positions[n]), fit.to_image_covariance(covariances[n])
+                results[i] = [
+                    Found(name, float(uv[j, 0]), float(uv[j, 1]), float(confidences[n, j]), _nested(covariance[j]))
                     for j, name in enumerate(self.info.keypoints)
                 ]
-            )
         return results
 
 
 def fit_image(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], Fit]:
-    """Resize an image ``(H, W, 3 or 4)`` keeping its shape, and centre it in ``(height, width, 3)``."""
+    """Resize an image ``(H, W, 3 or 4)`` to about as many pixels as ``width`` × ``height``, keeping its own shape.
+
+    The networks take any size. With its own shape no part of the input is wasted on borders, which are never seen in
+    training, and a wide or an upright picture keeps more of its pixels.
+
+    Returns:
+        RGB ``(h, w, 3)``.
+    """
     picture = Image.fromarray(image)
     if picture.mode == "RGBA":
         behind = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
         picture = Image.alpha_composite(behind, picture)
     picture = picture.convert("RGB")
-    scale = min(width / picture.width, height / picture.height)
+    scale = math.sqrt(width * height / (picture.width * picture.height))
+    scale = max(scale, SMALLEST_SIDE / min(picture.size))
+    scale = min(scale, LONGEST * max(width, height) / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    fit = Fit(size[0] / picture.width, size[1] / picture.height)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
-    canvas = np.full((height, width, 3), GREY, np.uint8)
-    canvas[top : top + size[1], left : left + size[0]] = np.asarray(picture)
-    return canvas, Fit(scale, left, top)
+    return np.array(picture), fit
+
+
+def _alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Places of equal shapes together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(i)
+    return list(groups.values())
 
 
 def _nested(matrix: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints evaluate``: a model's errors against annotated images, beside people's where several annotated."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import annotated, device, matching, metrics, oks, raters
+from .annotated import Annotated
+from .coco import SIGMA
+from .matching import Truth
+from .metrics import Measurement
+from .prediction import Predictor
+
+Floats = NDArray[np.float64]
+
+BATCH = 8
+"""Images predicted at once; all of a batch are in memory, however large."""
+
+NAME = 20
+"""Width of the table's first column."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out.
+
+    Attributes:
+        sizes: width and height of each image.
+        oks: see :func:`.oks.average_precision`; None where ``pycocotools`` is missing.
+    """
+
+    measurement: Measurement
+    sizes: tuple[tuple[int, int], ...]
+    truths: tuple[Truth, ...]
+    oks: dict[str, float | None] | None
+
+    @property
+    def diagonals(self) -> Floats:
+        """Of each image, pixels."""
+        return np.asarray(np.hypot(*np.array(self.sizes, float).T))
+
+
+def evaluate(
+    model: Path, data: Path, *, as_json: bool = False, plot: Path | None = None, people: Sequence[Path] = ()
+) -> int:
+    """Measure, print a table or JSON, and draw.
+
+    Args:
+        people: several people's COCO files of the photographs in ``data``. The model is then measured against their
+            mean instead of the folder's own annotations.
+
+    Raises:
+        UserError: if anything that was given is of no use; nothing has been written then.
+    """
+    if plot is not None:
+        from . import error_plot
+
+        error_plot.check_path(plot)
+    predictor = Predictor.load(model, device.choose("auto"))
+    names = predictor.info.keypoints
+    ratings = raters.read(people, data, names, model) if people else None
+    images = annotated.read(data) if ratings is None else ratings.consensus()
+    shared = matching.check_names(images, names, model)
+    found = measure(predictor, images)
+    document: dict[str, Any] = {
+        "model": str(model),
+        "data": str(data),
+        "format": images.format,
+        "images": len(images.items),
+        "images_of_several_robots": sum(t.several for t in found.truths),
+        "keypoints_not_annotated": [n for n in names if n not in shared],
+        **found.measurement.to_dict(),
+        "oks": found.oks,
+    }
+    spread = None
+    if ratings is not None:
+        spread = ratings.to_others(found.diagonals)
+        document["raters"] = ratings.to_dict(found.diagonals)
+        for name, errors in zip(document["raters"]["per_photograph"], found.measurement.percent, strict=True):
+            document["raters"]["per_photograph"][name]["model"] = metrics.distribution(errors)
+    if plot is not None:
+        count = len(images.items)
+        title = f"{_title(model)} on {count:,} {'photographs' if ratings else 'images'} of {data.resolve().name}"
+        error_plot.draw(plot, found.measurement, title, spread)
+        print(f"plot: {plot}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(document, allow_nan=False))
+    else:
+        print("\n".join(table(document)))
+    return 0
+
+
+def measure(predictor: Predictor, data: Annotated) -> Measured:
+    """Predict on every image and compare with what is annotated.
+
+    Raises:
+        UserError: if an image can't be read or is not the annotated one.
+    """
+    names = predictor.info.keypoints
+    items = data.items
+    shape = (len(items), len(names))
+    predicted, confidences = np.zeros((*shape, 2)), np.zeros(shape)
+    sizes: list[tuple[int, int]] = []
+    for begin in range(0, len(items), BATCH):
+        pictures = [item.picture() for item in items[begin : begin + BATCH]]
+        sizes += [(p.shape[1], p.shape[0]) for p in pictures]
+        for i, found in enumerate(predictor.predict(pictures), begin):
+            predicted[i] = [(k.u, k.v) for k in found]
+            confidences[i] = [k.confidence for k in found]
+        _progress(min(begin + BATCH, len(items)), len(items))
+    truths = tuple(
+        _inside(matching.truth(item, names, data.complete), *size) for item, size in zip(items, sizes, strict=True)
+    )
+    true = np.stack([t.points for t in truths])
+    pixels = np.linalg.norm(predicted - true, axis=-1)
+    percent = pixels / np.hypot(*np.array(sizes, float).T)[:, None] * 100.0
+    visibility = np.stack([t.visibility for t in truths])
+    measurement = Measurement(names, percent, pixels, visibility, confidences)
+    sigmas = [data.sigmas.get(n, data.sigmas.get(n.rpartition("/")[2], SIGMA)) for n in names]
+    try:
+        precision = oks.average_precision(truths, sizes, predicted, confidences, sigmas)
+    except ImportError:
+        print("OKS is left out: install pycocotools for it", file=sys.stderr)
+        precision = None
+    return Measured(measurement, tuple(sizes), truths, precision)
+
+
+def _inside(truth: Truth, width: int, height: int) -> Truth:
+    """Keypoints annotated beyond the image's edge count as outside."""
+    beyond = (truth.visibility > 0) & ~metrics.inside(truth.points, width, height)
+    points = np.where(beyond[:, None], np.nan, truth.points)
+    return Truth(points, np.where(beyond, annotated.OUTSIDE, truth.visibility), truth.area, truth.several)
+
+
+def table(document: dict[str, Any]) -> list[str]:
+    """The document as lines of text."""
+    lines = [
+        f"{document['model']} on {_many(document['images'], 'image')} of {document['data']} ({document['format']})",
+        "",
+        f"{'':<{NAME}}         % of the diagonal               pixels           % where",
+        f"{'keypoint':<{NAME}}  count   mean  median   90 %   95 %    mean median  visible hidden   area  found",
+    ]
+    for name, entry in document["per_keypoint"].items():
+        lines.append(_row(name, entry))
+    lines += [_row("all", document), ""]
+    d = document["detection"]
+    if d["found"] is not None:
+        inside = _many(d["inside"], "keypoint")
+        lines.append(f"found: {d['found']:.1%} of {inside} inside the images (confidence ≥ {d['threshold']:g})")
+    if d["false_positives"] is not None:
+        lines.append(f"false positives: {d['false_positives']:.1%} of {_many(d['outside'], 'keypoint')} outside")
+    lines.append(f"area: under the PCK curve up to {document['pck_area_limit_percent']:g} % of the diagonal, 0 … 1")
+    if document["oks"] is not None and document["oks"]["AP"] is not None:
+        o = document["oks"]
+        lines.append(f"OKS: AP {o['AP']:.3f}, AP50 {o['AP50']:.3f}, AP75 {o['AP75']:.3f}, AR {o['AR']:.3f}")
+    if document["keypoints_not_annotated"]:
+        lines.append(f"not annotated: {', '.join(document['keypoints_not_annotated'])}")
+    if document["images_of_several_robots"]:
+        count = _many(document["images_of_several_robots"], "image")
+        lines.append(f"{count} with several robots: the largest one was compared")
+    if "raters" in document:
+        lines += ["", *_people(document["raters"], document)]
+    return lines
+
+
+def _row(name: str, entry: dict[str, Any]) -> str:
+    percent, pixels = entry["percent"], entry["pixels"]
+    label = name if len(name) < NAME else name[: NAME - 2] + "…"
+    if percent is None:
+        return f"{label:<{NAME}}{0:>7}       –"
+
+    def mean_of(key: str) -> str:
+        return f"{entry[key]['mean']:.2f}" if entry[key] is not None else "–"
+
+    found = entry["detection"]["found"]
+    q = percent["quantiles"]
+    return (
+        f"{label:<{NAME}}{percent['count']:>7}{percent['mean']:7.2f}{percent['median']:8.2f}{q['90']:7.2f}{q['95']:7.2f}"
+        f"{pixels['mean']:8.2f}{pixels['median']:7.2f}{mean_of('visible'):>9}{mean_of('hidden'):>7}"
+        f"{entry['pck_area']:7.3f}{found:7.1%}"
+    )
+
+
+def _people(spread: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{_many(len(spread['people']), 'person', 'people')} on {_many(spread['photographs'], 'photograph')}, % of the "
+        "diagonal; the model is measured against their mean",
+        f"{'keypoint':<{NAME}}{'count':>7}  std. dev.   to mean  to others   model",
+    ]
+    rows = [*((n, s, document["per_keypoint"][n]["percent"]) for n, s in spread["per_keypoint"].items())]
+    rows.append(("all", spread, document["percent"]))
+    lines += [_person(name, entry, model) for name, entry, model in rows]
+    lines += ["", f"{'photograph':<{NAME}}{'count':>7}  std. dev.   to mean  to others   model"]
+    lines += [_person(name, entry, entry["model"]) for name, entry in spread["per_photograph"].items()]
+    lines += ["", "to mean: mean distance to the mean of all; to others: to the mean of the others, as the model's is"]
+    return lines
+
+
+def _person(name: str, entry: dict[str, Any], model: dict[str, Any] | None) -> str:
+    label = name if len(name) < NAME else "…" + name[-NAME + 2 :]
+    if entry["to_mean"] is None:
+        return f"{label:<{NAME}}{0:>7}          –"
+    error = f"{model['mean']:8.2f}" if model is not None else f"{'–':>8}"
+    return (
+        f"{label:<{NAME}}{entry['to_mean']['count']:>7}{entry['standard_deviation']:11.2f}{entry['to_mean']['mean']:10.2f}"
+        f"{entry['to_others_mean']['mean']:11.2f}{error}"
+    )
+
+
+def _title(model: Path) -> str:
+    """What a model is called: every run's file is ``model.safetensors``, so its folder tells more."""
+    return model.resolve().parent.name if model.stem == "model" else model.stem
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def _progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {count:,} images", end="\n" if done == count else "", file=sys.stderr, flush=True)
