@@ -126,8 +126,8 @@ class Prior:
         log_value = np.where(self.bin_of(values) == k, -math.log(width), -np.inf)
         return np.asarray(log_dirichlet + log_d[np.arange(len(k)), k] + log_value)
 
-    def posterior(self, bins: ArrayLike) -> Prior:
-        """Conjugate update by observed bins: ``concentration + counts``.
+    def posterior(self, bins: ArrayLike, weight: float = 1.0) -> Prior:
+        """Conjugate update by observed bins, each of which counts ``weight`` times: θ + ``weight`` · counts.
 
         Raises:
             ValueError: if an index is not a bin of this prior.
@@ -136,7 +136,7 @@ class Prior:
         if observed.size and (observed.min() < 0 or observed.max() >= self.bins):
             raise ValueError(f"bins must lie in 0 … {self.bins - 1}")
         counts = np.bincount(observed, minlength=self.bins)
-        return self.with_concentration(np.asarray(self.concentration) + counts)
+        return self.with_concentration(np.asarray(self.concentration) + weight * counts)
 
     def forget(self, initial: Prior, rate: float) -> Prior:
         """Move the concentrations towards ``initial``: ``(1 - rate) · concentration + rate · initial``.

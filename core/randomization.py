@@ -120,11 +120,13 @@ class SceneModel:
 
 
 def posterior(
-    model: SceneModel, initial: SceneModel, selected: Iterable[Hidden], *, forgetting: float, floor: float
-) -> SceneModel:
+    model: SceneModel, initial: SceneModel, selected: Iterable[Hidden], *, forgetting: float, floor: float,
+    strength: float = 1.0,
+) -> SceneModel:  # fmt: skip
     """The model after seeing the selected set S (paper, III-C): for each adapting variable, forget, count, floor.
 
-    The bin is found again from each value, so samples drawn under any earlier version count alike.
+    Each sample of S counts ``strength`` times. The bin is found again from each value, so samples drawn
+    under any earlier version count alike.
     """
     samples = list(selected)
     variables = []
@@ -132,7 +134,7 @@ def posterior(
         if variable.adapt and not variable.prior.constant and samples:
             base = variable.prior.forget(initial[variable.name].prior, forgetting)
             bins = base.bin_of([h.values[variable.name] for h in samples])
-            variable = replace(variable, prior=base.posterior(bins).with_floor(floor))
+            variable = replace(variable, prior=base.posterior(bins, strength).with_floor(floor))
         variables.append(variable)
     return SceneModel(tuple(variables), model.version + 1)
 

@@ -30,6 +30,11 @@ def check(settings: Settings) -> None:
             f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: "
             "lower the number of adapting workers"
         )
+    if settings.feedback.enabled and settings.feedback.select == "uncertainty" and not settings.training.dropout:
+        raise UserError(
+            "Feedback by uncertainty needs a network with dropout: set training.dropout to 0.1 or so, "
+            "or feedback.select to loss"
+        )
     for v in settings.variables:
         try:
             v.variable()

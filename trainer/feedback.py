@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From validation losses to new priors, and to a sentence about what is hardest (paper, III-C)."""
+"""From what the validation says to new priors, and to a sentence about what is hardest (paper, III-C)."""
 
 from __future__ import annotations
 
@@ -40,18 +40,62 @@ class Hard:
         return asdict(self)
 
 
-def select(losses: Floats, share: float) -> Integers:
-    """Indices of the selected set S: the ``share`` of samples with the highest loss, at least one."""
-    count = max(1, round(share * len(losses)))
-    return np.argsort(-losses, kind="stable")[:count].astype(np.int64)
+@dataclass(frozen=True)
+class Update:
+    """The next version of the priors, and the selected set S that it comes from.
+
+    Attributes:
+        chosen: indices of S among the validation samples, the highest score first.
+        of: number of the validation samples.
+        lowest: score in S; ``mean`` of all samples.
+        counts: samples of S in each bin of every variable that adapts.
+    """
+
+    model: SceneModel
+    chosen: tuple[int, ...]
+    of: int
+    lowest: float
+    mean: float
+    counts: dict[str, list[int]]
+
+    def record(self, settings: FeedbackSettings) -> dict[str, Any]:
+        """What moved the priors, as plain JSON values; the indices are those of the run's validation samples."""
+        return {
+            "select": settings.select, "selected": len(self.chosen), "of": self.of, "lowest": self.lowest,
+            "mean": self.mean, "strength": settings.strength, "forgetting": settings.forgetting,
+            "floor": settings.floor, "indices": sorted(self.chosen), "counts": self.counts,
+        }  # fmt: skip
+
+
+def select(scores: Floats, share: float, threshold: float = 0.0) -> Integers:
+    """Indices of the selected set S, the highest score first: the ``share`` of samples with the highest scores, or with
+    a ``threshold`` all above that many times the mean; at least one."""
+    order = np.argsort(-scores, kind="stable").astype(np.int64)
+    count = int((scores > threshold * scores.mean()).sum()) if threshold else round(share * len(scores))
+    return order[: max(1, count)]
 
 
 def update(
-    model: SceneModel, initial: SceneModel, hidden: Sequence[Hidden], losses: Floats, settings: FeedbackSettings
-) -> SceneModel:
-    """The next version of the priors."""
-    chosen = [hidden[i] for i in select(losses, settings.share)]
-    return posterior(model, initial, chosen, forgetting=settings.forgetting, floor=settings.floor)
+    model: SceneModel, initial: SceneModel, hidden: Sequence[Hidden], scores: Floats, settings: FeedbackSettings
+) -> Update:
+    """The next version of the priors.
+
+    Args:
+        hidden: of the validation samples.
+        scores: their losses, or how unsure the network is of them ``(N,)``: see :attr:`FeedbackSettings.select`.
+    """
+    chosen = select(scores, settings.share, settings.threshold)
+    samples = [hidden[i] for i in chosen]
+    after = posterior(
+        model, initial, samples, forgetting=settings.forgetting, floor=settings.floor, strength=settings.strength
+    )
+    counts = {
+        v.name: np.bincount(v.prior.bin_of([h.values[v.name] for h in samples]), minlength=v.prior.bins).tolist()
+        for v in model.variables
+        if v.adapt and not v.prior.constant
+    }
+    indices = tuple(int(i) for i in chosen)
+    return Update(after, indices, len(scores), float(scores[chosen].min()), float(scores.mean()), counts)
 
 
 def hardest(model: SceneModel, hidden: Sequence[Hidden], losses: Floats, share: float, count: int = 3) -> list[Hard]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import synthetic
 from robot_keypoints.core.settings import FeedbackSettings
@@ -23,19 +25,38 @@ def test_the_selected_set_is_the_hardest_share() -> None:
     losses = np.array([0.1, 5.0, 0.3, 4.0, 0.2, 0.0, 0.4, 0.5])
     assert sorted(feedback.select(losses, 0.25).tolist()) == [1, 3]
     assert feedback.select(losses, 0.01).tolist() == [1]
+    # The mean is 1.3125.
+    assert feedback.select(losses, 0.9, 3.0).tolist() == [1, 3]
+    assert feedback.select(losses, 0.9, 3.5).tolist() == [1]
+    assert feedback.select(losses, 0.9, 100.0).tolist() == [1]
 
 
 def test_planted_hard_bins_gain_and_the_others_lose() -> None:
     hidden, losses = planted()
     model = MODEL
     for _ in range(4):
-        model = feedback.update(model, MODEL, hidden, losses, FeedbackSettings())  # type: ignore[arg-type]
+        model = feedback.update(model, MODEL, hidden, losses, FeedbackSettings()).model  # type: ignore[arg-type]
     marginal = model["joint/lower"].prior.marginal
     assert model.version == 4
     assert min(marginal[7], marginal[0]) > 3 * max(marginal[1:7])
     assert marginal.min() >= 0.2 / 8 - 1e-9  # the floor
     assert np.ptp(model["joint/upper"].prior.marginal) < 0.2
     assert model["camera/target_x"].prior == MODEL["camera/target_x"].prior
+
+
+def test_strength_is_the_weight_of_each_sample_and_what_selected_is_recorded() -> None:
+    hidden, losses = planted()
+    settings = FeedbackSettings(forgetting=0.0, floor=0.0, strength=2.5, threshold=2.0)
+    update = feedback.update(MODEL, MODEL, hidden, losses, settings)  # type: ignore[arg-type]
+    hard = [i for i, h in enumerate(hidden) if h.bins["joint/lower"] in (7, 0)]  # type: ignore[attr-defined]
+    assert sorted(update.chosen) == hard
+    before, after = (np.array(m["joint/lower"].prior.concentration) for m in (MODEL, update.model))
+    counts = np.array(update.counts["joint/lower"])
+    assert np.allclose(after - before, 2.5 * counts) and counts.sum() == len(hard) and not counts[1:7].any()
+    record = json.loads(json.dumps(update.record(settings)))
+    assert record["select"] == "loss" and record["selected"] == len(hard) and record["of"] == 256
+    assert record["indices"] == hard and record["lowest"] > 2 * record["mean"] > 0
+    assert set(record["counts"]) == {v.name for v in MODEL.variables if v.adapt and not v.prior.constant}
 
 
 def test_the_hardest_range_is_named_across_the_seam() -> None:

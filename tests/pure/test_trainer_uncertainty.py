@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Monte-Carlo dropout tells how unsure a network is, the same way twice, and leaves everything else alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.settings import FeedbackSettings, Settings
+from robot_keypoints.core.settings_check import check
+from robot_keypoints.trainer import uncertainty
+from robot_keypoints.trainer.device import Precision
+from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
+from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig, build
+
+CPU = Precision(torch.device("cpu"), False, 0.001)
+COUNT = 6
+
+
+def light(dropout: float) -> KeypointNetwork:
+    torch.manual_seed(3)
+    return build(NetworkConfig("light", 2, 1.0, dropout=dropout))
+
+
+def data() -> EvaluationSet:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (COUNT, 3, 32, 48), dtype=torch.uint8, generator=generator)
+    keypoints = np.random.default_rng(1).uniform(5, 30, (COUNT, 2, 2))
+    keypoints[0] = -10.0
+    keypoints[1, 1] = np.nan
+    return EvaluationSet(images, keypoints)
+
+
+def test_the_same_seed_gives_the_same_spreads() -> None:
+    network, images = light(0.3), data()
+    first = uncertainty.spreads(network, images, CPU, 4, 6, seed=5)
+    assert first is not None and first.shape == (COUNT,)
+    assert first[0] == 0.0 and (first[1:] > 0).all()
+    assert np.array_equal(first, uncertainty.spreads(network, images, CPU, 4, 6, seed=5))  # type: ignore[arg-type]
+    assert not np.array_equal(first, uncertainty.spreads(network, images, CPU, 4, 6, seed=6))  # type: ignore[arg-type]
+
+
+def test_only_dropout_is_at_work_and_only_meanwhile() -> None:
+    network, images = light(0.3), data()
+    network.eval()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    torch.manual_seed(11)
+    expected = torch.rand(4)
+    result = evaluate(network, images, CPU, 4)
+    torch.manual_seed(11)
+    uncertainty.spreads(network, images, CPU, 4, 3, seed=5)
+    assert torch.equal(torch.rand(4), expected), "the training's random numbers were used up"
+    assert not any(m.training for m in network.modules())
+    # Batch normalisation in training mode would have moved its running means.
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    again = evaluate(network, images, CPU, 4)
+    assert result is not None and again is not None and np.array_equal(result.losses, again.losses)
+
+
+def test_leaving_more_out_spreads_more() -> None:
+    network, images = light(0.5), data()
+    more = uncertainty.spreads(network, images, CPU, COUNT, 6, seed=5)
+    less = light(0.02)
+    less.load_state_dict(network.state_dict())
+    fewer = uncertainty.spreads(less, images, CPU, COUNT, 6, seed=5)
+    assert more is not None and fewer is not None and fewer.mean() < more.mean()
+
+
+def test_the_setting_decides() -> None:
+    network, images = light(0.2), data()
+    result = evaluate(network, images, CPU, 4)
+    assert result is not None
+    settings = Settings()
+    assert uncertainty.scores(result, network, images, CPU, settings) is result.losses
+    unsure = replace(settings, feedback=FeedbackSettings(select="uncertainty", passes=3))
+    scores = uncertainty.scores(result, network, images, CPU, unsure)
+    assert scores is not None and scores.shape == (COUNT,) and not np.array_equal(scores, result.losses)
+    assert uncertainty.scores(result, network, images, CPU, unsure, lambda: True) is None
+
+
+def test_uncertainty_without_dropout_is_refused() -> None:
+    with pytest.raises(ValueError, match="no dropout"):
+        uncertainty.spreads(light(0.0), data(), CPU, 4, 3, seed=5)
+    settings = synthetic.settings()
+    unsure = replace(settings, feedback=FeedbackSettings(select="uncertainty"))
+    with pytest.raises(UserError, match=r"set training\.dropout") as refusal:
+        check(unsure)
+    assert "\n" not in str(refusal.value)
+    check(replace(unsure, training=replace(unsure.training, dropout=0.1)))
+    check(replace(unsure, feedback=replace(unsure.feedback, enabled=False)))
