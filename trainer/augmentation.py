@@ -8,7 +8,8 @@ There is no mirroring: a mirrored robot is another robot.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ..core.settings import AugmentationSettings
 from . import effects
 from .backgrounds import Backgrounds
 from .effects import Values, over, premultiply
-from .procedural import Dice, shapes
+from .procedural import Dice, mixed, shapes
 
 LARGEST_SCALE = 1.25
 """Of the change of geometry; its inverse is the smallest."""
@@ -31,7 +32,11 @@ LARGEST_SHIFT = 0.08
 
 
 class Augmentation:
-    """Renderings to training images."""
+    """Renderings to training images.
+
+    What is drawn for a batch follows from the seed and the batch's number alone, but for which pictures lie in the
+    banks of backgrounds; :attr:`state` holds both.
+    """
 
     def __init__(
         self, settings: AugmentationSettings, width: int, height: int, seed: int, device: torch.device,
@@ -46,11 +51,23 @@ class Augmentation:
         """
         self.settings = settings
         self.device = device
-        self.generator = torch.Generator().manual_seed(seed)
-        self._dice = Dice(self.generator)
-        self._backgrounds = Backgrounds(settings.backgrounds, themes, width, height, self.generator)
+        self._seed = seed
+        self._batches = 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._dice = Dice(self._generator)
+        self._backgrounds = Backgrounds(settings.backgrounds, themes, width, height, seed)
         # Normal numbers are dear; every image takes another crop of these.
-        self._noise = torch.randn(3, 2 * height, 2 * width, generator=self.generator).to(device)
+        self._noise = torch.randn(3, 2 * height, 2 * width, generator=self._generator).to(device)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next batch depends on, as plain JSON values."""
+        return {"batches": self._batches, "backgrounds": self._backgrounds.state}
+
+    @state.setter
+    def state(self, value: Mapping[str, Any]) -> None:
+        self._batches = int(value["batches"])
+        self._backgrounds.state = value["backgrounds"]
 
     def __call__(self, images: Tensor, keypoints: Tensor, values: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """
@@ -62,6 +79,9 @@ class Augmentation:
         Returns:
             RGB in 0 … 1, ``(B, 3, H, W)`` float32, and the keypoints in them ``(B, J, 2)`` float32.
         """
+        self._generator.manual_seed(mixed(self._seed, self._batches))
+        self._dice = Dice(self._generator)
+        self._batches += 1
         known = Values(values)
         rgba = premultiply(images.to(self.device))
         points = keypoints.to(self.device, torch.float32)
@@ -77,7 +97,7 @@ class Augmentation:
             return rgba[:, :3].contiguous()
         choices = values.choices("background/theme", len(self._backgrounds))
         height, width = rgba.shape[-2:]
-        behind = self._backgrounds.crops([choices[i] for i in clear], width, height)
+        behind = self._backgrounds.crops([choices[i] for i in clear], width, height, self._generator)
         behind = behind.to(self.device).float().div_(255.0)
         if len(clear) == len(rgba):
             return over(rgba, behind)
@@ -97,7 +117,7 @@ class Augmentation:
         return self._noise[:, y : y + height, x : x + width]
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(count, generator=self.generator)).to(self.device)
+        return (low + (high - low) * torch.rand(count, generator=self._generator)).to(self.device)
 
     def _move(self, rgba: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, turn and shift images and keypoints alike.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.scene_assets import is_photograph
-from .procedural import Dice, procedural, to_tensor
+from .procedural import Dice, mixed, procedural, to_tensor
 
 MARGIN = 1.3
 """Size of a bank's pictures over that of the crops."""
@@ -111,28 +111,45 @@ def _crop(picture: Image.Image, dice: Dice, width: int, height: int) -> Tensor:
 
 
 class Bank:
-    """Pictures to take random crops from; each is made when it is first wanted and replaced in its turn."""
+    """Pictures to take random crops from; each is made when it is first wanted and replaced in its turn.
 
-    def __init__(self, make: Callable[[], Tensor], count: int, *, natural: bool) -> None:
+    A picture follows from the seed, its place and how often it was replaced, so that :attr:`state` is two numbers.
+    """
+
+    def __init__(self, make: Callable[[Dice], Tensor], count: int, seed: int, *, natural: bool) -> None:
         """
         Args:
             make: one picture ``(3, h, w)`` uint8.
             natural: whether the pictures have an up and a down and colours of their own.
         """
-        self._make = make
+        self._draw = make
+        self._seed = seed
         self._natural = natural
-        first = make()  # now, so that a theme that can't be used is found out at the start
+        self._refreshes = 0
+        self.taken = 0
+        first = self._make(0, count)  # now, so that a theme that can't be used is found out at the start
         self._pictures = first.new_empty((count, *first.shape))
         self._pictures[0] = first
         self._made = [True] + [False] * (count - 1)
-        self._next = 0
-        self.taken = 0
+
+    def _make(self, place: int, count: int) -> Tensor:
+        turns = (self._refreshes - place + count - 1) // count  # how often it was replaced
+        return self._draw(Dice(torch.Generator().manual_seed(mixed(self._seed, place, turns))))
+
+    @property
+    def state(self) -> list[int]:
+        """How many pictures were replaced, and how many crops taken since."""
+        return [self._refreshes, self.taken]
+
+    @state.setter
+    def state(self, value: Sequence[int]) -> None:
+        self._refreshes, self.taken = value
+        self._made = [False] * len(self._made)
 
     def refresh(self) -> None:
-        """Have the oldest picture made again."""
-        self._pictures[self._next] = self._make()
-        self._made[self._next] = True
-        self._next = (self._next + 1) % len(self._made)
+        """Have the oldest picture made again, when it is next wanted."""
+        self._made[self._refreshes % len(self._made)] = False
+        self._refreshes += 1
         self.taken = 0
 
     def crop_into(self, out: Tensor, picks: Sequence[int]) -> None:
@@ -146,7 +163,7 @@ class Bank:
         n, _, h, w = self._pictures.shape
         picture, x, y = picture % n, x % (w - width + 1), y % (h - height + 1)
         if not self._made[picture]:
-            self._pictures[picture] = self._make()
+            self._pictures[picture] = self._make(picture, n)
             self._made[picture] = True
         self.taken += 1
         crop = self._pictures[picture, :, y : y + height, x : x + width]
@@ -161,7 +178,7 @@ class Bank:
 class Backgrounds:
     """The backgrounds of training: one bank for the drawn pictures and one for each theme."""
 
-    def __init__(self, folder: str, themes: Sequence[str], width: int, height: int, generator: torch.Generator) -> None:
+    def __init__(self, folder: str, themes: Sequence[str], width: int, height: int, seed: int) -> None:
         """Draws a picture of each.
 
         Raises:
@@ -169,24 +186,33 @@ class Backgrounds:
         """
         w, h = math.ceil(width * MARGIN), math.ceil(height * MARGIN)
         count = min(PICTURES, max(1, BANKS_BYTES // (3 * w * h * (1 + len(themes)))))
-        self._generator = generator
-        dice = Dice(generator)
 
-        def photographs(theme: str) -> Bank:
+        def photographs(number: int, theme: str) -> Bank:
             photos = Photos(folder, theme)
-            return Bank(lambda: photos.draw(dice, w, h), count, natural=True)
+            return Bank(lambda dice: photos.draw(dice, w, h), count, mixed(seed, number), natural=True)
 
-        self._banks = [Bank(lambda: procedural(dice, w, h), count, natural=False), *map(photographs, themes)]
+        drawn = Bank(lambda dice: procedural(dice, w, h), count, mixed(seed, 0), natural=False)
+        self._banks = [drawn, *(photographs(i, theme) for i, theme in enumerate(themes, 1))]
+
+    @property
+    def state(self) -> list[list[int]]:
+        """Of each bank."""
+        return [bank.state for bank in self._banks]
+
+    @state.setter
+    def state(self, value: Sequence[Sequence[int]]) -> None:
+        for bank, own in zip(self._banks, value, strict=True):
+            bank.state = list(own)
 
     def __len__(self) -> int:
         return len(self._banks)
 
-    def crops(self, choices: Sequence[int], width: int, height: int) -> Tensor:
+    def crops(self, choices: Sequence[int], width: int, height: int, generator: torch.Generator) -> Tensor:
         """One background each ``(B, 3, height, width)`` uint8, of the given choices of ``background/theme``."""
         stale = max(self._banks, key=lambda bank: bank.taken)
         if stale.taken >= REFRESH:
             stale.refresh()
-        picks = torch.randint(0, 1 << 30, (len(choices), 5), generator=self._generator).tolist()
+        picks = torch.randint(0, 1 << 30, (len(choices), 5), generator=generator).tolist()
         result = torch.empty(len(choices), 3, height, width, dtype=torch.uint8)
         for out, choice, some in zip(result, choices, picks, strict=True):
             self._banks[choice].crop_into(out, some)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image, ImageDraw, ImageFilter
@@ -42,6 +43,11 @@ class Dice:
         else:
             r, g, b = (self.below(256) for _ in range(3))
         return (r, g, b)
+
+
+def mixed(*numbers: int) -> int:
+    """A seed that follows from several numbers, none of them negative."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def procedural(dice: Dice, width: int, height: int) -> Tensor:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from ..core import files, settings_check
@@ -34,7 +36,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = settings_module.load(options.run / "settings.toml")
         settings_check.check(settings)
-        _train(options.run, options.identity, settings, options.resume, started)
+        if int(os.environ.get("RANK", "0")) > 0:
+            from .following import follow
+
+            follow(options.run, settings, resume=options.resume)
+        else:
+            _train(options.run, options.identity, settings, options.resume, started)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
@@ -85,7 +92,8 @@ def _train(run: Path, identity: str, settings: Settings, resume: bool, started: 
                 # Only now is the posterior known that the adapting workers are welcomed with.
                 files.write_json(run / "logs" / "trainer.json", ready)
             end_with_parent(orphaned.set)  # from here on there is something to keep
-            trainer.run()
+            with closing(trainer):
+                trainer.run()
         finally:
             stream.close()
             switchboard.close()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures and curves of a run: ``predictions.png``, ``priors.png`` and TensorBoard."""
+"""Pictures of a run: ``predictions.png`` and ``priors.png``."""
 
 from __future__ import annotations
 
 import colorsys
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 
@@ -22,16 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from ..core import catalogue, files
 from ..core.randomization import SceneModel, Variable
 from .checkpoint import ModelInfo
-from .evaluation import Evaluation, EvaluationSet
-from .overlay_image import draw
-
-if TYPE_CHECKING:
-    from .loop import Results
+from .evaluation import Evaluation
 
 PICTURES = 12
 COLUMNS = 3
@@ -50,48 +45,6 @@ FAINT = 0.01
 
 SURE = 0.5
 """Predicted keypoints of less confidence are taken to lie outside the image."""
-
-
-class Journal:
-    """TensorBoard during the run, pictures at its end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def validation(
-        self, content: Mapping[str, Any], data: EvaluationSet, result: Evaluation, info: ModelInfo,
-        rates: Mapping[str, float], learning_rate: float,
-    ) -> None:  # fmt: skip
-        """Curves and a few overlays of one validation."""
-        step = int(content["step"])
-        scalars = {
-            "loss/train": content.get("train_loss"), "loss/validation": content["loss"],
-            "error_percent/mean": content.get("mean_error_percent"),
-            "error_percent/median": content.get("median_error_percent"),
-            "learning_rate": learning_rate, **{f"samples_per_second/worker_{k}": v for k, v in rates.items()},
-        }  # fmt: skip
-        for name, value in scalars.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, step)
-        strip = []
-        for i in range(min(6, len(result))):
-            image = data.images[i].permute(1, 2, 0).numpy()
-            confidences = result.confidences[i].tolist()
-            strip.append(np.asarray(draw(image, info, result.predicted[i].tolist(), confidences, names=False)))
-        self._writer.add_image("predictions", np.concatenate(strip, 1), step, dataformats="HWC")
-        self._writer.flush()
-
-    def finish(self, results: Results | None, initial: SceneModel, final: SceneModel) -> None:
-        """Write the pictures and close TensorBoard."""
-        if results is not None and results.test is not None and results.beliefs is not None:
-            count = min(len(results.beliefs), len(results.test))
-            predictions_picture(
-                self.folder / "predictions.png", results.model, results.images[:count], results.keypoints[:count],
-                results.test, results.beliefs[:count],
-            )  # fmt: skip
-        priors_picture(self.folder / "priors.png", initial, final)
-        self._writer.close()
 
 
 def predictions_picture(

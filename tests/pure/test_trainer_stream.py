@@ -17,7 +17,8 @@ from robot_keypoints.core.messages import SampleContract, encode_sample
 from robot_keypoints.core.priors import Prior
 from robot_keypoints.core.randomization import SceneModel, Variable
 from robot_keypoints.trainer import effects
-from robot_keypoints.trainer.stream import DropLog, RawBatch, ReplayStore, SampleStream
+from robot_keypoints.trainer.replay import RawBatch, ReplayStore
+from robot_keypoints.trainer.stream import DropLog, SampleStream
 
 MODEL = synthetic.settings().scene_model()
 NOISE = SceneModel((*MODEL.variables, Variable("sensor/noise", Prior.symmetric(0.01, 0.02, 2))))
@@ -209,3 +210,50 @@ def test_waiting_is_counted_and_can_be_interrupted() -> None:
     assert store.next_batch(slow, lambda: True) is None  # type: ignore[arg-type]
     assert store.waited > 0
     assert store.usable == 3  # they are kept for later
+
+
+def test_samples_of_high_loss_are_drawn_oftener_where_that_is_wanted() -> None:
+    def hard_ones(share: float) -> float:
+        """Share of the stored samples in batches whose loss is the high one, where a quarter of all have it."""
+        stream, store = Waiting(40), store_of(reuse=1000, fresh_share=1.0, hard_share=share)
+        for batch in [store.next_batch(stream, lambda: False) for _ in range(5)]:  # type: ignore[arg-type]
+            assert batch is not None
+            store.note(batch.numbers, np.where(batch.numbers % 4 == 0, 8.0, 0.5))
+        found = [store.next_batch(stream, lambda: False) for _ in range(60)]  # type: ignore[arg-type]
+        return float(np.mean([batch.numbers % 4 == 0 for batch in found if batch is not None]))
+
+    assert abs(hard_ones(0.0) - 0.25) < 0.05
+    assert hard_ones(0.5) > 0.45
+    assert hard_ones(1.0) > hard_ones(0.5) + 0.1
+
+
+def test_a_loss_is_not_noted_for_a_sample_that_is_gone() -> None:
+    stream, store = Waiting(80), store_of(reuse=1, fresh_share=1.0, hard_share=1.0)
+    first = store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    assert first is not None
+    for _ in range(6):  # 40 places: the first eight have been given to others
+        store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    store.note(first.numbers, np.full(8, 1e9))
+    assert store._loss.max() == 0
+
+
+def test_what_is_chosen_follows_from_the_seed_and_the_number_of_the_batch() -> None:
+    def numbers(count: int, seed: int = 0) -> list[list[int]]:
+        stream, store = Waiting(40), store_of(reuse=1000, seed=seed)
+        found = [store.next_batch(stream, lambda: False) for _ in range(count)]  # type: ignore[arg-type]
+        return [batch.numbers.tolist() for batch in found if batch is not None]
+
+    assert numbers(12) == numbers(12) != numbers(12, seed=1)
+
+
+def test_a_batch_is_split_in_shares_that_keep_together_what_belongs_together() -> None:
+    stream = Waiting(8)
+    batch = store_of().next_batch(stream, lambda: False)  # type: ignore[arg-type]
+    assert batch is not None
+    shares = batch.split(3)
+    assert [len(s) for s in shares] == [3, 3, 2]
+    assert np.array_equal(np.concatenate([s.keypoints for s in shares]), batch.keypoints)
+    assert all(
+        np.array_equal(batch.images[batch.numbers == n][0], i)
+        for n, i in zip(shares[2].numbers, shares[2].images, strict=True)
+    )

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the other processes of a trainer do: take their shares of each batch from the first one, and compute them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from ..core.settings import Settings
+from . import device, distributed, network, run_state
+from .device import Precision
+from .engine import Engine
+from .loop import finishing, model_info
+from .procedural import mixed
+
+
+def follow(run: Path, settings: Settings, *, resume: bool) -> None:
+    """Until the first process says that it is over.
+
+    Raises:
+        UserError: if a share can't be computed.
+        RuntimeError: if the first process is gone.
+    """
+    t = settings.training
+    where = device.choose(t.device)
+    if where.type == "cuda":
+        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(where)
+    group = distributed.join(where)
+    decided, _ = group.hear()
+    torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, group.size))
+    net = network.build(model_info(settings, run).network)  # the weights come from the first process
+    net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    precision = Precision(where, bool(decided["bfloat16"]), float(decided["seconds_per_image"]))
+    engine = Engine(net, t, precision, group)
+    saved = run_state.find(run) if resume else None
+    if saved is not None:
+        engine.restore(saved.tensors, saved.generators, saved.state["engine"])
+    torch.manual_seed(mixed(t.seed, group.rank, engine.steps))
+    finish = finishing(settings, where, mixed(t.seed, group.rank, engine.steps))
+    engine.begin()
+    while True:
+        message, share = group.hear()
+        if share is None:
+            break
+        engine.step(finish(share), message["rate"], message["total"], lambda: False)
+    group.close()
