@@ -24,6 +24,9 @@ METHODS = ("local", "mean", "highest")
 FINE = 32
 """Positions per cell at which the codec's own error is tabulated."""
 
+LEVEL = 1e-8
+"""Means that differ by less, in pixels, are the same."""
+
 
 @dataclass(frozen=True)
 class Points:
@@ -62,7 +65,8 @@ def encode(keypoints: Tensor, width: int, height: int, stride: int, sigma: float
     Args:
         keypoints: pixels ``(B, J, 2)``.
         sigma: standard deviation, pixels.
-        peak: height 1 at the keypoint (paper, III-A) instead of a total mass of 1.
+        peak: height 1 at the keypoint (paper, III-A) instead of a total mass of 1. Samples of a Gaussian narrower than
+            a quarter of a cell no longer tell where it is.
 
     Returns:
         ``(B, J, H, W)`` float32, all zero for keypoints outside the image.
@@ -224,7 +228,7 @@ def _radius(stride: int, sigma: float) -> int:
 
 
 def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Means in pixels ``(B, J, P, 2)``, covariances ``(B, J, P, 2, 2)`` and masses ``(B, J, P)`` around cells
+    """Means in pixels ``(B, J, P, 2)`` float64, covariances ``(B, J, P, 2, 2)`` and masses ``(B, J, P)`` around cells
     ``(B, J, P)``, given by their number.
     """
     h, w = maps.shape[-2:]
@@ -246,7 +250,8 @@ def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Ten
     vv = (down * d**2).sum(-1) - dv**2
     uv = (weight * d[:, None] * d[None, :]).sum((-2, -1)) - du * dv
     covariance = torch.stack([torch.stack([uu, uv], -1), torch.stack([uv, vv], -1)], -2) * stride**2
-    position = torch.stack([column + du, row + dv], -1) * stride + (stride - 1) / 2
+    # float32 would lose, far from the first cell, the digits that tell how near the border a keypoint is.
+    position = torch.stack([column + du.double(), row + dv.double()], -1) * stride + (stride - 1) / 2
     return position, covariance, mass
 
 
@@ -259,12 +264,18 @@ def _straighten(
     axes = []
     for axis, count in ((0, cells[1]), (1, cells[0])):
         at, mean = _own_error(count, stride, sigma, peak, positions.device)
-        found = positions[..., axis].double().contiguous()
-        above = torch.searchsorted(mean, found).clamp(1, len(mean) - 1)
-        low, high = mean[above - 1], mean[above]
-        share = ((found - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
-        axes.append(torch.lerp(at[above - 1], at[above], share))
-    return torch.stack(axes, -1).to(positions.dtype)
+        found = positions[..., axis].contiguous()
+        # Where many places have the same mean, the one in the middle.
+        axes.append(0.5 * (_at(found - LEVEL, at, mean) + _at(found + LEVEL, at, mean)))
+    return torch.stack(axes, -1).float()
+
+
+def _at(mean: Tensor, positions: Tensor, means: Tensor) -> Tensor:
+    """Where a table of rising ``means`` has each mean, between the entries too."""
+    above = torch.searchsorted(means, mean).clamp(1, len(means) - 1)
+    low, high = means[above - 1], means[above]
+    share = ((mean - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
+    return torch.lerp(positions[above - 1], positions[above], share)
 
 
 @lru_cache(maxsize=64)
