@@ -24,7 +24,7 @@ METHODS = ("local", "mean", "highest")
 FINE = 32
 """Positions per cell at which the codec's own error is tabulated."""
 
-LEVEL = 1e-8
+LEVEL = 1e-10
 """Means that differ by less, in pixels, are the same."""
 
 
@@ -231,6 +231,7 @@ def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Ten
     """Means in pixels ``(B, J, P, 2)`` float64, covariances ``(B, J, P, 2, 2)`` and masses ``(B, J, P)`` around cells
     ``(B, J, P)``, given by their number.
     """
+    # In float64: the smallest shares tell how near the border a keypoint is.
     h, w = maps.shape[-2:]
     row, column = cells // w, cells % w
     radius = _radius(stride, sigma)
@@ -239,7 +240,7 @@ def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Ten
     columns = column[..., None] + offset
     valid = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
     index = rows.clamp(0, h - 1)[..., :, None] * w + columns.clamp(0, w - 1)[..., None, :]
-    weight = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape) * valid
+    weight = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double() * valid
     mass = weight.sum((-2, -1))
     weight = weight / mass[..., None, None].clamp_min(1e-30)
 
@@ -250,9 +251,8 @@ def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Ten
     vv = (down * d**2).sum(-1) - dv**2
     uv = (weight * d[:, None] * d[None, :]).sum((-2, -1)) - du * dv
     covariance = torch.stack([torch.stack([uu, uv], -1), torch.stack([uv, vv], -1)], -2) * stride**2
-    # float32 would lose, far from the first cell, the digits that tell how near the border a keypoint is.
-    position = torch.stack([column + du.double(), row + dv.double()], -1) * stride + (stride - 1) / 2
-    return position, covariance, mass
+    position = torch.stack([column + du, row + dv], -1) * stride + (stride - 1) / 2
+    return position, covariance.float(), mass.float()
 
 
 def _straighten(
@@ -274,7 +274,7 @@ def _at(mean: Tensor, positions: Tensor, means: Tensor) -> Tensor:
     """Where a table of rising ``means`` has each mean, between the entries too."""
     above = torch.searchsorted(means, mean).clamp(1, len(means) - 1)
     low, high = means[above - 1], means[above]
-    share = ((mean - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
+    share = ((mean - low) / (high - low).clamp_min(1e-15)).clamp(0.0, 1.0)
     return torch.lerp(positions[above - 1], positions[above], share)
 
 
