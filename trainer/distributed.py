@@ -215,4 +215,4 @@ def join(device: torch.device) -> Group:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return Group(None, number, size, device)
     port = int(os.environ["MASTER_PORT"])
-    return Group(dist.TCPStore(os.environ["MASTER_ADDR"], port, size, is_master=False), number, size, device)
+    return Group(dist.TCPStore(os.environ["MASTER_ADDR"], port, size, is_master=False), number, size, device)  # type: ignore[attr-defined]

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run goes on from its checkpoint as if it had never been broken off, whenever that was."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from numpy.typing import NDArray
+from robot_keypoints.core.channel import Endpoints
+from robot_keypoints.core.messages import Posterior
+from robot_keypoints.core.settings import Settings, save
+from robot_keypoints.trainer import effects, loop
+from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
+from robot_keypoints.trainer.pipeline import Pipeline
+from robot_keypoints.trainer.replay import RawBatch
+
+STEPS = 50
+FIRST = 7
+"""Steps before the checkpoint."""
+
+
+class Quiet:
+    """A stream and a switchboard in one: always samples, never anybody who listens."""
+
+    ending = False
+    received = dropped = 0
+
+    def __init__(self, settings: Settings) -> None:
+        self.stop, self.paused, self.abandoned = threading.Event(), threading.Event(), threading.Event()
+        self.run = "test"
+        self._model, self._rng = settings.scene_model(), np.random.default_rng(0)
+
+    def take(self, limit: int) -> list[object]:
+        return [synthetic.sample(self._model, self._rng) for _ in range(limit)]
+
+    def wait(self, timeout: float) -> bool:
+        return True
+
+    def rates(self) -> dict[str, float]:
+        return {}
+
+    def publish(self, kind: str, content: object) -> None:
+        pass
+
+    def publish_posterior(self, posterior: Posterior) -> None:
+        pass
+
+
+class Recorded:
+    """The same data again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        model, rng = settings.scene_model(), np.random.default_rng(5)
+        samples = [synthetic.sample(model, rng) for _ in range(40)]
+        self.batches = 0
+        self.waited = 0.0
+        self._samples = samples
+
+    def next_batch(self, stream: object, interrupted: Callable[[], bool]) -> RawBatch:
+        rng = np.random.default_rng(self.batches)
+        self.batches += 1
+        some = [self._samples[i] for i in rng.integers(0, len(self._samples), 8)]
+        drawn = {"sensor/noise": 0.02, "sensor/blur": 0.8, "objects/drawn": 3.0, "background/theme": 0.5}
+        values = effects.table([{k: float(v * rng.random()) for k, v in drawn.items()} for _ in some])
+        return RawBatch(
+            np.stack([s.image for s in some]), np.stack([s.keypoints for s in some]),
+            np.stack([s.visibility for s in some]), values, np.arange(8),
+        )  # fmt: skip
+
+    def note(self, numbers: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
+        pass
+
+
+def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -> loop.Trainer:
+    quiet = Quiet(settings)
+    info = loop.model_info(settings, folder)
+    made = loop.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+    state = made.pipeline.state
+    made.pipeline.close()
+    finish = loop.finishing(settings, torch.device("cpu"), settings.training.seed)
+    made.pipeline = Pipeline(Recorded(settings), quiet, finish, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
+    made.pipeline.state = state
+    return made
+
+
+def train(trainer: loop.Trainer, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        prepared = trainer.pipeline.next(lambda: False)
+        assert prepared is not None
+        step = trainer._step(prepared)
+        assert step is not None
+        found += [*step.losses.tolist(), step.gradient]
+    return found
+
+
+@pytest.mark.parametrize(("ahead", "precision"), [(False, "float32"), (True, "bfloat16")])
+def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(tmp_path: Path, ahead: bool, precision: str) -> None:
+    """Under augmentation, dropout and a schedule; whatever was made ahead of the checkpoint is made again."""
+    settings = synthetic.settings(dropout=0.2, width=8, precision=precision, epochs=20)
+    (tmp_path / "logs").mkdir()
+    save(settings, tmp_path / "settings.toml")
+    before = torch.get_num_threads()
+    first = trainer_of(tmp_path, settings, resume=False, ahead=ahead)
+    try:
+        first._collect()
+        first.counters.collected = 0.0
+        train(first, FIRST)
+        first._save_checkpoint()
+        expected = train(first, STEPS)
+        again = trainer_of(tmp_path, settings, resume=True, ahead=ahead)
+        try:
+            assert again.counters.step == FIRST and again.precision == first.precision
+            assert train(again, STEPS) == expected
+            mine, theirs = again.engine.tensors, first.engine.tensors
+            assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+        finally:
+            again.close()
+    finally:
+        first.close()
+        torch.set_num_threads(before)
+    assert len(set(expected)) > 0.9 * len(expected)
+
+
+# ------------------------------------------------------------------------------------------------------- being killed
+
+KILLS = 8
+
+
+def _process(run: str, resume: bool) -> None:
+    """The trainer's process, with a lifeline that this process holds itself."""
+    ours, _theirs = os.pipe()
+    os.dup2(ours, 0)
+    log = os.open(Path(run, "trainer.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.setpgrp()
+    from robot_keypoints.trainer import process
+
+    torch.set_num_threads(1)
+    os._exit(process.main(["--run", run, "--identity", "test", *(["--resume"] if resume else [])]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are forked from one that has loaded torch")
+def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
+    """Killed anywhere, and every other time while a file is being written: no checkpoint is ever lost or torn."""
+    settings = synthetic.settings(epochs=0, epoch_images=8, width=8, precision="float32", reuse=50, averaging=0.9)
+    run = tmp_path
+    (run / "logs").mkdir()
+    save(settings, run / "settings.toml")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["robot_keypoints.trainer.loop", "robot_keypoints.trainer.journal"])
+    rng = random.Random(1)
+    ready, latest = run / "logs" / "trainer.json", run / "checkpoints" / "latest.safetensors"
+    reached, torn = [], 0
+    for kill in range(KILLS + 1):
+        ready.unlink(missing_ok=True)
+        process = context.Process(target=_process, args=(str(run), kill > 0), daemon=True)
+        process.start()
+        workers: list[synthetic.Worker] = []
+        try:
+            until(process, ready.exists)
+            document = json.loads(ready.read_text(encoding="utf-8"))
+            endpoints = Endpoints(document["host"], *document["ports"])
+            workers = [synthetic.Worker(run, "test", endpoints, i, adaptive=i == 1) for i in range(2)]
+            if kill % 2 and kill < KILLS:
+                until(process, lambda: list(run.glob("checkpoints/.*.part")) or list(run.glob(".*.part")))
+            elif kill < KILLS:
+                mark = len(lines(run / "metrics.jsonl"))
+                until(process, lambda: len(lines(run / "metrics.jsonl")) > mark + 2)  # noqa: B023
+                time.sleep(rng.uniform(0.0, 0.3))
+            else:
+                mark = len(lines(run / "metrics.jsonl"))
+                until(process, lambda: len(lines(run / "metrics.jsonl")) > mark + 3)  # noqa: B023
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        finally:
+            process.kill()
+            for worker in workers:
+                worker.close()
+        torn += bool(list(run.glob("checkpoints/.*.part")) or list(run.glob(".*.part")))
+        if latest.exists():
+            reached.append(Checkpoint.load(latest).state["counters"]["step"])
+        if (run / "model.safetensors").exists():
+            load_model(run / "model.safetensors", torch.device("cpu"))
+    assert len(reached) >= KILLS and reached == sorted(reached) and reached[-1] > reached[0] > 0
+    assert torn >= 2  # or the test would not have hit what it aims at
+    steps = [json.loads(line)["step"] for line in lines(run / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+    versions = [json.loads(line)["version"] for line in lines(run / "priors.jsonl")]
+    assert versions == list(range(len(versions)))
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def until(process: multiprocessing.process.BaseProcess, condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.is_alive(), "the trainer ended by itself"
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.001)
