@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Joints and the camera's pose together, from one image or from several by the same camera.
+
+What kinematic sensors say, even if they are not quite right, is where the search begins, and can be weighed against
+the image (US 12387346, paragraphs 15, 18 and 21).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .kinematics_torch import Chain
+from .lie import as_pose, move
+from .pose_camera import Camera
+from .pose_gradient import polish
+from .pose_initial import starts as sampled_starts
+from .pose_problem import Options, Solution, Status, layout_status, observe
+from .pose_solver import invert_information, judge, verdict_of
+from .pose_steps import Joints, Rest, State, Terms, descend
+
+GUESSES = 32
+"""So many random settings of the joints are tried where nothing is known about them."""
+
+
+def solve_joints(
+    chain: Chain,
+    pixels: Tensor,
+    camera: Camera,
+    *,
+    covariances: Tensor | None = None,
+    weights: Tensor | None = None,
+    used: Tensor | None = None,
+    initial: Tensor | None = None,
+    angles: Tensor | None = None,
+    deviations: Tensor | float | None = None,
+    guesses: int | None = None,
+    options: Options | None = None,
+) -> Solution:
+    """``T_cam_base`` and the joints of a robot.
+
+    Args:
+        chain: keypoints and the joints sought, D of them.
+        pixels: ``(B, N, 2)``, or ``(B, I, N, 2)`` for I images that one resting camera took of a robot in as many
+            settings; NaN for keypoints that aren't seen.
+        covariances, weights, used: as in :func:`.pose_solver.solve_pose`.
+        initial: ``T_cam_base`` to start from, ``(B, 4, 4)``.
+        angles: joints to start from, ``(B, I, D)`` or ``(B, D)``, radians or metres, such as the sensors' readings.
+        deviations: standard deviations of those readings, broadcast to ``(B, I, D)``, which then count as
+            measurements; infinity for joints without.
+        guesses: random settings tried, the best one counts; 1 where ``angles`` are given, else :data:`GUESSES`.
+
+    Returns:
+        A solution whose ``angles`` are ``(B, I, D)`` within their limits, and whose covariance is that of the pose's
+        six unknowns and then of the I·D joints. Joints that move no visible keypoint stay where they began, with
+        infinite variance.
+
+    Raises:
+        ValueError: if the shapes don't fit.
+    """
+    options = options or Options()
+    if pixels.dim() == 3:
+        pixels = pixels[:, None]
+        covariances = None if covariances is None else covariances.unsqueeze(1)
+        weights = None if weights is None else weights.unsqueeze(1)
+        used = None if used is None else used.unsqueeze(1)
+        single = True
+    else:
+        single = False
+    n, d = len(chain.keypoints), len(chain.names)
+    if pixels.dim() != 4 or pixels.shape[2:] != (n, 2):
+        raise ValueError(f"pixels must be (B, I, {n}, 2), not {tuple(pixels.shape)}")
+    b, images = pixels.shape[:2]
+    device, dtype = pixels.device, options.dtype
+    if angles is not None:
+        if angles.dim() == 2:
+            angles = angles[:, None]
+        if angles.shape not in ((b, images, d), (b, 1, d)):
+            raise ValueError(f"angles must be ({b}, {images}, {d}), not {tuple(angles.shape)}")
+        angles = angles.to(device=device, dtype=dtype).expand(b, images, d)
+    if deviations is not None and angles is None:
+        raise ValueError("deviations need the angles that they belong to")
+    seen = observe(
+        pixels.reshape(b, -1, 2), camera,
+        None if covariances is None else covariances.expand(b, images, n, 2, 2).reshape(b, -1, 2, 2),
+        None if weights is None else weights.expand(b, images, n).reshape(b, -1),
+        None if used is None else used.expand(b, images, n).reshape(b, -1), options,
+    )  # fmt: skip
+    size = images * d
+    lower, upper = (x.repeat(images).expand(b, size) for x in chain.limits().to(device=device, dtype=dtype))
+    middle = chain.middle().to(device=device, dtype=dtype).repeat(images).expand(b, size)
+    given = middle if angles is None else angles.reshape(b, size)
+    readable = given.isfinite().all(1)
+    expected = torch.where(given.isfinite(), given, middle)
+    precision = torch.zeros_like(expected)
+    if deviations is not None:
+        spread = torch.as_tensor(deviations, dtype=dtype, device=device).expand(b, images, d).reshape(b, size)
+        precision = spread.detach().square().reciprocal().nan_to_num(nan=0.0, posinf=1e18)
+
+    def geometry(joints: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+        del entries
+        place, slope = chain.with_derivatives(joints.reshape(-1, images, d))
+        whole = place.new_zeros(len(joints), size, 3, images, n)
+        for k in range(images):
+            whole[:, k * d : (k + 1) * d, :, k] = slope[:, k].transpose(-1, -2)
+        return place.reshape(len(joints), -1, 3).mT, whole.flatten(3)
+
+    with torch.no_grad():
+        still = seen.detach()
+        tries = guesses if guesses is not None else 1 if angles is not None else GUESSES
+        settings = _settings(expected, lower, upper, tries, known=angles is not None)
+        points = chain(settings.reshape(-1, images, d)).reshape(b * tries, -1, 3)
+        repeated = still.repeat(tries) if tries > 1 else still
+        first = points.reshape(b, tries, -1, 3)[:, 0]
+        status = layout_status(first, still.used, 3)
+        count = still.used.sum(1) * 2 + (precision > 0).sum(1)
+        moving = _moved(chain, settings, images, still.used).any(1)
+        wanted = 6 + moving.sum(1)
+        short = (status == Status.SOLVED) & (count < wanted)
+        status = torch.where(short, int(Status.TOO_FEW), status)
+        finite = still.camera.finite() & readable
+        if initial is not None:
+            if initial.shape != (b, 4, 4):
+                raise ValueError(f"initial must be ({b}, 4, 4), not {tuple(initial.shape)}")
+            given_pose = initial.detach().to(device=device, dtype=dtype)
+            finite = finite & given_pose.isfinite().flatten(1).all(1)
+            start_pose = torch.where(finite[:, None, None], given_pose, torch.eye(4, dtype=dtype, device=device))
+            rotation = start_pose[:, None, :3, :3].repeat_interleave(tries, 0)
+            translation = start_pose[:, None, :3, 3].repeat_interleave(tries, 0)
+            found = torch.ones(b * tries, dtype=torch.bool, device=device)
+        else:
+            rotation, translation, found = sampled_starts(points, repeated, options)
+        status = torch.where(finite, status, int(Status.NOT_FINITE))
+        starts = rotation.shape[1]
+        each = tries * starts
+
+        def many(values: Tensor) -> Tensor:
+            return values.repeat_interleave(each, 0)
+
+        limits = Joints(many(lower), many(upper), many(expected.detach()), many(precision), geometry)
+        terms = Terms(
+            points.new_zeros(b * each, 3, 0), still.repeat(each), options, torch.arange(b * each, device=device), limits
+        )
+        state = State(
+            rotation.reshape(-1, 3, 3).contiguous(), translation.reshape(-1, 3).contiguous(),
+            settings.reshape(b * tries, size).repeat_interleave(starts, 0).clamp(many(lower), many(upper)),
+        )  # fmt: skip
+        rest = descend(terms, state, each)
+        cost = rest.cost.nan_to_num(nan=math.inf)
+        best = cost.reshape(b, each).argmin(1) + torch.arange(b, device=device) * each
+        held = None if rest.held is None else rest.held[best]
+        rest = Rest(rest.state.take(best), rest.cost[best], rest.converged[best], rest.information[best], held)
+        found = found.reshape(b, tries).any(1)
+        status = torch.where(status == Status.SOLVED, verdict_of(rest, still.used, found), status)
+        solved = status == Status.SOLVED
+        idle = rest.information.diagonal(dim1=-2, dim2=-1) <= 0
+        held = idle if held is None else idle | held
+
+    joints = rest.state.joints
+    turn, spot = rest.state.rotation, rest.state.translation
+    if seen.requires_grad or expected.requires_grad:
+        step = polish(
+            turn, spot, lambda change: chain((joints if change is None else joints + change).reshape(b, images, d))
+            .reshape(b, -1, 3), seen, options, solved, held=held, joints=size,
+            prior=lambda change: 0.5 * (precision * (joints + change - expected).square()).sum(1),
+        )  # fmt: skip
+        turn, spot = move(turn, spot, step[:, :6])
+        joints = joints + step[:, 6:]
+    with torch.no_grad():
+        at_rest = chain(rest.state.joints.reshape(b, images, d)).reshape(b, -1, 3)
+        residuals, inliers = judge(at_rest, rest.state, still, solved)
+        covariance = invert_information(rest.information, solved)
+    shape = (b, n) if single else (b, images, n)
+    return Solution(
+        pose=torch.where(solved[:, None, None], as_pose(turn, spot), math.nan),
+        covariance=covariance,
+        residuals=residuals.reshape(*shape, 2),
+        inliers=inliers.reshape(shape),
+        converged=rest.converged & solved,
+        status=status,
+        cost=torch.where(solved, rest.cost, math.nan),
+        angles=torch.where(solved[:, None, None], joints.reshape(b, images, d), math.nan),
+    )
+
+
+def _settings(expected: Tensor, lower: Tensor, upper: Tensor, tries: int, known: bool) -> Tensor:
+    """Joints to start from ``(B, tries, Q)``: what is expected, then random ones: near it if it is known."""
+    first = expected.detach()[:, None]
+    if tries == 1:
+        return first
+    generator = torch.Generator().manual_seed(0)
+    luck = torch.rand(1, tries - 1, expected.shape[1], generator=generator, dtype=torch.float64).to(expected)
+    low = torch.where(lower.isfinite(), lower, -math.pi)[:, None]
+    high = torch.where(upper.isfinite(), upper, math.pi)[:, None]
+    share = 0.1 if known else 1.0
+    near = first + (low + luck * (high - low) - first) * share
+    return torch.cat([first, near.expand(len(expected), -1, -1)], 1)
+
+
+def _moved(chain: Chain, settings: Tensor, images: int, used: Tensor) -> Tensor:
+    """Whether each joint ``(B, ·, Q)`` moves a keypoint that is used."""
+    b, tries, _ = settings.shape
+    d, n = len(chain.names), len(chain.keypoints)
+    _, slope = chain.with_derivatives(settings[:, :1].reshape(b, images, d))
+    moves = slope.abs().amax(-1) > 1e-9  # (B, I, D, N)
+    return (moves & used.reshape(b, images, 1, n)).any(-1).reshape(b, 1, -1)
