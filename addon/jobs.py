@@ -20,6 +20,9 @@ from .environment import State
 DONE_OF = re.compile(r"(\d+) of (\d+)")
 """How a job says how far it is."""
 
+LOG = "log.txt"
+"""What a job prints, in its folder."""
+
 
 class Job:
     """One kind of job; at most one of it runs at a time.
@@ -64,12 +67,21 @@ class Job:
         """
         from .runner import save_scene
 
+        self.prepare_empty()
+        save_scene(self.folder / conversion.SCENE_FILE)
+        core.save(settings, self.folder / "settings.toml")
+        return self.folder
+
+    def prepare_empty(self) -> Path:
+        """A new folder for a job that needs nothing of the scene.
+
+        Raises:
+            UserError: if one runs already.
+        """
         if self.running:
             raise UserError(f"A {self.name} is being made already: wait for it, or cancel it")
         self.forget()
         self._scratch = tempfile.TemporaryDirectory(prefix="robot_keypoints_")
-        save_scene(self.folder / conversion.SCENE_FILE)
-        core.save(settings, self.folder / "settings.toml")
         return self.folder
 
     def start(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
@@ -78,7 +90,7 @@ class Job:
         Raises:
             UserError: if the program can't be started.
         """
-        self._child = Child(self.name, command, self.folder / "log.txt", environment)
+        self._child = Child(self.name, command, self.folder / LOG, environment)
         self.state, self.progress, self.reason, self._read = State.RUNNING, 0.0, "", 0
         self.message = "starting"
 

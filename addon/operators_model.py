@@ -7,7 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..core.errors import UserError
-from . import capture, prediction, reporting, runner
+from . import assessment, capture, prediction, reporting, runner
 from .definitions import fields
 
 
@@ -70,6 +70,37 @@ class KEYPOINTS_OT_unload_model(bpy.types.Operator):
         prediction.SERVICE.unload()
         context.window_manager.robot_keypoints.live = False
         runner.redraw_viewports()
+        return {"FINISHED"}
+
+
+@fields(
+    directory=StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"}),
+    filter_folder=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+)
+class KEYPOINTS_OT_evaluate_model(bpy.types.Operator):
+    """Measure the model's errors on a folder of images annotated as COCO keypoints or NDDS, in the background"""
+
+    bl_idname = "robot_keypoints.evaluate_model"
+    bl_label = "Evaluate"
+    directory: str
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if prediction.SERVICE.model.state is not prediction.State.READY:
+            cls.poll_message_set("Load a model first")
+            return False
+        if assessment.SERVICE.running:
+            cls.poll_message_set("An evaluation is running: wait for it, or cancel it")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        assessment.SERVICE.begin(prediction.SERVICE.model.path, Path(bpy.path.abspath(self.directory)))
         return {"FINISHED"}
 
 
@@ -162,6 +193,7 @@ CLASSES = (
     KEYPOINTS_OT_load_model,
     KEYPOINTS_OT_load_trained_model,
     KEYPOINTS_OT_unload_model,
+    KEYPOINTS_OT_evaluate_model,
     KEYPOINTS_OT_predict,
     KEYPOINTS_OT_open_image,
     KEYPOINTS_OT_look_through_camera,

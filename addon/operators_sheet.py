@@ -5,7 +5,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..core.errors import UserError
-from . import inspection, reporting, sheet
+from . import assessment, inspection, reporting, sheet
 from .definitions import fields
 from .operators_robot import Keypoints as NeedsRobot
 
@@ -56,7 +56,7 @@ class KEYPOINTS_OT_cancel_job(bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        for job in (sheet.SERVICE, inspection.SERVICE):
+        for job in (sheet.SERVICE, inspection.SERVICE, assessment.SERVICE):
             if job.name == self.job:
                 job.cancel()
         return {"FINISHED"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import capture, panels, pictures, prediction, runner
+from . import capture, panels, panels_assessment, pictures, prediction, runner
 from .prediction import State
 from .text import plural, size
 
@@ -35,6 +35,8 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         row.operator("robot_keypoints.load_model", text="Load…", icon="FILE_FOLDER")
         if runner.RUNNER.model is not None and model.path != runner.RUNNER.model:
             row.operator("robot_keypoints.load_trained_model", text="Load Trained")
+        if model.state is State.READY:
+            row.operator("robot_keypoints.evaluate_model", text="Evaluate…", icon="LINENUMBERS_ON")
         if model.state is not State.NONE:
             row.operator("robot_keypoints.unload_model", text="", icon="X")
         if model.state is State.NONE:
@@ -45,6 +47,7 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
             panels.advice(layout, context, model.reason, "ERROR")
         else:
             _draw_model(layout, model)
+            panels_assessment.draw(layout, context, model.path)
             _draw_overlay(layout, context, service)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..core.session import Phase, ProcessStatus, Status
-from . import adoption, choices, panels, pictures, preferences, previews, runner
+from . import adoption, choices, panels, panels_learning, pictures, preferences, previews, runner
 from .text import chosen, count, duration, plural, shown_name, span
 
 STATE_COLOURS = {
@@ -251,24 +251,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
         for name in ("device", "silhouette", "masks"):
             column.prop(r, name)
         column.prop(w, "blender")
-    if more := panels.section(body, "learning", "Learning"):
-        column = panels.settings_column(more)
-        if t.network == "vgg":
-            column.prop(t, "stages")
-            column.prop(t, "pretrained")
-        for name in (
-            "epoch_images", "learning_rate", "target_sigma", "validation_images", "test_images", "fresh_share",
-            "reuse", "store_mb", "seed",
-        ):  # fmt: skip
-            column.prop(t, name)
-        column.prop(group.augmentation, "geometry")
-    if more := panels.section(body, "feedback", "Feedback"):
-        column = panels.settings_column(more)
-        column.prop(group.feedback, "enabled", text="Adapt the priors")
-        rest = column.column()
-        rest.active = group.feedback.enabled
-        for name in ("share", "forgetting", "floor"):
-            rest.prop(group.feedback, name)
+    panels_learning.draw(body, context, group)
     if more := panels.section(body, "stream", "Network Address"):
         column = panels.settings_column(more)
         for name in ("host", "port", "keys"):

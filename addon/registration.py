@@ -9,6 +9,7 @@ import bpy
 
 from ..core.lifeline import COMMAND
 from . import (
+    assessment,
     environment,
     inspection,
     operators_bones,
@@ -89,6 +90,7 @@ def unregister() -> None:
     prediction.SERVICE.shutdown()
     sheet.SERVICE.forget()
     inspection.SERVICE.forget()
+    assessment.SERVICE.forget()
     bpy.types.UI_MT_button_context_menu.remove(operators_variables.draw_context_menu)
     overlay.unregister()
     if _command is not None:

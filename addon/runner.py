@@ -21,7 +21,7 @@ from ..core import settings_check
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, conversion, environment, inspection, prediction, preferences, rig, sheet
+from . import adoption, assessment, conversion, environment, inspection, prediction, preferences, rig, sheet
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
@@ -197,7 +197,7 @@ RUNNER = Runner()
 def tick() -> float:
     """The timer: look after run, environment and model, and redraw what shows them if they have changed."""
     changed = RUNNER.tick()
-    for service in (environment.SERVICE, sheet.SERVICE, inspection.SERVICE):
+    for service in (environment.SERVICE, sheet.SERVICE, inspection.SERVICE, assessment.SERVICE):
         changed = service.tick() or changed
     panel, viewport = prediction.SERVICE.tick()
     if changed or panel:

@@ -100,7 +100,7 @@ TRAINING = {
         "auto": ("Automatic", "The graphics card if it works, otherwise the processor"),
         "cpu": ("CPU", "The processor"), "cuda": ("CUDA", "An NVIDIA graphics card"),
     }),
-    "pretrained": Words("Pretrained features", "Start the VGG network from weights learned on photographs"),
+    "pretrained": Words("Pretrained features", "Start from features learned on photographs"),
     "seed": Words("Seed", "The same seed draws the same scenes"),
     "validation_images": Words("Validation images", "Images kept apart, on which the error is measured while training",
                                extra={"soft_max": 4000}),
@@ -123,8 +123,8 @@ FEEDBACK = {
     "threshold": Words("Threshold", "Images above so many times the mean shape the posteriors; 0 goes by the share",
                        extra={"soft_max": 10.0}),
     "strength": Words("Strength", "How much each chosen image counts in the posteriors", extra={"soft_max": 10.0}),
-    "share": Words("Hardest share", "Share of the validation images, those with the highest loss, that shape the "
-                   "posteriors", extra={"subtype": "FACTOR"}),
+    "share": Words("Hardest share", "Share of the validation images, those highest by what they are chosen by, that "
+                   "shape the posteriors", extra={"subtype": "FACTOR"}),
     "forgetting": Words("Forgetting", "How far each update first moves back towards the prior",
                         extra={"subtype": "FACTOR"}),
     "floor": Words("Floor", "Least share of the uniform probability that any bin keeps", extra={"subtype": "FACTOR"}),

@@ -110,8 +110,8 @@ def test_from_robot_to_overlay(
 
 
 PARTS = {
-    "bones", "feedback", "joints", "keypoints", "learning", "links", "notes", "others", "pictures", "rendering",
-    "rules", "settings", "stream", "variables",
+    "bones", "feedback", "joints", "keypoints", "learning", "learning_computing", "learning_network", "learning_replay",
+    "learning_steps", "links", "notes", "others", "pictures", "rendering", "rules", "settings", "stream", "variables",
 }  # fmt: skip
 """What folds in the panels of Robot, Priors and Training."""
 

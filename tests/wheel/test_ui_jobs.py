@@ -15,7 +15,17 @@ import bpy
 import numpy as np
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import findings, inspected, inspection, jobs, preferences, runner, sheet
+from robot_keypoints.addon import (
+    assessment,
+    findings,
+    inspected,
+    inspection,
+    jobs,
+    prediction,
+    preferences,
+    runner,
+    sheet,
+)
 from robot_keypoints.addon.environment import State
 from robot_keypoints.core import settings as core
 from robot_keypoints.core.session import LAUNCHER
@@ -194,3 +204,79 @@ def test_a_report_survives_the_way_through_the_file(tmp_path: Path) -> None:
     inspection.SERVICE.finished(tmp_path)
     assert inspected.latest() == report
     assert np.isfinite(report.camera_inside)
+
+
+# ------------------------------------------------------------------------------------------------------ evaluation
+
+MEASURING = """
+import json, sys
+words = sys.argv[1:]
+assert words[:3] == ["--lifeline", "cli", "evaluate"] and words[4] == "--data" and words[6:] == ["--json"], words
+if "MODE" == "slow":
+    sys.stdin.read()  # until the lifeline closes
+    sys.exit(3)
+if "MODE" == "refuse":
+    print("error: There are no annotated images in that folder: choose another", file=sys.stderr)
+    sys.exit(2)
+percent = {"mean": 1.5, "median": 0.75, "quantiles": {"95": 4.0}}
+entry = {"percent": percent, "pck": {"1": 0.6, "5": 0.9}, "detection": {"found": 0.8}}
+nothing = {"percent": None, "pck": None, "detection": {"found": None}}
+whole = nothing if "MODE" == "outside" else entry
+document = {"images": 12, **whole, "per_keypoint": {"elbow": whole, "base": nothing}}
+print("12 of 12 images", file=sys.stderr, flush=True)
+print(json.dumps(document) if "MODE" != "silent" else "")
+"""
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    def make(mode: str) -> Path:
+        script = tmp_path / "launch.py"
+        script.write_text(MEASURING.replace("MODE", mode), encoding="utf-8")
+        monkeypatch.setattr(assessment, "LAUNCHER", script)
+        model = prediction.Model(path=tmp_path / "model.safetensors", state=prediction.State.READY)
+        monkeypatch.setattr(prediction.SERVICE, "model", model)
+        (tmp_path / "photos").mkdir()
+        return tmp_path / "photos"
+
+    return make
+
+
+def test_a_model_is_measured_beside_the_window(measured: Callable[[str], Path]) -> None:
+    data = measured("fine")
+    assert bpy.ops.robot_keypoints.evaluate_model(directory=str(data)) == {"FINISHED"}
+    assert assessment.SERVICE.running and not bpy.ops.robot_keypoints.evaluate_model.poll()
+    wait(assessment.SERVICE)
+    assert assessment.SERVICE.state is State.OK, assessment.SERVICE.reason
+    figures = assessment.SERVICE.figures
+    assert figures is not None and figures.model.name == "model.safetensors" and figures.data == data
+    assert (figures.images, figures.mean, figures.median, figures.quantile) == (12, 1.5, 0.75, 4.0)
+    assert figures.pck == {"1": 0.6, "5": 0.9} and figures.found == 0.8 and figures.keypoints == {"elbow": 1.5}
+
+
+def test_a_measuring_that_finds_nothing_to_measure(measured: Callable[[str], Path]) -> None:
+    bpy.ops.robot_keypoints.evaluate_model(directory=str(measured("outside")))
+    wait(assessment.SERVICE)
+    figures = assessment.SERVICE.figures
+    assert figures is not None and figures.mean is None and figures.pck == {} and figures.keypoints == {}
+
+
+@pytest.mark.parametrize(("mode", "words"), [("refuse", "There are no annotated images"), ("silent", "no figures")])
+def test_why_a_model_was_not_measured(measured: Callable[[str], Path], mode: str, words: str) -> None:
+    bpy.ops.robot_keypoints.evaluate_model(directory=str(measured(mode)))
+    wait(assessment.SERVICE)
+    assert assessment.SERVICE.state is State.FAILED and words in assessment.SERVICE.reason
+    assert assessment.SERVICE.figures is None
+
+
+def test_a_measuring_is_cancelled_and_needs_a_folder(measured: Callable[[str], Path]) -> None:
+    data = measured("slow")
+    assert "choose one" in refusal(bpy.ops.robot_keypoints.evaluate_model, directory=str(data / "absent"))
+    bpy.ops.robot_keypoints.evaluate_model(directory=str(data))
+    bpy.ops.robot_keypoints.cancel_job(job="evaluation")
+    wait(assessment.SERVICE)
+    assert assessment.SERVICE.state is State.CANCELLED
+
+
+def test_only_a_loaded_model_is_measured() -> None:
+    assert not bpy.ops.robot_keypoints.evaluate_model.poll()
