@@ -8,14 +8,12 @@ mistake (one line says which), 1 a fault, 130 and 143 ended by Ctrl-C and by SIG
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..core import presets
 from ..core.errors import UserError
@@ -39,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
         "render": _render,
         "evaluate": _evaluate,
         "predict": _predict,
+        "export": _export,
         "serve": _serve,
         "doctor": _doctor,
     }
@@ -109,9 +108,24 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="find keypoints in images")
     predict.add_argument("model", type=Path, metavar="MODEL")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    predict.add_argument("--overlay", type=Path, metavar="DIR", help="draw the keypoints on copies of the images")
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image, folder, pattern such as 'shots/*.png', video, or webcam:0"
+    )
+    predict.add_argument(
+        "--overlay", type=Path, metavar="DIR", help="draw the keypoints on copies: .png of images, .mp4 of videos"
+    )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="write a line of JSON for each picture at once")
+    predict.add_argument("--frames", type=int, metavar="N", help="take N frames of a video or webcam at most")
+    predict.add_argument("--scales", metavar="S,S,…", help="average over several sizes of the image: 0.8,1,1.25")
+    predict.add_argument(
+        "--peaks", type=int, default=0, metavar="N", help="tell N places of each keypoint at most, with their scores"
+    )
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
+
+    export = commands.add_parser("export", help="write the network as ONNX for other runtimes")
+    export.add_argument("model", type=Path, metavar="MODEL")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX's opset (default: 18)")
 
     serve = commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
     serve.add_argument("rest", nargs=argparse.REMAINDER)
@@ -189,41 +203,19 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:
-    import numpy as np
-    from PIL import Image
+    from . import predict_command
 
-    from .overlay_image import draw
-    from .prediction import Predictor
+    order = predict_command.Order(
+        model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
+        scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
+    )  # fmt: skip
+    return predict_command.predict(order, as_json=options.json)
 
-    predictor = Predictor.load(options.model)
-    if options.overlay is not None:
-        options.overlay.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    for path in options.images:
-        try:
-            with Image.open(path) as file:
-                transparent = "A" in file.getbands() or "transparency" in file.info
-                image = np.asarray(file.convert("RGBA" if transparent else "RGB"))
-        except (OSError, ValueError, Image.DecompressionBombError) as problem:
-            raise UserError(f"{path} can't be read as an image: choose another") from problem
-        found = predictor.predict([image])[0]
-        height, width = image.shape[:2]
-        results.append(
-            {"image": str(path), "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}
-        )
-        if options.overlay is not None:
-            picture = draw(image, predictor.info, [(k.u, k.v) for k in found], [k.confidence for k in found])
-            picture.save(_free_picture(options.overlay, path))
-    if options.json:
-        skeleton = [list(edge) for edge in predictor.info.skeleton]
-        print(json.dumps({"model": str(options.model), "skeleton": skeleton, "images": results}))
-        return 0
-    for result in results:
-        print(f"{result['image']} ({result['width']} × {result['height']})")
-        for k in result["keypoints"]:
-            spread = (k["covariance"][0][0] * k["covariance"][1][1]) ** 0.25
-            print(f"  {k['name']:<24} {k['u']:8.1f} {k['v']:8.1f} ± {spread:4.1f} px   {k['confidence']:4.0%}")
-    return 0
+
+def _export(options: argparse.Namespace, begun: float) -> int:
+    from . import export
+
+    return export.export(options.model, options.onnx, options.opset)
 
 
 def _serve(options: argparse.Namespace, begun: float) -> int:
@@ -244,12 +236,4 @@ def _free(folder: Path) -> Path:
     while (candidate / "settings.toml").exists():
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
-
-
-def _free_picture(folder: Path, image: Path) -> Path:
-    candidate, number = folder / f"{image.stem}.png", 1
-    while candidate.exists():
-        number += 1
-        candidate = folder / f"{image.stem}-{number}.png"
     return candidate

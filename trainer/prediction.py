@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,19 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import checkpoint
+from . import belief_maps, checkpoint
 from .checkpoint import ModelInfo
 from .network import KeypointNetwork, normalise
+from .scales import beliefs_over_scales
 
 GREY = 127
 """What lies behind a transparent image."""
 
 SMALLEST_SIDE = 32
 """An image's shorter side in the network's input, pixels, unless the longer one would grow out of measure."""
+
+LEAST_SCORE = 0.05
+"""A peak of less is not told."""
 
 LONGEST = 4
 """The longer side in the network's input, in lengths of the longer side that the model was trained with."""
@@ -36,6 +40,7 @@ class Found:
         u, v: pixels of the image that was given.
         confidence: that it lies inside the image, 0 … 1.
         covariance: of (u, v), pixels².
+        peaks: where several were asked for: (u, v, score) of each, best first; see :func:`.belief_maps.peaks`.
     """
 
     name: str
@@ -43,13 +48,27 @@ class Found:
     v: float
     confidence: float
     covariance: tuple[tuple[float, float], tuple[float, float]]
+    peaks: tuple[tuple[float, float, float], ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
+        document: dict[str, Any] = {
             "name": self.name, "u": self.u, "v": self.v, "confidence": self.confidence,
             "covariance": [list(row) for row in self.covariance],
         }  # fmt: skip
+        if self.peaks is not None:
+            document["peaks"] = [{"u": u, "v": v, "score": score} for u, v, score in self.peaks]
+        return document
+
+    def to_image(self, fit: Fit) -> Found:
+        """The same, found in the network's input, in pixels of the image."""
+        u, v = fit.to_image(np.array([self.u, self.v])).tolist()
+        covariance = _nested(fit.to_image_covariance(np.array(self.covariance)))
+        peaks = self.peaks
+        if peaks is not None:
+            moved = [(*fit.to_image(np.array([pu, pv])).tolist(), score) for pu, pv, score in peaks]
+            peaks = tuple((float(pu), float(pv), float(score)) for pu, pv, score in moved)
+        return replace(self, u=u, v=v, covariance=covariance, peaks=peaks)
 
 
 @dataclass(frozen=True)
@@ -87,27 +106,51 @@ class Predictor:
         where = device or torch.device("cpu")
         return cls(*checkpoint.load_model(path, where), where)
 
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
-        """Keypoints of each image, RGB or RGBA ``(H, W, 3 or 4)`` of any size, in the model's order."""
+    def predict(
+        self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float] = (1.0,), peaks: int = 0
+    ) -> list[list[Found]]:
+        """Keypoints of each image, RGB or RGBA ``(H, W, 3 or 4)`` of any size, in the model's order.
+
+        Args:
+            scales: sizes of the image whose belief maps are averaged, 1 being about that of the training.
+            peaks: how many places of each keypoint to tell besides the best one, as for several robots.
+        """
         fitted = [fit_image(i, self.info.width, self.info.height) for i in images]
         results: list[list[Found]] = [[] for _ in images]
         for group in _alike([f.shape for f, _ in fitted]):
             batch = torch.from_numpy(np.stack([fitted[i][0] for i in group])).permute(0, 3, 1, 2)
-            with torch.inference_mode():
-                pixels = normalise(batch.to(self.device).float() / 255.0)
-                points, confidences = self.network.decode(
-                    self.network(pixels.contiguous(memory_format=torch.channels_last))
-                )
-            positions = points.positions.double().cpu().numpy()
-            covariances = points.covariances.double().cpu().numpy()
-            for n, i in enumerate(group):
-                fit = fitted[i][1]
-                uv, covariance = fit.to_image(positions[n]), fit.to_image_covariance(covariances[n])
-                results[i] = [
-                    Found(name, float(uv[j, 0]), float(uv[j, 1]), float(confidences[n, j]), _nested(covariance[j]))
-                    for j, name in enumerate(self.info.keypoints)
-                ]
+            pixels = normalise(batch.to(self.device).float() / 255.0).contiguous(memory_format=torch.channels_last)
+            answers = self._locate(pixels, scales, peaks)
+            for i, answer in zip(group, answers, strict=True):
+                results[i] = [k.to_image(fitted[i][1]) for k in answer]
         return results
+
+    @torch.inference_mode()
+    def _locate(self, pixels: torch.Tensor, scales: Sequence[float], peaks: int) -> list[list[Found]]:
+        """Keypoints of normalised images ``(B, 3, H, W)``, in pixels of these."""
+        network = self.network
+        beliefs = beliefs_over_scales(network, pixels, scales)
+        points = network.locate(beliefs.maps)
+        positions, covariances = (t.double().cpu().numpy() for t in (points.positions, points.covariances))
+        confidences = beliefs.confidence.double().cpu().numpy()
+        several: list[list[tuple[tuple[float, float, float], ...] | None]]
+        several = [[None] * len(self.info.keypoints) for _ in pixels]
+        if peaks:
+            places, scores = belief_maps.peaks(
+                beliefs.maps, network.stride, network.config.sigma, peaks, LEAST_SCORE, peak=not network.draws
+            )
+            rows = torch.cat([places, scores[..., None]], -1).double().cpu().numpy()
+            several = [[tuple((u, v, s) for u, v, s in k.tolist() if s > 0) for k in image] for image in rows]
+        return [
+            [
+                Found(
+                    name, float(positions[i, j, 0]), float(positions[i, j, 1]), float(confidences[i, j]),
+                    _nested(covariances[i, j]), several[i][j],
+                )
+                for j, name in enumerate(self.info.keypoints)
+            ]
+            for i in range(len(pixels))
+        ]  # fmt: skip
 
 
 def fit_image(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], Fit]:

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints predict``: a model's keypoints on images, videos and a webcam."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..core.errors import UserError
+from . import device, picture_sources
+from .overlay_image import draw
+from .picture_sources import Picture, Source
+from .prediction import Found, Predictor
+from .video_overlay import VideoOverlay
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for.
+
+    Attributes:
+        images: see :func:`.picture_sources.find`.
+        overlay: folder for copies with keypoints drawn on: ``.png`` of images, ``.mp4`` of videos.
+        out: file that gets one line of JSON for each picture, as soon as it is known.
+        frames: the most to take of a video or webcam.
+        scales, peaks: see :meth:`.Predictor.predict`.
+    """
+
+    model: Path
+    images: Sequence[str]
+    overlay: Path | None = None
+    out: Path | None = None
+    frames: int | None = None
+    scales: Sequence[float] = (1.0,)
+    peaks: int = 0
+
+
+def predict(order: Order, *, as_json: bool = False) -> int:
+    """Predict, tell, draw.
+
+    Raises:
+        UserError: if anything that was given is of no use.
+    """
+    _check(order)
+    sources = picture_sources.find(order.images)
+    endless = any(s.kind == "webcam" for s in sources) and order.frames is None
+    if endless and as_json:
+        raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
+    predictor = Predictor.load(order.model, device.choose("auto"))
+    if order.overlay is not None:
+        _make(order.overlay)
+    entries: list[dict[str, Any]] = []
+    lines = _open(order.out)
+    try:
+        for entry in _entries(order, sources, predictor):
+            if lines is not None:
+                lines.write(json.dumps(entry, allow_nan=False) + "\n")
+                lines.flush()
+            if as_json:
+                entries.append(entry)
+            else:
+                print("\n".join(_told(entry)), flush=True)
+    except KeyboardInterrupt:
+        if not endless:
+            raise
+    finally:
+        if lines is not None:
+            lines.close()
+    if as_json:
+        skeleton = [list(edge) for edge in predictor.info.skeleton]
+        print(json.dumps({"model": str(order.model), "skeleton": skeleton, "images": entries}, allow_nan=False))
+    return 0
+
+
+def _check(order: Order) -> None:
+    if order.frames is not None and order.frames < 1:
+        raise UserError(f"--frames is {order.frames}: it must be at least 1")
+    if not 0 <= order.peaks <= 100:
+        raise UserError(f"--peaks is {order.peaks}: it must be between 0 and 100")
+    if order.out is not None and order.out.exists():
+        raise UserError(f"There is a file {order.out} already: choose another --out")
+
+
+def scales(text: str) -> tuple[float, ...]:
+    """Numbers with commas between, such as ``0.8,1,1.25``.
+
+    Raises:
+        UserError: if they are not, or no use.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as problem:
+        raise UserError(f"--scales is {text}: write numbers with commas between, such as 0.8,1,1.25") from problem
+    if not all(0.1 <= v <= 8 for v in values) or len(values) > 16:
+        raise UserError(f"--scales is {text}: at most 16 numbers from 0.1 to 8")
+    return values
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"The folder {folder} can't be made ({problem.strerror}): choose another") from problem
+
+
+def _open(path: Path | None) -> IO[str] | None:
+    if path is None:
+        return None
+    try:
+        return open(path, "x", encoding="utf-8")
+    except OSError as problem:
+        raise UserError(f"{path} can't be written ({problem.strerror}): choose another --out") from problem
+
+
+def _entries(order: Order, sources: Sequence[Source], predictor: Predictor) -> Iterator[dict[str, Any]]:
+    for source in sources:
+        video: VideoOverlay | None = None
+        if order.overlay is not None and source.kind != "image":
+            name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
+            video = VideoOverlay(_free(order.overlay, name, ".mp4"), source.rate())
+        try:
+            for picture in source.pictures(order.frames):
+                found = predictor.predict([picture.pixels], order.scales, order.peaks)[0]
+                if order.overlay is not None:
+                    drawn = draw(picture.pixels, predictor.info, _places(found), [k.confidence for k in found])
+                    if video is not None:
+                        video.add(np.asarray(drawn))
+                    else:
+                        drawn.save(_free(order.overlay, Path(source.name).stem, ".png"))
+                yield _entry(picture, found)
+        except UserError:
+            if video is not None:
+                video.abandon()
+            raise
+        finally:
+            # Ended by Ctrl-C, too: what was drawn until then is kept.
+            if video is not None:
+                video.close()
+
+
+def _places(found: Sequence[Found]) -> list[tuple[float, float]]:
+    return [(k.u, k.v) for k in found]
+
+
+def _entry(picture: Picture, found: Sequence[Found]) -> dict[str, Any]:
+    height, width = picture.pixels.shape[:2]
+    entry: dict[str, Any] = {"image": picture.source}
+    if picture.frame is not None:
+        entry |= {"frame": picture.frame, "seconds": picture.seconds}
+    return {**entry, "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}
+
+
+def _told(entry: dict[str, Any]) -> list[str]:
+    frame = f" frame {entry['frame']} at {entry['seconds']:.2f} s" if "frame" in entry else ""
+    lines = [f"{entry['image']}{frame} ({entry['width']} × {entry['height']})"]
+    for k in entry["keypoints"]:
+        (uu, uv), (_, vv) = k["covariance"]
+        spread = max(0.0, uu * vv - uv * uv) ** 0.25
+        lines.append(f"  {k['name']:<24} {k['u']:8.1f} {k['v']:8.1f} ± {spread:4.1f} px   {k['confidence']:4.0%}")
+        if len(k.get("peaks", ())) > 1:
+            places = ", ".join(f"({p['u']:.1f}, {p['v']:.1f}) {p['score']:.0%}" for p in k["peaks"])
+            lines.append(f"  {'':<24} peaks: {places}")
+    return lines
+
+
+def _free(folder: Path, stem: str, suffix: str) -> Path:
+    candidate, number = folder / f"{stem}{suffix}", 1
+    while candidate.exists():
+        number += 1
+        candidate = folder / f"{stem}-{number}{suffix}"
+    return candidate
