@@ -79,7 +79,7 @@ def record(folder: Path, settings: Settings, count: int) -> None:
     names = [v.name for v in settings.variables]
 
     def array(name: str, shape: tuple[int, ...], dtype: type) -> Any:
-        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
+        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)  # type: ignore[no-untyped-call]
 
     images = array("images", (count, render.height, render.width, 4), np.uint8)
     keypoints = array("keypoints", (count, joints, 2), np.float64)
