@@ -15,14 +15,14 @@ OWN_FEATURES = ("vgg", "mobilenet", "resnet")
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
     """Two parts that fold; what few people change folds once more."""
     t = group.training
-    if body := panels.section(layout, "learning", "Learning", f"{t.learning_rate:g}, {t.schedule}"):
+    if body := panels.section(layout, "learning", "Learning", f"rate {t.learning_rate:g}"):
+        column = panels.settings_column(body)
+        for name in ("validation_images", "test_images", "seed"):
+            column.prop(t, name)
         _draw_network(body, t)
         _draw_steps(body, t)
         _draw_replay(body, group)
         _draw_computing(body, t)
-        column = panels.settings_column(body)
-        for name in ("validation_images", "test_images", "seed"):
-            column.prop(t, name)
     f = group.feedback
     summary = f"by {f.select}" if f.enabled else "off"
     if body := panels.section(layout, "feedback", "Feedback", summary):
@@ -30,7 +30,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> 
 
 
 def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
-    body = panels.section(layout, "learning_network", "Network and Loss", _shown(t, "network"))
+    body = panels.section(layout, "learning_network", "Network", _shown(t, "network"))
     if body is None:
         return
     column = panels.settings_column(body)

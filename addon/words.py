@@ -56,7 +56,7 @@ TRAINING = {
     "stride": Words("Stride", "Pixels of the image for each cell of the belief maps: 2, 4 or 8; 0 takes the network's "
                     "own"),
     "batch_size": Words("Batch", "Images per training step", extra={"soft_max": 128}),
-    "epoch_images": Words("Images per epoch", "Images trained on between two validations", extra={"soft_min": 100}),
+    "epoch_images": Words("Epoch images", "Images trained on between two validations", extra={"soft_min": 100}),
     "epochs": Words("Epochs", "Ends after so many; 0 goes on until you stop it", extra={"soft_max": 200}),
     "minutes": Words("Minutes", "Ends after so many minutes; 0 sets no limit", extra={"soft_max": 600.0, "step": 100,
                                                                                  "precision": 1}),
@@ -80,7 +80,7 @@ TRAINING = {
         "coordinates": ("Coordinates", "Distance of the map's mean from the keypoint"),
         "sum": ("Sum", "Cross-entropy and coordinates together"),
     }),
-    "hidden_weight": Words("Weight of hidden", "How much keypoints count that something hides, against 1 for visible "
+    "hidden_weight": Words("Hidden weight", "How much keypoints count that something hides, against 1 for visible "
                            "ones", extra={"soft_max": 2.0}),
     "dropout": Words("Dropout", "Share of the features left out while learning", extra={"subtype": "FACTOR"}),
     "precision": Words("Precision", "Numbers to compute with", {
@@ -102,9 +102,9 @@ TRAINING = {
     }),
     "pretrained": Words("Pretrained features", "Start from features learned on photographs"),
     "seed": Words("Seed", "The same seed draws the same scenes"),
-    "validation_images": Words("Validation images", "Images kept apart, on which the error is measured while training",
+    "validation_images": Words("Validation set", "Images kept apart, on which the error is measured while training",
                                extra={"soft_max": 4000}),
-    "test_images": Words("Test images", "Images kept apart for the final figures", extra={"soft_max": 4000}),
+    "test_images": Words("Test set", "Images kept apart for the final figures", extra={"soft_max": 4000}),
     "fresh_share": Words("Fresh share", "Share of a batch that may be images never trained on before; the rest is "
                          "drawn again, under other backgrounds", extra={"subtype": "FACTOR"}),
     "reuse": Words("Reuse", "How often one rendering may be trained on, each time under another background",
