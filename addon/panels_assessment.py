@@ -36,15 +36,15 @@ def _draw_figures(layout: bpy.types.UILayout, context: bpy.types.Context, figure
     rows = [
         ("median", f"{figures.median:.2f} %"),
         ("mean", f"{figures.mean:.2f} %"),
-        ("95 % of the keypoints within", f"{figures.quantile:.1f} %"),
-        *((f"within {limit} %", f"{100 * share:.0f} % of the keypoints") for limit, share in figures.pck.items()),
+        ("95 % quantile", f"{figures.quantile:.1f} %"),
+        *((f"within {limit} %", f"{100 * share:.0f} % of keypoints") for limit, share in figures.pck.items()),
     ]
     if figures.found is not None:
-        rows.append(("found", f"{100 * figures.found:.0f} % of the keypoints"))
-    _table(layout, rows)
+        rows.append(("found", f"{100 * figures.found:.0f} % of keypoints"))
     row = layout.row()
     row.active = False
-    row.label(text="of the image's diagonal")
+    row.label(text="% of the image's diagonal")
+    _table(layout, rows)
     if body := panels.section(layout, "evaluation_keypoints", "By Keypoint", "mean"):
         _table(body, [(name, f"{mean:.2f} %") for name, mean in figures.keypoints.items()])
 

@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--images", type=int, default=10000, help="that each training sees")
     parser.add_argument("--shrink", type=int, default=2, help="renderings are used at this fraction of their size")
+    parser.add_argument("--count", type=int, default=0, help="take so many renderings of the recording; 0 takes all")
     parser.add_argument("--adaptive", type=float, nargs="+", default=[0.0, 0.5], help="shares that follow posteriors")
     parser.add_argument("--validations", type=int, default=6)
     parser.add_argument("--select", choices=("loss", "uncertainty"), default="loss")
@@ -172,6 +173,9 @@ def main() -> None:
     o = parser.parse_args()
     began = time.monotonic()
     recording = Recording.load(o.recording)
+    if o.count:
+        kept_arrays = {n: getattr(recording, n)[: o.count] for n in ("images", "keypoints", "visibility", "values")}
+        recording = replace(recording, **kept_arrays)
     if o.joints_only:
         kept = tuple(replace(v, adapt=v.adapt and v.name.startswith("joint/")) for v in recording.settings.variables)
         recording = replace(recording, settings=replace(recording.settings, variables=kept))
