@@ -24,6 +24,9 @@ from .network import KeypointNetwork, NetworkConfig
 SCHEMA = 1
 KEY = "robot_keypoints"
 
+LONGEST_HEADER = 100_000_000
+"""Bytes, as safetensors itself has it."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -89,24 +92,61 @@ def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[Keyp
     """Read a model file; the network is in evaluation mode.
 
     Raises:
-        UserError: if there is no such file, or it is not a model of ours.
+        UserError: if there is no such file, it is cut off, or it is not a model of ours or of another version of it.
     """
     file = Path(path)
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: choose the model.safetensors in it")
     if not file.is_file():
         raise UserError(f"There is no model file at {file}: choose another")
     try:
+        there = file.stat().st_size
+        if there < _least_length(file):
+            raise UserError(f"{file} is cut off after {there:,} bytes: copy it again from where it is whole")
         with safetensors.safe_open(file, "pt") as stream:
             document = (stream.metadata() or {})[KEY]
             tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118 - it is no mapping
-        info = ModelInfo.from_dict(json.loads(document))
+        data = json.loads(document)
+        _check_schema(file, data)
+        info = ModelInfo.from_dict(data)
         net = network.build(info.network)
         net.load_state_dict(tensors)
+    except UserError:
+        raise
     except OSError as problem:
         raise UserError(f"{file} can't be read ({problem.strerror or problem}): choose another model") from problem
     except Exception as problem:  # a foreign file can break any of these steps in its own way
         raise UserError(f"{file} is not a model of Robot Keypoints: choose a model.safetensors of a run") from problem
     net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return net, info
+
+
+def _least_length(file: Path) -> int:
+    """How many bytes a safetensors file must have by what it says itself; 0 if it is another kind of file.
+
+    It begins with the length of its header (8 bytes, the lowest first), the header follows, then the numbers it lists.
+    """
+    with open(file, "rb") as stream:
+        first = stream.read(8)
+        header = int.from_bytes(first, "little")
+        if len(first) < 8 or not 2 <= header <= LONGEST_HEADER or stream.read(1) != b"{":
+            return 0
+        text = b"{" + stream.read(header - 1)
+    if len(text) < header:
+        return 8 + header
+    ends = [entry["data_offsets"][1] for name, entry in json.loads(text).items() if name != "__metadata__"]
+    return 8 + header + max(ends, default=0)
+
+
+def _check_schema(file: Path, data: Any) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema == SCHEMA or type(schema) is not int or "network" not in data:
+        return
+    newer = schema > SCHEMA
+    raise UserError(
+        f"{file} has the {'newer' if newer else 'older'} form {schema} of model files, and this Robot Keypoints reads "
+        f"form {SCHEMA}: {'update Robot Keypoints' if newer else 'train the model again'}"
+    )
 
 
 @dataclass

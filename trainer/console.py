@@ -166,7 +166,7 @@ def _conclude(run: Path, status: Status, code: int) -> None:
         )
     model = run / "model.safetensors"
     print(f"best model: {model}" if model.exists() else "no model was trained yet", file=sys.stderr)
-    for name in ("predictions.png", "priors.png", "summary.json"):
+    for name in ("predictions.png", "errors.png", "priors.png", "summary.json"):
         if (run / name).exists() and status.phase is not Phase.FAILED:
             print(f"            {run / name}", file=sys.stderr)
     if status.phase is not Phase.DONE and (run / "checkpoints" / "latest.safetensors").exists():

@@ -15,6 +15,7 @@ from torch import Tensor
 from . import metrics
 from .device import Precision
 from .finishing import Finisher
+from .losses import weights_of
 from .network import KeypointNetwork, normalise
 from .sample_set import SampleSet
 
@@ -23,16 +24,25 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """RGB images ``(N, 3, H, W)`` uint8 and their keypoints ``(N, J, 2)``, pixels."""
+    """Labelled images.
+
+    Attributes:
+        images: RGB ``(N, 3, H, W)`` uint8.
+        keypoints: pixels ``(N, J, 2)``.
+        visibility: ``(N, J)``: 0 outside, 1 hidden, 2 visible; None where it is not known.
+    """
 
     images: Tensor
     keypoints: Floats
+    visibility: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, samples: SampleSet, finisher: Finisher) -> EvaluationSet:
         """Finished as their hidden values say and always alike, so that errors tell of the hidden values."""
         values, seeds = [h.values for h in samples.hidden], [h.seed for h in samples.hidden]
-        return cls(finisher.finish(torch.from_numpy(samples.images), values, seeds), samples.keypoints)
+        return cls(
+            finisher.finish(torch.from_numpy(samples.images), values, seeds), samples.keypoints, samples.visibility
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,7 +103,11 @@ def evaluate(
         keypoints = torch.from_numpy(data.keypoints[i : i + batch]).float().to(precision.device)
         with precision.autocast():
             output = network(normalise(images).contiguous(memory_format=torch.channels_last))
-        losses.append(network.loss(output, keypoints, width, height).cpu())
+        weights = None
+        if data.visibility is not None:
+            seen = torch.from_numpy(data.visibility[i : i + batch]).to(precision.device)
+            weights = weights_of(seen, network.config.hidden_weight)
+        losses.append(network.loss(output, keypoints, width, height, weights).cpu())
         points, confidence = network.decode(output)
         predicted.append(points.positions.cpu())
         confidences.append(confidence.cpu())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..core.randomization import SceneModel
+from . import error_plot
 from .checkpoint import ModelInfo
 from .evaluation import Evaluation, EvaluationSet
+from .metrics import Measurement, inside
 from .overlay_image import draw
 from .reports import HISTOGRAMS, predictions_picture, priors_picture
 
@@ -25,13 +28,15 @@ STRIP = 6
 
 @dataclass(frozen=True)
 class Results:
-    """What the reports at the end are made of; the test is None where there was nothing to test."""
+    """What the reports at the end are made of; the test is None where there was nothing to test, the visibility
+    ``(N, J)`` where it is not known."""
 
     model: ModelInfo
     test: Evaluation | None
     images: Tensor
     keypoints: NDArray[np.float64]
     beliefs: Tensor | None
+    visibility: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,5 +112,21 @@ class Journal:
                 self.folder / "predictions.png", results.model, results.images[:count], results.keypoints[:count],
                 results.test, results.beliefs[:count],
             )  # fmt: skip
+        if results is not None and results.test is not None:
+            errors_picture(self.folder / "errors.png", self.folder.resolve().name, results)
         priors_picture(self.folder / "priors.png", initial, final)
         self._writer.close()
+
+
+def errors_picture(path: Path, run: str, results: Results) -> None:
+    """The errors on the test images, as ``evaluate --plot`` draws them."""
+    assert results.test is not None
+    test, count = results.test, len(results.test)
+    height, width = results.images.shape[-2:]
+    if results.visibility is not None:
+        visibility = results.visibility[:count]
+    else:
+        visibility = np.where(inside(results.keypoints[:count], width, height), 2, 0)
+    pixels = test.errors * math.hypot(width, height) / 100.0
+    measured = Measurement(results.model.keypoints, test.errors, pixels, visibility, test.confidences)
+    error_plot.draw(path, measured, f"{run} on {count:,} test images, never trained on")

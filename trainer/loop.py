@@ -152,8 +152,8 @@ class Trainer:
                 self._validate()
         if not self.switchboard.ending and self.counters.step > self.state.latest.get("step", 0):
             self._validate()  # the last weights are the best ones as a rule
-        if self.group is not None:
-            self.group.tell({"end": True})
+        if self.followers is not None:
+            self.followers.dismiss()
         if self.switchboard.abandoned.is_set():
             return
         self._finish()
@@ -326,7 +326,7 @@ class Trainer:
             batch = self.settings.training.batch_size
             size = max(1, min(batch, int(LONGEST_COMPUTATION / max(self._test_seconds, 1e-9))))
             found = evaluate(best, test, self.precision, size, abandoned, deadline)
-            results = Results(info, found, test.images, test.keypoints, None)
+            results = Results(info, found, test.images, test.keypoints, None, test.visibility)
         if self.switchboard.abandoned.is_set():
             return
         tested = results.test if results is not None else None

@@ -79,12 +79,38 @@ def test_what_is_not_a_model_is_refused_in_one_sentence(tmp_path: Path, case: st
     with pytest.raises(UserError) as caught:
         checkpoint.load_model(path, CPU)
     text = str(caught.value)
-    assert "\n" not in text and str(path) in text and "choose" in text
+    words = {"cut": "cut off", "schema": "newer form 99"}.get(case, "choose")
+    assert "\n" not in text and str(path) in text and words in text
     assert not touched.exists()
 
 
+def test_a_file_cut_anywhere_is_refused_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save(path)
+    data = path.read_bytes()
+    for length in (1, 8, 9, 500, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        words = f"is cut off after {length:,} bytes: copy it again" if length > 8 else "is not a model"
+        with pytest.raises(UserError, match=words):
+            checkpoint.load_model(path, CPU)
+
+
+@pytest.mark.parametrize(("schema", "words"), [(0, "older form 0 .*: train"), (2, "newer form 2 .*: update")])
+def test_another_version_is_told_from_another_file(tmp_path: Path, schema: int, words: str) -> None:
+    path = write(tmp_path / "model.safetensors", INFO.to_dict() | {"schema": schema})
+    with pytest.raises(UserError, match=words):
+        checkpoint.load_model(path, CPU)
+
+
+def test_a_model_from_before_networks_had_strides_and_losses_still_loads(tmp_path: Path) -> None:
+    document = INFO.to_dict()
+    old = {k: document["network"][k] for k in ("kind", "keypoints", "sigma", "stages", "width")}
+    path = write(tmp_path / "model.safetensors", document | {"network": old})
+    assert checkpoint.load_model(path, CPU)[1].keypoints == INFO.keypoints
+
+
 def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no model file"):
+    with pytest.raises(UserError, match="is a folder"):
         checkpoint.load_model(tmp_path, CPU)
 
 

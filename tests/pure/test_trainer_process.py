@@ -160,7 +160,7 @@ def test_a_run_is_paused_stopped_resumed_and_finished(tmp_path: Path) -> None:
     assert metrics[-1]["step"] == second["steps"]
     versions = [line["version"] for line in lines(run / "priors.jsonl")]
     assert versions == list(range(len(versions)))
-    for name in ("predictions.png", "priors.png"):
+    for name in ("predictions.png", "errors.png", "priors.png"):
         with Image.open(run / name) as picture:
             assert np.asarray(picture.convert("L")).std() > 5
     assert list((run / "tensorboard").iterdir())
