@@ -121,15 +121,21 @@ def decode(maps: Tensor, stride: int, sigma: float, *, peak: bool = False, metho
         peak: whether the maps are of height one; see :func:`encode`.
         method: ``local`` takes the mean of the belief around the highest peak, less what this mean is off for a perfect
             map; ``highest`` the centre of the peak's cell (paper, III-D); ``mean`` the mean of the whole map
-            (soft-argmax), whose covariance is that of the whole map, too.
+            (soft-argmax), likewise, and the covariance is that of the whole map.
 
     The peak is the cell whose neighbourhood of 3 × 3 holds most belief, which for one robot is what non-maximum
     suppression and choosing the best survivor come to.
+
+    Raises:
+        ValueError: if there is no such method.
     """
+    if method not in METHODS:
+        raise ValueError(f"no such way to decode: {method}")
     maps = maps.float()
     highest = maps.flatten(2).amax(-1)
     if method == "mean":
-        return Points(*_moments(maps, stride), highest)
+        positions, covariances = _moments(maps, stride)
+        return Points(_straighten(positions.double(), maps.shape[-2:], stride, sigma, peak), covariances, highest)
     cells = smooth(maps).flatten(2).argmax(-1)
     positions, covariances, _ = _around(maps, cells[..., None], stride, sigma)
     if method == "highest":
