@@ -198,14 +198,10 @@ def _coco(file: Path, folder: Path, document: Mapping[str, Any]) -> Annotated:
 
 def _find(folder: Path, name: str) -> Path:
     """Where a picture is; annotation tools write down all kinds of folders."""
-    relative = Path(re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).lstrip("/"))
-    candidates = [
-        folder / relative,
-        folder / "images" / relative,
-        folder / relative.name,
-        folder / "images" / relative.name,
-    ]
-    return next((c for c in candidates if c.is_file()), candidates[0])
+    parts = Path(re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).lstrip("/")).parts
+    ends = [Path(*parts[i:]) for i in range(len(parts))]
+    candidates = [place / end for end in ends for place in (folder, folder / "images")]
+    return next((c for c in candidates if c.is_file()), folder / name)
 
 
 def _coco_file(folder: Path) -> Path | None:
