@@ -45,12 +45,12 @@ class Chain:
         for name in names:
             if name not in own:
                 raise UserError(
-                    f"The robot {robot.name} has no joint {name!r} that can be set: choose from {', '.join(sorted(own))}."
+                    f"The robot {robot.name} has no joint {name!r} to set: choose from {', '.join(sorted(own))}."
                 )
         for keypoint in keypoints:
             if keypoint.frame not in robot.links:
                 raise UserError(
-                    f"Keypoint {keypoint.name!r} sits on {keypoint.frame!r}, which is no link of the robot {robot.name}."
+                    f"Keypoint {keypoint.name!r} sits on {keypoint.frame!r}, no link of the robot {robot.name}."
                 )
         return cls(robot, tuple(keypoints), tuple(names))
 
@@ -131,10 +131,8 @@ class Chain:
             while link in above:
                 if link in motions:
                     turned, place, joint, index, factor = motions[link]
-                    if joint.kind == "prismatic":
-                        change = turned
-                    else:
-                        change = torch.linalg.cross(turned, points[k] - place)
+                    slides = joint.kind == "prismatic"
+                    change = turned if slides else torch.linalg.cross(turned, points[k] - place)
                     derivatives[..., index, k, :] += factor * change
                 link = above[link].parent
         return together, derivatives

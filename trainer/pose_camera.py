@@ -99,6 +99,15 @@ class Camera:
         good = self.matrix.isfinite().all(-1) & (self.matrix[:, :2] > 0).all(-1)
         return good if self.distortion is None else good & self.distortion.isfinite().all(-1)
 
+    def mended(self) -> Camera:
+        """With harmless numbers in entries that aren't :meth:`finite`."""
+        good = self.finite()[:, None]
+        if bool(good.all()):
+            return self
+        plain = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=self.matrix.dtype, device=self.matrix.device)
+        distortion = None if self.distortion is None else torch.where(good, self.distortion, 0.0)
+        return Camera(torch.where(good, self.matrix, plain), distortion)
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Distorted normalised coordinates ``(B, M, 2)`` of pixels ``(B, M, 2)``."""
         return (pixels - self.matrix[:, None, 2:]) / self.matrix[:, None, :2]

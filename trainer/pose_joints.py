@@ -120,7 +120,7 @@ def solve_joints(
         wanted = 6 + moving.sum(1)
         short = (status == Status.SOLVED) & (count < wanted)
         status = torch.where(short, int(Status.TOO_FEW), status)
-        finite = still.camera.finite() & readable
+        finite = camera.expand(b, dtype, device).finite() & readable
         if initial is not None:
             if initial.shape != (b, 4, 4):
                 raise ValueError(f"initial must be ({b}, 4, 4), not {tuple(initial.shape)}")
@@ -201,7 +201,7 @@ def _settings(expected: Tensor, lower: Tensor, upper: Tensor, tries: int, known:
 
 def _moved(chain: Chain, settings: Tensor, images: int, used: Tensor) -> Tensor:
     """Whether each joint ``(B, ·, Q)`` moves a keypoint that is used."""
-    b, tries, _ = settings.shape
+    b = len(settings)
     d, n = len(chain.names), len(chain.keypoints)
     _, slope = chain.with_derivatives(settings[:, :1].reshape(b, images, d))
     moves = slope.abs().amax(-1) > 1e-9  # (B, I, D, N)

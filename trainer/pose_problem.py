@@ -169,7 +169,7 @@ def observe(
     """
     count, device, dtype = pixels.shape[0], pixels.device, options.dtype
     pixels = pixels.to(dtype)
-    camera = camera.expand(count, dtype, device)
+    camera = camera.expand(count, dtype, device).mended()
     good = pixels.isfinite().all(-1)
     if used is not None:
         good = good & used.to(device=device, dtype=torch.bool)

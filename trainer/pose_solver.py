@@ -9,16 +9,20 @@ at once, on the processor or a GPU, and differentiable, so that errors of the po
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from .lie import as_pose, move
+from .lie import as_pose, exp_rotation, move
 from .pose_camera import Camera
 from .pose_gradient import polish
 from .pose_initial import starts
 from .pose_problem import INLIER, Observations, Options, Solution, Status, layout_status, observe
 from .pose_steps import Rest, State, Terms, descend
+
+POOR = 9.0
+"""Sum of squared errors per degree of freedom, in variances, above which more starts are tried."""
 
 LEAST_PIVOT = 1e-11
 """Share of a direction that its neighbours leave unexplained, below which the image doesn't determine it."""
@@ -71,7 +75,7 @@ def solve_pose(
     with torch.no_grad():
         still, spot = seen.detach(), clean.detach()
         status = layout_status(spot, still.used, 4 if initial is None else 3)
-        finite = still.camera.finite()
+        finite = camera.expand(shape[0], options.dtype, pixels.device).finite()
         if initial is not None:
             if initial.shape != (shape[0], 4, 4):
                 raise ValueError(f"initial must be ({shape[0]}, 4, 4), not {tuple(initial.shape)}")
@@ -124,28 +128,21 @@ def _settle(
         return rest, status
     if not everyone:
         points, seen = points[index], seen.take(index)
-    if initial is None:
-        rotation, translation, found = starts(points, seen, options)
-    else:
-        given = initial.detach().to(device=device, dtype=points.dtype)[index]
-        rotation, translation = given[:, None, :3, :3], given[:, None, :3, 3]
-        found = torch.ones(len(index), dtype=torch.bool, device=device)
-    number = rotation.shape[1]
-    columns = points.mT.contiguous()
-    terms = Terms(columns, seen, options, torch.arange(len(index), device=device))
-    if number > 1:
-        terms = Terms(
-            columns.repeat_interleave(number, 0), seen.repeat(number), options,
-            torch.arange(len(index) * number, device=device),
-        )  # fmt: skip
-    start = State(
-        rotation.reshape(-1, 3, 3).contiguous(), translation.reshape(-1, 3).contiguous(), points.new_zeros(0).expand(0)
-    )
-    start = State(start.rotation, start.translation, points.new_zeros(len(start.rotation), 0))
-    done = descend(terms, start, number)
-    if number > 1:
-        best = done.cost.reshape(-1, number).argmin(1) + torch.arange(len(index), device=device) * number
-        done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)
+    given = None if initial is None else initial.detach().to(device=device, dtype=points.dtype)[index]
+    done, found = _follow(points, seen, given, options)
+    if initial is None and not options.robust:
+        # Where the points fit badly, perhaps for an outlier, there may be a better valley: look again, and longer.
+        freedom = (2 * seen.used.sum(1) - 6).clamp_min(1)
+        poor = ((2 * done.cost > POOR * freedom) | ~done.converged).nonzero().squeeze(1)
+        if len(poor):
+            more = replace(options, starts=max(8, options.starts), triplets=max(40, options.triplets))
+            again, found_again = _follow(points[poor], seen.take(poor), None, more, around=done.state.take(poor))
+            better = again.cost < done.cost[poor]
+            done.state.put(poor, again.state.where(better, done.state.take(poor)))
+            done.converged[poor] = torch.where(better, again.converged, done.converged[poor])
+            done.information[poor] = torch.where(better[:, None, None], again.information, done.information[poor])
+            done.cost[poor] = torch.where(better, again.cost, done.cost[poor])
+            found[poor] = found_again | found[poor]
     verdict = verdict_of(done, seen.used, found)
     if everyone:
         return done, verdict
@@ -156,6 +153,54 @@ def _settle(
     status = status.clone()
     status[index] = verdict
     return rest, status
+
+
+def _turns() -> Tensor:
+    """The turns of a cube but for the identity, ``(23, 3, 3)``."""
+    half = math.pi / 2
+    spins = exp_rotation(half * torch.tensor([[0, 0, k] for k in range(4)], dtype=torch.float64))
+    sides = [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [0, 1, 0], [0, 3, 0]]
+    sides_ = exp_rotation(half * torch.tensor(sides, dtype=torch.float64))
+    return (sides_[:, None] @ spins).reshape(24, 3, 3)[1:]
+
+
+def _follow(
+    points: Tensor, seen: Observations, given: Tensor | None, options: Options, around: State | None = None
+) -> tuple[Rest, Tensor]:
+    """The best end of some starts for each entry, and whether there was any start, ``(B,)``.
+
+    Args:
+        around: poses whose object, turned in its place every which way, makes further starts.
+    """
+    count, device = len(points), points.device
+    if given is None:
+        rotation, translation, found = starts(points, seen, options)
+    else:
+        rotation, translation = given[:, None, :3, :3], given[:, None, :3, 3]
+        found = torch.ones(count, dtype=torch.bool, device=device)
+    if around is not None:
+        turns = _turns().to(points)
+        gate = seen.used.to(points.dtype)[..., None]
+        centre = ((points * gate).sum(1) / gate.sum(1).clamp_min(1))[:, :, None]
+        place = around.rotation @ centre + around.translation[..., None]
+        turned = turns @ around.rotation[:, None]
+        rotation = torch.cat([rotation, turned], 1)
+        translation = torch.cat([translation, (place[:, None] - turned @ centre[:, None]).squeeze(-1)], 1)
+    number = rotation.shape[1]
+    columns = points.mT.contiguous()
+    if number > 1:
+        columns, seen = columns.repeat_interleave(number, 0), seen.repeat(number)
+    terms = Terms(columns, seen, options, torch.arange(count * number, device=device))
+    start = State(
+        rotation.reshape(-1, 3, 3).contiguous(),
+        translation.reshape(-1, 3).contiguous(),
+        points.new_zeros(count * number, 0),
+    )
+    done = descend(terms, start, number)
+    if number > 1:
+        best = done.cost.reshape(-1, number).argmin(1) + torch.arange(count, device=device) * number
+        done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)
+    return done, found
 
 
 def verdict_of(rest: Rest, used: Tensor, found: Tensor) -> Tensor:

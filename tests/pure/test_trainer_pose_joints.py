@@ -40,7 +40,7 @@ def arm() -> Robot:
         Joint("turn", "revolute", "base", "a", offset(0, 0, 0.2), (0.0, 1.0, 0.0), -1.2, 1.2),
         Joint("slide", "prismatic", "a", "b", offset(0.3, 0, 0.1), (0.0, 0.6, 0.8), 0.1, 0.5),
         Joint("held", "revolute", "b", "c", offset(0, 0.2, 0), (1.0, 0.0, 0.0), -1.0, 1.0, held=True),
-        Joint("follow", "revolute", "c", "d", offset(0.1, 0, 0.1), (1.0, 0.0, 0.0), -3.0, 3.0, Mimic("slide", 2.0, 0.3)),
+        Joint("follow", "revolute", "c", "d", offset(0.1, 0, 0.1), (1.0, 0.0, 0.0), -3, 3, Mimic("slide", 2.0, 0.3)),
         Joint("tip", "fixed", "d", "e", offset(0, 0.2, 0.1)),
         Joint("spin", "continuous", "e", "f", offset(0, 0, 0.2), (0.0, 0.0, 1.0), -3.14, 3.14),
     ))  # fmt: skip
@@ -48,7 +48,7 @@ def arm() -> Robot:
 
 def marks() -> list[keypoints.Keypoint]:
     """Enough points on it, three of them on the base."""
-    places = [("base", (0.2, 0.0, 0.0)), ("base", (-0.2, 0.1, 0.0)), ("base", (0.0, -0.2, 0.1)), ("base", (0, 0.2, 0.2)),
+    places = [("base", (0.2, 0.0, 0.0)), ("base", (-0.2, 0.1, 0.0)), ("base", (0, -0.2, 0.1)), ("base", (0, 0.2, 0.2)),
               ("a", (0.1, 0.1, 0.1)), ("b", (0.0, 0.1, 0.2)), ("d", (0.1, 0.2, 0.0)), ("e", (0.0, 0.0, 0.1)),
               ("f", (0.1, 0.0, 0.1)), ("f", (0.0, 0.1, 0.0))]  # fmt: skip
     return [keypoints.Keypoint(f"k{i}", frame, place) for i, (frame, place) in enumerate(places)]
