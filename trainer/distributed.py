@@ -15,7 +15,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,7 @@ class Group:
     def shared(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with the first one's weights and everybody's gradients."""
         ids = [device.index or 0] if device.type == "cuda" else None
-        # Not every loss looks at all that a network says.
-        return DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
+        return DistributedDataParallel(network, device_ids=ids)
 
     def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of all processes ``(…, B)`` one behind the other, on the first one; the others get their own back."""
@@ -121,10 +121,6 @@ class Group:
         packed = torch.empty(sum(_size(s, t) for s, t in zip(mine, _TYPES, strict=True)), dtype=torch.uint8)
         dist.recv(packed, 0, group=self._plain)
         return message, _unpacked(packed, mine)
-
-    def close(self) -> None:
-        """Leave."""
-        dist.destroy_process_group()
 
 
 _TYPES = (np.uint8, np.float64, np.int64, np.float64, np.int64)
@@ -188,15 +184,45 @@ class Followers:
             self.close()
             raise
 
+    def _lost(self) -> str | None:
+        """What to say if one of them has ended."""
+        for child in self._children:
+            if child.exit_code is not None and not self._ended.is_set():
+                words = (child.last_words(1) or ["without a word"])[0].removeprefix("error: ")
+                return f"A process of the trainer has ended ({words}): see {child.log} and resume the run"
+        return None
+
     def _watch(self) -> None:
         """A group that has lost one of its processes can wait for ever: end instead."""
-        while not self._ended.wait(0.3):
-            for child in self._children:
-                if child.exit_code is not None and not self._ended.is_set():
-                    words = (child.last_words(1) or ["without a word"])[0].removeprefix("error: ")
-                    print(f"error: A process of the trainer has ended ({words}): see {child.log} and resume the run",
-                          file=sys.stderr, flush=True)  # fmt: skip
-                    os._exit(2)
+        while not self._ended.wait(1.0):
+            sentence = self._lost()
+            if sentence is not None:
+                print(f"error: {sentence}", file=sys.stderr, flush=True)
+                os._exit(2)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around what takes all of them.
+
+        Raises:
+            UserError: if one of them is lost meanwhile.
+        """
+        try:
+            yield
+        except RuntimeError as problem:
+            end = time.monotonic() + 0.8
+            while time.monotonic() < end:
+                sentence = self._lost()
+                if sentence is not None:
+                    self._ended.set()
+                    raise UserError(sentence) from problem
+                time.sleep(0.05)
+            raise
+
+    def dismiss(self) -> None:
+        """There are no more steps: they end by themselves."""
+        self._ended.set()
+        self.group.tell({"end": True})
 
     def close(self) -> None:
         """End them."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -46,4 +47,5 @@ def follow(run: Path, settings: Settings, *, resume: bool) -> None:
         if share is None:
             break
         engine.step(finish(share), message["rate"], message["total"], lambda: False)
-    group.close()
+    sys.stderr.flush()
+    os._exit(0)  # the group's own threads can be in the way of an orderly end

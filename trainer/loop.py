@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,10 @@ class Trainer:
         begin = time.monotonic()
         rate = learning_rate(self.settings.training, self.counters.step, self._fraction())
         total = len(prepared.numbers)
-        if self.group is not None:
-            self.group.tell({"rate": rate, "total": total}, prepared.others)
-        found = self.engine.step(prepared.batch, rate, total, lambda: self.switchboard.ending)
+        with nullcontext() if self.followers is None else self.followers.together():
+            if self.group is not None:
+                self.group.tell({"rate": rate, "total": total}, prepared.others)
+            found = self.engine.step(prepared.batch, rate, total, lambda: self.switchboard.ending)
         if found is None:
             return None
         self.pipeline.done(prepared, found.losses)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two processes that share each batch: the same numbers as one, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from robot_keypoints.core.children import Child
+from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.trainer import distributed, effects, network
+from robot_keypoints.trainer.device import Precision
+from robot_keypoints.trainer.engine import Batch, Engine
+from robot_keypoints.trainer.replay import RawBatch
+from test_trainer_process import folder, lines, running
+
+CPU = torch.device("cpu")
+SHARE = """
+import json, os, sys
+sys.path[:0] = [os.environ["TESTS"], os.path.dirname(os.environ["TESTS"])]
+import numpy as np, torch
+import test_trainer_distributed as test
+test.distributed.dist.TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), 2, is_master=False).set("ready", "1")
+group = test.distributed.join(test.CPU)
+engine = test.engine(group)
+while True:
+    message, share = group.hear()
+    if share is None:
+        break
+    engine.step(test.finished(share), message["rate"], message["total"], lambda: False)
+assert message == {"end": True}
+np.save(sys.argv[1], test.weights(engine))
+os._exit(0)
+"""
+
+
+def raw(count: int, seed: int) -> RawBatch:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, synthetic.HEIGHT, synthetic.WIDTH, 4), np.uint8)
+    return RawBatch(
+        images, rng.uniform(0, 44, (count, 3, 2)), rng.integers(0, 3, (count, 3)),
+        np.zeros((count, len(effects.NAMES))), np.arange(count),
+    )  # fmt: skip
+
+
+def finished(share: RawBatch) -> Batch:
+    images = torch.from_numpy(share.images[..., :3]).permute(0, 3, 1, 2).float() / 255.0
+    return Batch(images, torch.from_numpy(share.keypoints).float(), None)
+
+
+def engine(group: distributed.Group | None, seconds: float = 1e-4) -> Engine:
+    torch.manual_seed(1 if group is None or group.first else 2)  # the others take the first one's weights
+    torch.set_num_threads(1)
+    net = network.build(network.NetworkConfig("light", 3, 1.0, width=8))
+    made = Engine(net, TrainingSettings(pretrained=False, averaging=0.0), Precision(CPU, False, seconds), group)
+    made.begin()
+    return made
+
+
+def weights(of: Engine) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.concatenate([p.detach().numpy().ravel() for p in of.network.parameters()])
+
+
+def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
+    """Of one that computes the batch in the same shares: a normalisation looks at the images it sees together."""
+    before = torch.get_num_threads()
+    port = _free_port()
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    os.environ.update({**shared, "TESTS": str(Path(__file__).parent)})
+    store = distributed.dist.TCPStore("127.0.0.1", port, 2, is_master=True, wait_for_workers=False)
+    command = [sys.executable, "-c", SHARE, str(tmp_path / "theirs.npy")]
+    other = Child(
+        "other", command, tmp_path / "other.log", {**shared, "RANK": "1", "TESTS": str(Path(__file__).parent)}
+    )
+    try:
+        store.wait(["ready"], timedelta(seconds=60))
+        group = distributed.Group(store, 0, 2, CPU)
+        two, one = engine(group), engine(None, seconds=0.25)  # in parts of four images
+        for step in range(4):
+            mine, theirs = (whole := raw(8, step)).split(2)
+            group.tell({"rate": 1e-3, "total": 8}, [theirs])
+            shared_step = two.step(finished(mine), 1e-3, 8, lambda: False)
+            alone = one.step(finished(whole), 1e-3, 8, lambda: False)
+            assert shared_step is not None and alone is not None
+            assert np.allclose(shared_step.losses, alone.losses, rtol=1e-3, atol=1e-4)
+            assert shared_step.gradient == pytest.approx(alone.gradient, rel=1e-3)
+        group.tell({"end": True})
+        distributed.dist.destroy_process_group()
+        assert other.wait(30) and other.exit_code == 0, other.last_words(20)
+    finally:
+        other.kill()
+        torch.set_num_threads(before)
+        for name in (*shared, "TESTS"):
+            os.environ.pop(name, None)
+    assert np.array_equal(np.load(tmp_path / "theirs.npy"), weights(two))
+    start = weights(engine(None))
+    moved = np.abs(weights(two) - start)
+    assert moved.mean() > 1e-4
+    assert np.abs(weights(two) - weights(one)).mean() < 0.02 * moved.mean()
+    torch.set_num_threads(before)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) -> None:
+    run = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
+    with running(run) as trainer:
+        trainer.feed()
+        trainer.until(lambda: len(trainer.heard("metrics")) >= 2)
+        others = _others(run)
+        assert len(others) == 1
+        trainer.ask("stop")
+        assert trainer.child.wait(30) and trainer.child.exit_code == 0, trainer.child.last_words(20)
+    assert _gone(others)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert summary["processes"] == 2 and summary["images_trained"] == 8 * summary["steps"]
+    with running(run, resume=True) as trainer:
+        trainer.feed()
+        trainer.until(lambda: trainer.heard("metrics"))
+        assert trainer.heard("metrics")[0]["step"] > summary["steps"]
+        others = _others(run)
+        assert len(others) == 1
+        trainer.child.kill()  # at once, as by a crash
+    assert _gone(others)
+    assert [m["step"] for m in lines(run / "metrics.jsonl")] == sorted(m["step"] for m in lines(run / "metrics.jsonl"))
+
+
+def test_a_process_that_is_lost_is_a_sentence(tmp_path: Path) -> None:
+    run = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
+    with running(run) as trainer:
+        trainer.feed()
+        trainer.until(lambda: trainer.heard("metrics"))
+        for process in _others(run):
+            os.kill(process, 9)
+        assert trainer.child.wait(30)
+        assert trainer.child.exit_code == 2
+        assert trainer.child.last_words(1)[0].startswith("error: A process of the trainer has ended")
+
+
+def _others(run: Path) -> list[int]:
+    """The processes of this run's trainer but for the first."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                ranks = [e for e in (process / "environ").read_bytes().split(b"\0") if e.startswith(b"RANK=")]
+            except OSError:
+                continue
+            if str(run).encode() in command and str(LAUNCHER).encode() in command and ranks:
+                found.append(int(process.name))
+    return found
+
+
+def _gone(processes: list[int]) -> bool:
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{p}").exists() for p in processes):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
