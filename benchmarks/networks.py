@@ -3,7 +3,7 @@
 after the same seconds of training on the same recorded renderings.
 
     python benchmarks/networks.py [--recording FOLDER] [--seconds 120 | --images N] [--test 400] [--rounds 5]
-        [--kinds light,mobilenet,resnet,vgg] [--pretrained] [--plot FILE.png] [--json FILE.json]
+        [--kinds light,mobilenet,resnet,vgg] [--pretrained] [--threads N] [--plot FILE.png] [--json FILE.json]
 
 ``recording.py`` makes the recording; without one, only the times are measured. Both sides of a ratio are measured in
 turn, in the same precision, so that what else the machine does strikes both.
@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 from recording import Recording
-from robot_keypoints.trainer import effects, metrics, network
+from robot_keypoints.trainer import device, effects, metrics, network
 from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
 from robot_keypoints.trainer.finishing import Finisher
 from robot_keypoints.trainer.fusion import fused
@@ -125,8 +124,10 @@ class Course:
         augmentation = Augmentation(
             self.settings.augmentation, self.size.width, self.size.height, self.seed, torch.device("cpu")
         )
+        precision = device.decide(net, "auto", batch, self.size.width, self.size.height)
         order = np.random.default_rng(self.seed)
         queue = order.permutation(self.count)
+        self._batch(augmentation, np.arange(batch))  # draws its first backgrounds
         step, begin = 0, time.monotonic()
         while True:
             share = reading.images / images if images else (time.monotonic() - begin) / seconds
@@ -140,7 +141,7 @@ class Course:
             chosen, queue = np.sort(queue[:batch]), queue[batch:]
             pixels, points = self._batch(augmentation, chosen)
             optimiser.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast():
                 output = net(pixels)
             net.loss(output, points, self.size.width, self.size.height).mean().backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -155,7 +156,7 @@ class Course:
                         a.copy_(b)
             reading.images += len(chosen)
         reading.seconds = time.monotonic() - begin
-        found = evaluate(average, self.test, Precision(torch.device("cpu"), True, 1.0), batch)
+        found = evaluate(average, self.test, precision, batch)
         assert found is not None
         result = metrics.localisation(found.errors, [k.name for k in self.settings.keypoints])
         assert result.mean is not None and result.median is not None
@@ -204,10 +205,11 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--pretrained", action="store_true", help="with weights that torchvision downloads")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(options.threads)
     kinds = tuple(options.kinds.split(","))
     readings = latencies(kinds, options.rounds)
     slowest = readings.get("vgg")

@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.settings import TrainingSettings
 from robot_keypoints.trainer import network
 from robot_keypoints.trainer.finishing import Finisher
+from robot_keypoints.trainer.fusion import fused
+from robot_keypoints.trainer.scales import beliefs_over_scales
 
 KINDS = {
     "light": network.NetworkConfig("light", 3, 1.0, width=12),
-    "vgg": network.NetworkConfig("vgg", 3, 2.0, stages=2),
+    "vgg": network.NetworkConfig("vgg", 3, 2.0, stages=2, width=24),
+    "mobilenet": network.NetworkConfig("mobilenet", 3, 1.0, width=16),
+    "resnet": network.NetworkConfig("resnet", 3, 1.0, width=16),
 }
 
 
@@ -31,7 +39,7 @@ def figures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("width", "height"), [(64, 48), (33, 70), (100, 31)])
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (33, 47), (1, 1), (300, 9)])
 def test_any_input_size(kind: str, width: int, height: int) -> None:
     net = network.build(KINDS[kind]).eval()
     output = net(torch.zeros(2, 3, height, width))
@@ -48,11 +56,11 @@ def test_any_input_size(kind: str, width: int, height: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_loss_falls(kind: str) -> None:
     torch.manual_seed(0)
-    images, keypoints = figures(8)
+    images, keypoints = figures(6)
     net = network.build(KINDS[kind]).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
     losses = []
-    for _ in range(25 if kind == "light" else 16):
+    for _ in range({"vgg": 16, "resnet": 10}.get(kind, 25)):
         optimiser.zero_grad()
         loss = net.loss(net(images), keypoints, 64, 48).mean()
         loss.backward()
@@ -103,12 +111,232 @@ def test_vgg_loss_is_the_mean_over_stages() -> None:
     assert torch.allclose(both, (apart[0] + apart[1]) / 2)
 
 
-def test_weights_that_cannot_be_downloaded_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.models import VGG19_Weights
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stride", [2, 4, 8])
+@pytest.mark.parametrize("loss", ["l2", "sum"])
+def test_stride_and_loss_are_settings(kind: str, stride: int, loss: str) -> None:
+    net = network.build(replace(KINDS[kind], stride=stride, loss=loss, width=8)).train()
+    output = net(torch.randn(2, 3, 40, 56))
+    assert all(m.shape[-2:] == (40 // stride, 56 // stride) for m in output.logits)
+    assert (output.outside is None) == (loss == "l2")
+    keypoints = torch.tensor([[[3.0, 4.0], [20.0, 30.0], [-9.0, 2.0]]]).expand(2, 3, 2)
+    found = net.loss(output, keypoints, 56, 40)
+    found.mean().backward()
+    assert torch.isfinite(found).all()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_width_is_a_setting(kind: str) -> None:
+    narrow, wide = (network.build(replace(KINDS[kind], width=w)) for w in (8, 24))
+    assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in wide.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_leaves_features_out_while_it_is_on(kind: str) -> None:
+    """And in that alone, so that a network can be asked several times under dropout (Monte Carlo)."""
+    torch.manual_seed(0)
+    net = network.build(replace(KINDS[kind], dropout=0.5)).eval()
+    image = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        assert torch.equal(net(image).logits[-1], net(image).logits[-1])
+        dropouts = [m for m in net.modules() if isinstance(m, torch.nn.Dropout2d)]
+        assert dropouts and all(m.p == 0.5 for m in dropouts)
+        for module in dropouts:
+            module.train()
+        assert not torch.allclose(net(image).logits[-1], net(image).logits[-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_small_image_can_be_learned_from(kind: str) -> None:
+    """Its deepest features are a single cell, whose spread no normalisation could tell."""
+    net = network.build(KINDS[kind]).train()
+    output = net(torch.randn(1, 3, 32, 32))
+    assert output.logits[-1].shape == (1, 3, 8, 8)
+
+
+def test_hidden_keypoints_weigh_less() -> None:
+    net = network.build(KINDS["light"])
+    keypoints = torch.tensor([[[20.3, 30.1], [5.0, 3.0], [40.0, 10.0]]])
+    output = network.Output((torch.randn(1, 3, 12, 16),), torch.zeros(1, 3))
+    plain = net.loss(output, keypoints, 64, 48)
+    assert torch.allclose(net.loss(output, keypoints, 64, 48, torch.ones(1, 3)), plain)
+    assert torch.allclose(net.loss(output, keypoints, 64, 48, torch.full((1, 3), 0.25)), plain / 4)
+
+
+# ------------------------------------------------------------------------------------------------ what a network is
+
+
+def test_the_settings_reach_the_network() -> None:
+    t = TrainingSettings(network="resnet", width=48, stride=8, dropout=0.2, loss="smooth_l1", hidden_weight=0.5)
+    config = network.NetworkConfig.of(t, 7, 1.6)
+    assert config == network.NetworkConfig("resnet", 7, 1.6, 6, 48, 8, 0.2, "smooth_l1", 0.5)
+    assert network.NetworkConfig.from_dict(config.to_dict()) == config
+
+
+def test_what_is_left_to_the_network_is_written_down() -> None:
+    own = network.NetworkConfig.of(TrainingSettings(network="vgg"), 7, 1.6)
+    assert (own.width, own.stride, own.loss) == (128, 4, "l2")
+    own = network.NetworkConfig.of(TrainingSettings(network="light"), 7, 1.6)
+    assert (own.stride, own.loss) == (4, "cross_entropy") and own.width > 0
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [({"stride": 3}, "training.stride = 3"), ({"width": 2}, "width = 2")])
+def test_settings_that_fit_no_network_are_a_sentence(wrong: dict[str, int], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        network.NetworkConfig.of(TrainingSettings(**wrong), 7, 1.6)  # type: ignore[arg-type]
+
+
+def test_a_document_of_an_older_version_is_what_it_was() -> None:
+    old = {"kind": "light", "keypoints": 3, "sigma": 1.5, "stages": 6, "width": 24}
+    config = network.NetworkConfig.from_dict(old).resolved()
+    assert config == network.NetworkConfig("light", 3, 1.5, 6, 24, 4, 0.0, "cross_entropy", 1.0)
+    # VGG's stages were 128 wide, whatever was written beside them.
+    config = network.NetworkConfig.from_dict({**old, "kind": "vgg", "width": 32}).resolved()
+    assert (config.width, config.stride, config.loss) == (128, 4, "l2")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "dark"},
+        {"stride": 3},
+        {"width": 3},
+        {"loss": "l3"},
+        {"dropout": 1.0},
+        {"sigma": math.nan},
+        {"stages": 0},
+    ],
+)
+def test_a_document_of_no_network_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        network.NetworkConfig.from_dict({**KINDS["light"].to_dict(), **wrong})
+
+
+# ------------------------------------------------------------------------------------------------ pretrained weights
+
+
+def torchvision_weights(kind: str) -> dict[str, torch.Tensor]:
+    """A state dict as torchvision's, of random numbers."""
+    import torchvision
+
+    torch.manual_seed(7)
+    whole = {"mobilenet": torchvision.models.mobilenet_v3_small, "resnet": torchvision.models.resnet18}
+    if kind in whole:
+        return dict(whole[kind](weights=None).state_dict())
+    shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256)}
+    found = {f"features.{i}.weight": torch.randn(*s, 3, 3) for i, s in shapes.items()}
+    return found | {f"features.{i}.bias": torch.randn(s[0]) for i, s in shapes.items()}
+
+
+@pytest.mark.parametrize("kind", ["vgg", "mobilenet", "resnet"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_features_start_from_the_users_file(kind: str, suffix: str, tmp_path: Path) -> None:
+    weights = torchvision_weights(kind)
+    file = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(weights, file)
+    else:
+        safetensors.torch.save_file(weights, file)
+    net = network.build(KINDS[kind], pretrained=True, weights=file)
+    mine = net.state_dict()
+    pairs = {
+        "vgg": ("features.7.bias", "features.7.bias"),
+        "mobilenet": ("backbone.features.12.0.weight", "features.12.0.weight"),
+        "resnet": ("backbone.layer3.1.conv2.weight", "layer3.1.conv2.weight"),
+    }
+    assert torch.equal(mine[pairs[kind][0]], weights[pairs[kind][1]])
+    assert not torch.equal(network.build(KINDS[kind], weights=file).state_dict()[pairs[kind][0]], mine[pairs[kind][0]])
+
+
+def test_vgg_takes_the_same_features_at_every_stride(tmp_path: Path) -> None:
+    torch.save(torchvision_weights("vgg"), tmp_path / "vgg.pth")
+    for stride in (2, 8):
+        net = network.build(replace(KINDS["vgg"], stride=stride), pretrained=True, weights=tmp_path / "vgg.pth")
+        last = [p for n, p in net.named_parameters() if n.startswith("features.") and p.shape == (256,)]
+        assert torch.equal(last[-1], torchvision_weights("vgg")["features.10.bias"])
+
+
+class Trap:
+    """Runs something where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(TRAPPED[0]),)
+
+
+TRAPPED = [""]
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "text", "another network", "code", "not a table"])
+def test_a_wrong_file_of_weights_is_a_sentence_and_runs_nothing(what: str, tmp_path: Path) -> None:
+    file, mark = tmp_path / "weights.pth", tmp_path / "mark"
+    TRAPPED[0] = str(mark)
+    if what == "folder":
+        file.mkdir()
+    elif what == "text":
+        file.write_text("none")
+    elif what == "another network":
+        torch.save(torchvision_weights("resnet"), file)
+    elif what == "code":
+        torch.save({"features.0.weight": Trap()}, file)
+    elif what == "not a table":
+        torch.save([torch.zeros(3)], file)
+    with pytest.raises(UserError, match=r"weights\.pth.*training\.weights.*training\.pretrained = false") as caught:
+        network.build(KINDS["mobilenet"], pretrained=True, weights=file)
+    assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [("vgg", "VGG19_Weights"), ("mobilenet", "MobileNet_V3_Small_Weights"), ("resnet", "ResNet18_Weights")],
+)
+def test_weights_that_cannot_be_downloaded_are_a_sentence(
+    kind: str, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(VGG19_Weights, "get_state_dict", refuse)
-    with pytest.raises(UserError, match=r"no route to host.*training.pretrained = false"):
-        network.build(KINDS["vgg"], pretrained=True)
+    monkeypatch.setattr(getattr(torchvision.models, weights), "get_state_dict", refuse)
+    with pytest.raises(UserError, match=r"no route to host.*training.weights = FILE.*training.pretrained = false"):
+        network.build(KINDS[kind], pretrained=True)
+
+
+# ------------------------------------------------------------------------------------------------ answering
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fused_network_says_the_same(kind: str) -> None:
+    torch.manual_seed(0)
+    net = network.build(KINDS[kind]).train()
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.randn(4, 3, 64, 64) * 2 + 1)  # so that the normalisations do something
+        net.eval()
+        image = torch.randn(1, 3, 48, 64)
+        quick = fused(net)
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in quick.modules())
+        assert torch.allclose(quick(image).logits[-1], net(image).logits[-1], atol=1e-4, rtol=1e-3)
+
+
+class Dots(network.LightNetwork):
+    """Believes where the picture is bright, in whatever size it gets it."""
+
+    def forward(self, images: torch.Tensor) -> network.Output:
+        cells = torch.nn.functional.avg_pool2d(images[:, :1], self.stride, ceil_mode=True, count_include_pad=False)
+        self.sizes.append(tuple(images.shape[-2:]))
+        return network.Output((torch.log(cells.clamp_min(1e-9)),), torch.full((len(images), 1), -9.0))
+
+
+def test_beliefs_of_several_scales_agree_on_a_place() -> None:
+    net = Dots(network.NetworkConfig("light", 1, 6.0, width=8)).eval()
+    net.sizes = []
+    v, u = torch.meshgrid(torch.arange(100.0), torch.arange(150.0), indexing="ij")
+    image = torch.exp(-((u - 61.3) ** 2 + (v - 40.6) ** 2) / (2 * 6.0**2)).expand(1, 3, 100, 150)
+    beliefs = beliefs_over_scales(net, image, (0.5, 1.0, 1.3))
+    assert net.sizes == [(50, 75), (100, 150), (130, 195)]
+    assert beliefs.maps.shape == (1, 1, 25, 38) and beliefs.confidence.shape == (1, 1)
+    assert torch.allclose(beliefs.maps.sum(), torch.tensor(1.0), atol=1e-4)
+    assert (net.locate(beliefs.maps).positions - torch.tensor([61.3, 40.6])).abs().max() < 0.2
