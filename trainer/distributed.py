@@ -41,11 +41,13 @@ PATIENCE = timedelta(days=30)
 
 
 def processes(settings: TrainingSettings, device: torch.device) -> int:
-    """How many share the work on such a device.
+    """How many share the work on such a device: as many as ``torchrun`` started, if it did.
 
     Raises:
         UserError: if there are not so many graphics cards.
     """
+    if "RANK" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
     if device.type != "cuda":
         return max(1, settings.processes)
     cards = torch.cuda.device_count()

@@ -227,7 +227,7 @@ class Trainer:
             self._move_priors(result)
         self.switchboard.publish("metrics", content)
         score = found.mean if found.mean is not None else float(result.losses.mean())
-        best = self.counters.best is None or score < self.counters.best
+        best = (self.counters.best is None or score < self.counters.best) and not self.engine.watch.doubtful
         self.counters.stale = 0 if best else self.counters.stale + 1
         if best:
             self.counters.best = score

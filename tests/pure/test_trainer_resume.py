@@ -20,6 +20,7 @@ import synthetic
 import torch
 from numpy.typing import NDArray
 from robot_keypoints.core.channel import Endpoints
+from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import Posterior
 from robot_keypoints.core.settings import Settings, save
 from robot_keypoints.trainer import effects, loop
@@ -133,6 +134,48 @@ def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(tmp_path: Path, a
         first.close()
         torch.set_num_threads(before)
     assert len(set(expected)) > 0.9 * len(expected)
+
+
+def test_a_run_ends_by_itself_when_it_gets_no_better(tmp_path: Path) -> None:
+    settings = synthetic.settings(
+        epochs=0, patience=2, learning_rate=1e-8, width=8, precision="float32", epoch_images=8
+    )
+    (tmp_path / "logs").mkdir()
+    save(settings, tmp_path / "settings.toml")
+    before = torch.get_num_threads()
+    trainer = trainer_of(tmp_path, settings, resume=False, ahead=True)
+    try:
+        trainer.run()
+    finally:
+        trainer.close()
+        torch.set_num_threads(before)
+    errors = [json.loads(line)["mean_error_percent"] for line in lines(tmp_path / "metrics.jsonl")]
+    assert min(errors[-2:]) >= min(errors[:-2]) and len(errors) == trainer.counters.step >= 3
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["stopped"] is False
+
+
+def test_what_runs_away_leaves_the_last_good_state(tmp_path: Path) -> None:
+    settings = synthetic.settings(epochs=0, width=8, precision="float32", epoch_images=16)
+    (tmp_path / "logs").mkdir()
+    save(settings, tmp_path / "settings.toml")
+    before = torch.get_num_threads()
+    trainer = trainer_of(tmp_path, settings, resume=False, ahead=True)
+    try:
+        trainer._collect()
+        train(trainer, 8)
+        trainer._validate()
+        kept = {
+            p: p.read_bytes() for p in (tmp_path / "checkpoints" / "latest.safetensors", tmp_path / "model.safetensors")
+        }
+        trainer.engine.watch.state = {"mean": 1e-6, "high": 5}  # as if the loss had been far lower
+        with pytest.raises(UserError, match="has risen from 1e-06"):
+            trainer.run()
+        assert len(lines(tmp_path / "metrics.jsonl")) > 5  # it went on for a while, in doubt
+    finally:
+        trainer.close()
+        torch.set_num_threads(before)
+    for path, content in kept.items():
+        assert path.read_bytes() == content
 
 
 # ------------------------------------------------------------------------------------------------------- being killed
