@@ -109,7 +109,8 @@ def _distributions(axis: Axes, measured: Measurement, people: Floats | None) -> 
     axis.xaxis.set_major_locator(FixedLocator(TICKS))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axis.set_xlabel("localisation error, % of the image diagonal (logarithmic)", fontsize=9, color=INK)
+    note = "; people: to the mean of the others" if people is not None else ""
+    axis.set_xlabel(f"localisation error, % of the image diagonal (logarithmic){note}", fontsize=9, color=INK)
     _frame(axis, "x")
     handles = [
         Patch(color=MODEL, alpha=0.75, linewidth=0, label="middle half" if people is None else "model: middle half"),

@@ -53,7 +53,7 @@ def dot(width: int, height: int, u: float, v: float, size: float, channels: int 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_keypoints_come_back_in_the_pixels_of_the_image_that_was_given(width: int, height: int, channels: int) -> None:
     predictor = Predictor(FindsRed(CONFIG).eval(), INFO, torch.device("cpu"))
-    scale = min(160 / width, 120 / height)
+    scale = math.sqrt(160 * 120 / (width * height))
     for fu, fv in ((0.3, 0.4), (0.71, 0.62), (0.5, 0.5)):
         u, v = fu * (width - 1), fv * (height - 1)
         image = dot(width, height, u, v, max(2.0 / scale, 0.8), channels)
@@ -70,10 +70,38 @@ def test_several_images_of_different_shapes_at_once() -> None:
     assert predictor.predict([]) == []
 
 
-def test_an_image_is_centred_in_the_input() -> None:
-    fitted, fit = fit_image(np.zeros((100, 100, 3), np.uint8), 160, 120)
-    assert (fit.scale, fit.left, fit.top) == (1.2, 20, 0)
-    assert (fitted[:, :20] == 127).all() and (fitted[:, 20:140] == 0).all() and (fitted[:, 140:] == 127).all()
+def test_an_image_keeps_its_shape_and_about_as_many_pixels_as_the_training_had() -> None:
+    for width, height in ((100, 100), (1600, 900), (768, 1024), (160, 120), (20, 30)):
+        fitted, fit = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120)
+        assert abs(fitted.shape[0] * fitted.shape[1] / (160 * 120) - 1) < 0.02
+        assert abs(fitted.shape[1] / fitted.shape[0] / (width / height) - 1) < 0.02
+        corners = np.array([[-0.5, -0.5], [fitted.shape[1] - 0.5, fitted.shape[0] - 0.5]])
+        np.testing.assert_allclose(fit.to_image(corners), [[-0.5, -0.5], [width - 0.5, height - 0.5]])
+    same = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    assert (fit_image(same, 160, 120)[0] == same).all()
+    for width, height in ((4000, 40), (1, 3000), (1, 1)):  # out of all measure, but no reason to fail
+        fitted, _ = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120)
+        assert max(fitted.shape) <= 4 * 160 and min(fitted.shape[:2]) >= 1
+
+
+def test_several_robots_are_several_peaks() -> None:
+    predictor = Predictor(FindsRed(CONFIG).eval(), INFO, torch.device("cpu"))
+    first, second = dot(320, 240, 80, 60, 4.0), dot(320, 240, 230, 170, 4.0)
+    both = np.where(first[..., :1] > 128, first, second)
+    (found,) = predictor.predict([both], peaks=5)[0]
+    assert found.peaks is not None and len(found.peaks) == 2
+    for u, v in ((80, 60), (230, 170)):
+        assert min(math.hypot(p[0] - u, p[1] - v) for p in found.peaks) < 1
+    assert sum(score for _, _, score in found.peaks) == pytest.approx(1, abs=0.1)
+    assert found.to_dict()["peaks"][0]["score"] == found.peaks[0][2]
+    assert "peaks" not in predictor.predict([both])[0][0].to_dict()
+
+
+def test_several_sizes_find_the_same_place() -> None:
+    predictor = Predictor(FindsRed(CONFIG).eval(), INFO, torch.device("cpu"))
+    image = dot(320, 240, 100.0, 140.0, 4.0)
+    (found,) = predictor.predict([image], scales=(0.75, 1.0, 1.5))[0]
+    assert math.hypot(found.u - 100, found.v - 140) < 0.7 and found.confidence > 0.99
 
 
 class Server:

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``predict`` on images, folders, patterns, videos; what is drawn and written; one sentence for what is no picture."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import synthetic
+from PIL import Image
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, picture_sources
+from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.video_overlay import VideoOverlay
+
+INFO = ModelInfo(
+    network.NetworkConfig("light", 3, 1.0, width=8), 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand"))
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    checkpoint.save_model(path, network.build(INFO.network).state_dict(), INFO)
+    return path
+
+
+def video(path: Path, count: int = 6) -> Path:
+    """Frames of one grey each, so that they can be told apart."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (64, 48))
+    for i in range(count):
+        frame = np.full((48, 64, 3), 20 + 30 * i, np.uint8)
+        frame[..., 2] = 250  # red, as BGR has it
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (70, 50), (90, 90, 90)).save(path)
+    return path
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    assert cli.main(["predict", *map(str, arguments), "--json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_files_folders_and_patterns(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("shots/b.png", "shots/a.JPG", "more/1.png", "more/2.png", "more/x/3.png"):
+        picture(tmp_path / name)
+    (tmp_path / "shots" / "notes.txt").write_text("no picture", encoding="utf-8")
+    odd = picture(tmp_path / "odd [1].png")  # a name that looks like a pattern
+    given = [tmp_path / "shots", tmp_path / "more" / "[12].png", tmp_path / "more" / "**" / "3.png", odd]
+    document = ask(capsys, model, *given)
+    names = [Path(i["image"]).name for i in document["images"]]
+    assert names == ["a.JPG", "b.png", "1.png", "2.png", "3.png", "odd [1].png"]
+    assert all("frame" not in i for i in document["images"])
+
+
+def test_videos_are_read_frame_by_frame_and_drawn(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, overlay, out = video(tmp_path / "arm.mp4"), tmp_path / "overlay", tmp_path / "lines.jsonl"
+    document = ask(capsys, model, file, picture(tmp_path / "a.png"), "--overlay", overlay, "--out", out)
+    frames = [i.get("frame") for i in document["images"]]
+    assert frames == [0, 1, 2, 3, 4, 5, None]
+    assert [i["seconds"] for i in document["images"][:6]] == pytest.approx([n / 12.5 for n in range(6)], abs=1e-3)
+    assert sorted(p.name for p in overlay.iterdir()) == ["a.png", "arm.mp4"]
+    drawn = cv2.VideoCapture(str(overlay / "arm.mp4"))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 6 and drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] == document["images"]
+    assert len(ask(capsys, model, file, "--frames", 2, "--overlay", overlay)["images"]) == 2
+    assert (overlay / "arm-2.mp4").exists()  # nothing is overwritten
+
+
+def test_frames_are_rgb(tmp_path: Path) -> None:
+    (source,) = picture_sources.find([str(video(tmp_path / "arm.avi"))])
+    first = next(iter(source.pictures()))
+    assert first.pixels[..., 0].mean() > 200 > 60 > first.pixels[..., 2].mean()
+
+
+def test_several_peaks_and_sizes_are_told(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = picture(tmp_path / "a.png")
+    keypoint = ask(capsys, model, image, "--peaks", 3, "--scales", "0.75,1")["images"][0]["keypoints"][0]
+    assert len(keypoint["peaks"]) <= 3 and "peaks" not in ask(capsys, model, image)["images"][0]["keypoints"][0]
+    assert cli.main(["predict", str(model), str(image), "--peaks", "3"]) == 0
+    assert "foot" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{0}/none.png"], "There is no image at"),
+        (["{0}/none*.png"], "No file matches"),
+        (["{0}/empty"], "There are no images in"),
+        (["{0}/text.png"], "can't be read as an image"),
+        (["{0}/text.mp4"], "can't be read as a video"),
+        (["{0}/none.mp4"], "can't be read as a video"),
+        (["webcam:0"], "A webcam never ends"),
+        (["webcam:93", "--frames", "1"], "There is no webcam 93"),
+        (["{0}/a.png", "--scales", "1;2"], "write numbers with commas"),
+        (["{0}/a.png", "--scales", "0"], "from 0.1 to 8"),
+        (["{0}/a.png", "--peaks", "-1"], "--peaks is -1"),
+        (["{0}/a.png", "--frames", "0"], "--frames is 0"),
+        (["{0}/a.png", "--out", "{0}/a.png"], "There is a file"),
+        (["{0}/a.png", "--out", "{0}/no/where.jsonl"], "can't be written"),
+        (["{0}/a.png", "--overlay", "{0}/a.png"], "can't be made"),
+    ],
+)
+def test_what_is_no_picture_is_one_sentence(
+    tmp_path: Path, model: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    before = picture(tmp_path / "a.png").read_bytes()
+    for name in ("text.png", "text.mp4"):
+        (tmp_path / name).write_text("hello", encoding="utf-8")
+    assert cli.main(["predict", str(model), *(a.format(tmp_path) for a in arguments), "--json"]) == 2
+    captured = capfd.readouterr()
+    # OpenCV has a word of its own where there is no camera.
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert captured.out == "" and len(errors) == 1 and words in errors[0]
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert not list(tmp_path.glob("**/*.part*"))
+
+
+def test_videos_need_opencv_and_images_do_not(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = video(tmp_path / "arm.mp4")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert len(ask(capsys, model, picture(tmp_path / "a.png"))["images"]) == 1
+    assert cli.main(["predict", str(model), str(file)]) == 2
+    assert "pip install opencv-python-headless" in capsys.readouterr().err
+
+
+def test_a_video_that_breaks_leaves_nothing_and_one_that_ends_early_is_whole(tmp_path: Path) -> None:
+    frame = np.zeros((48, 64, 3), np.uint8)
+    broken, early, empty = (VideoOverlay(tmp_path / f"{n}.mp4", r) for n, r in (("b", 10.0), ("e", 0.0), ("n", 0.0)))
+    broken.add(frame)
+    broken.abandon()
+    early.add(frame)
+    early.close()
+    empty.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["e.mp4"]
+    with pytest.raises(UserError, match="can't be read as a video"):
+        next(iter(picture_sources.Source(str(tmp_path / "n.mp4"), "video").pictures()))
+
+
+def test_names_do_not_cover_one_another() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    points = [(300.0, 200.0), (302.0, 201.0), (639.0, 479.0)]
+    drawn = np.asarray(overlay_image.draw(image, INFO, points, [1.0, 1.0, 1.0]), int)
+    alone = [
+        np.asarray(overlay_image.draw(image, INFO, points, [float(i == j) for j in range(3)]), int) for i in range(3)
+    ]
+    written = [(a.sum(-1) > 0).sum() for a in alone]
+    assert (drawn.sum(-1) > 0).sum() > 0.9 * sum(written)
+    left_out = np.asarray(overlay_image.draw(image, INFO, points, [0.4, 0.4, 0.4]))
+    assert not left_out.any()
