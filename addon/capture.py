@@ -92,11 +92,15 @@ def camera_view(scene: bpy.types.Scene, view: Viewport, longest: int) -> NDArray
 
 
 def _offscreen(width: int, height: int) -> Any:
-    """A drawing surface of this size; the last one is kept, as live pictures all have the same size."""
+    """A drawing surface of this size; the last one is kept, as live pictures all have the same size.
+
+    With several windows it is not: each has a graphics context of its own, and what was made in another stays black.
+    """
     import gpu
 
     global _kept
-    if _kept is None or (_kept.width, _kept.height) != (width, height):
+    several = len(bpy.context.window_manager.windows) > 1
+    if several or _kept is None or (_kept.width, _kept.height) != (width, height):
         release()
         try:
             _kept = gpu.types.GPUOffScreen(width, height)

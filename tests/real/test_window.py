@@ -160,3 +160,19 @@ def test_killing_blender_leaves_no_process(
             time.sleep(0.05)
     finally:
         window.close()
+
+
+@pytest.mark.timeout(400)
+def test_the_cameras_picture_beside_a_second_window(
+    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
+) -> None:
+    blender.install(home, archive)
+    window = Window(blender, screen, home, artefacts, "windows_story.py", config(tmp_path))
+    try:
+        window.follow(200)
+        result = window.result()
+        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+    finally:
+        window.close()
+    black = [when for when, spread in result["spreads"].items() if spread < 5]
+    assert len(result["spreads"]) == 5 and not black, f"the picture is empty: {', '.join(black)}"
