@@ -47,7 +47,8 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
     seen = observations.camera.undistorted(observations.pixels)
     scale = observations.camera.matrix[:, None, :2]
     w = observations.whitening
-    if not bool(used.all()) or m > 12:
+    whole = bool(used.all())
+    if not whole or m > 12:
         # Used points first; in a random order, so that the first ones are not neighbours.
         mixed = torch.randperm(m, generator=torch.Generator().manual_seed(1)).to(points.device)
         order = mixed[(~used[:, mixed]).to(torch.uint8).argsort(dim=1, stable=True)][:, :JUDGES]
@@ -56,6 +57,8 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
     m = points.shape[1]
     pool = triplets(m).to(points.device)
     robust = options.robust
+    if whole and not robust:
+        pool = pool[:: max(1, len(pool) // (4 * options.triplets))]
 
     corner, sight, weight = points[:, pool], seen[:, pool], (w[..., 0] * w[..., 2])[:, pool]
     area = torch.linalg.cross(corner[:, :, 1] - corner[:, :, 0], corner[:, :, 2] - corner[:, :, 0]).norm(dim=-1)
@@ -65,7 +68,7 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
     if robust:
         luck = torch.rand(len(pool), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         quality = quality * luck.to(quality)
-    number = min(len(pool), 8 * options.triplets if robust else options.triplets)
+    number = min(len(pool), 16 * options.triplets if robust else options.triplets)
     picked = quality.topk(number, dim=1, sorted=False).indices
     chosen = pool[picked]  # (B, K, 3)
     flat = chosen.reshape(b, -1, 1)

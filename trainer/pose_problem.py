@@ -62,9 +62,9 @@ class Options:
     kernel: str = "none"
     scale: float = 1.5
     iterations: int = 40
-    tolerance: float = 1e-10
+    tolerance: float = 1e-8
     starts: int = 2
-    triplets: int = 8
+    triplets: int = 3
     dtype: torch.dtype = torch.float64
 
     def __post_init__(self) -> None:

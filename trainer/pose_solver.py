@@ -24,6 +24,9 @@ from .pose_steps import Rest, State, Terms, descend
 POOR = 9.0
 """Sum of squared errors per degree of freedom, in variances, above which more starts are tried."""
 
+LONG = 300
+"""Steps of the second look: where residuals are large, the valley is followed slowly."""
+
 LEAST_PIVOT = 1e-11
 """Share of a direction that its neighbours leave unexplained, below which the image doesn't determine it."""
 
@@ -135,7 +138,12 @@ def _settle(
         freedom = (2 * seen.used.sum(1) - 6).clamp_min(1)
         poor = ((2 * done.cost > POOR * freedom) | ~done.converged).nonzero().squeeze(1)
         if len(poor):
-            more = replace(options, starts=max(8, options.starts), triplets=max(40, options.triplets))
+            more = replace(
+                options,
+                starts=max(8, options.starts),
+                triplets=max(40, options.triplets),
+                iterations=max(LONG, options.iterations),
+            )
             again, found_again = _follow(points[poor], seen.take(poor), None, more, around=done.state.take(poor))
             better = again.cost < done.cost[poor]
             done.state.put(poor, again.state.where(better, done.state.take(poor)))
@@ -156,12 +164,12 @@ def _settle(
 
 
 def _turns() -> Tensor:
-    """The turns of a cube but for the identity, ``(23, 3, 3)``."""
+    """The turns of a cube, ``(24, 3, 3)``, the identity first."""
     half = math.pi / 2
     spins = exp_rotation(half * torch.tensor([[0, 0, k] for k in range(4)], dtype=torch.float64))
     sides = [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [0, 1, 0], [0, 3, 0]]
     sides_ = exp_rotation(half * torch.tensor(sides, dtype=torch.float64))
-    return (sides_[:, None] @ spins).reshape(24, 3, 3)[1:]
+    return (sides_[:, None] @ spins).reshape(24, 3, 3)
 
 
 def _follow(
@@ -196,7 +204,7 @@ def _follow(
         translation.reshape(-1, 3).contiguous(),
         points.new_zeros(count * number, 0),
     )
-    done = descend(terms, start, number)
+    done = descend(terms, start, number, patience=2 if around is None else 10)
     if number > 1:
         best = done.cost.reshape(-1, number).argmin(1) + torch.arange(count, device=device) * number
         done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .lie import exp_rotation, orthonormal
+from .lie import cross_matrix, orthonormal
 from .pose_camera import distort
 from .pose_problem import Observations, Options, bend
-
-PATIENCE = 8
-"""Steps before a start can be given up for another of the same problem."""
 
 NEAR = 1e-6
 """Depth in metres from which on a point counts as in front of the camera."""
@@ -212,12 +208,22 @@ class Terms:
 
     def moved(self, state: State, step: Tensor) -> State:
         """The state after ``step`` ``(B, P)``, joints kept within their limits."""
-        turn = exp_rotation(step[:, :3])
+        turn = _turned(step[:, :3])
         translation = torch.baddbmm(step[:, 3:6, None], turn, state.translation[..., None]).squeeze(-1)
         joints = state.joints
         if self.joints is not None:
             joints = (joints + step[:, 6:]).clamp(self.joints.lower, self.joints.upper)
         return State(turn @ state.rotation, translation, joints)
+
+
+def _turned(vector: Tensor) -> Tensor:
+    """Rotations ``(B, 3, 3)`` that agree with those of rotation vectors ``(B, 3)`` to second order: Cayley's."""
+    half = 0.5 * vector
+    cross = cross_matrix(half)
+    factor = 2 / (1 + (half * half).sum(1))
+    turn = factor[:, None, None] * torch.baddbmm(cross, cross, cross)
+    turn.diagonal(dim1=-2, dim2=-1).add_(1)
+    return turn
 
 
 @dataclass(frozen=True)
@@ -236,12 +242,13 @@ class Rest:
     held: Tensor | None
 
 
-def descend(terms: Terms, start: State, siblings: int = 1) -> Rest:
+def descend(terms: Terms, start: State, siblings: int = 1, patience: int = 10) -> Rest:
     """Levenberg–Marquardt from ``start``; entries that have come to rest are left out of further work.
 
     Args:
-        siblings: so many entries in a row are starts of the same problem: one that is still far above another's end
+        siblings: so many entries in a row are starts of the same problem: one that is still far above another
             after a while is given up.
+        patience: steps before that.
     """
     options, origin = terms.options, terms
     whole = len(start.translation)
@@ -285,10 +292,10 @@ def descend(terms: Terms, start: State, siblings: int = 1) -> Rest:
         damping = torch.where(better, (damping * 0.1).clamp_min(1e-14), damping * 10)
         rest = rest | small
         stopped = rest | (damping > 1e12)
-        if siblings > 1 and k >= PATIENCE:
+        if siblings > 1 and k >= patience:
             final_cost[position] = cost
-            ends = torch.where(converged, final_cost, math.inf).reshape(-1, siblings).amin(1)
-            stopped = stopped | (cost - 3 * promise > ends[position // siblings])
+            ends = final_cost.reshape(-1, siblings).amin(1)
+            stopped = stopped | (cost - 4 * promise.clamp_min(0) > ends[position // siblings])
         converged[position] = rest
         left = int((~stopped).sum())
         last = left == 0 or k + 1 == options.iterations
