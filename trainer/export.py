@@ -102,15 +102,15 @@ def to_onnx(network: KeypointNetwork, info: ModelInfo, opset: int = OPSET) -> by
     dynamic = torch.export.Dim.DYNAMIC
     # A size that nothing fits, so that no special case is taken for the rule.
     images = torch.zeros(2, 3, info.height + 1, info.width + 5)
-    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    buffer = io.BytesIO()
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Exported(plain).eval(), (images,), buffer, input_names=["images"], output_names=["beliefs", "confidence"],
+        program = torch.onnx.export(
+            Exported(plain).eval(), (images,), input_names=["images"], output_names=["beliefs", "confidence"],
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},), opset_version=opset, dynamo=True, verbose=False,
         )  # fmt: skip
-    document = onnx.load_from_string(buffer.getvalue())
+    assert program is not None
+    document = program.model_proto
     found = next(o.version for o in document.opset_import if o.domain in ("", "ai.onnx"))
     if found != opset:
         raise UserError(f"This network can't be written with opset {opset}: use --opset {found}")

@@ -68,7 +68,7 @@ class Source:
             while frames is None or number < frames:
                 # Frames are RGB in this project and BGR in OpenCV.
                 there, pixels = capture.read() if capture.isOpened() else (False, None)
-                if not there:
+                if not there or pixels is None:
                     break
                 live = time.monotonic() - begin
                 seconds = live if found is not None else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
