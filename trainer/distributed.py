@@ -4,8 +4,12 @@
 The first one owns the sockets, the store, validation and every file; it sends the others their shares of each batch as
 raw renderings, which they finish and compute. It starts them itself, each with a lifeline on stdin, instead of having
 ``torchrun`` start all: an agent between the session and the trainer would swallow the lifeline, the exit code and the
-one sentence that tells a user what is wrong. A trainer that ``torchrun`` did start joins its group all the same: both
-use the same variables of the environment.
+one sentence that tells a user what is wrong. A trainer that ``torchrun`` did start joins its group all the same
+(``torchrun --nproc-per-node N -- launch.py trainer --run RUN --identity ID``): both use the same variables of the
+environment.
+
+What the others draw for a batch is not part of a checkpoint: a run of several processes goes on from one, but not bit
+for bit.
 """
 
 from __future__ import annotations
