@@ -5,7 +5,7 @@ Nothing is rendered: a worker that follows the posteriors is played by drawing f
 as the present posterior would make it, over how often the initial priors did. Both kinds of workers draw with
 replacement, so neither is ahead by that. What is drawn lies under backgrounds and effects of its own each time.
 
-    python benchmarks/feedback.py RECORDING [--seeds 4] [--images 10000] [--shrink 2] [--select loss]
+    python benchmarks/feedback.py RECORDING [--seeds 4] [--images 8000] [--shrink 2] [--select loss]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
 from robot_keypoints.trainer.finishing import Finisher
 from robot_keypoints.trainer.schedule import learning_rate
 
-VALIDATION, TEST = 512, 2000
+VALIDATION, TEST = 512, 1000
 Floats = NDArray[np.float64]
 
 Sets = tuple[tuple[EvaluationSet, tuple[Hidden, ...]], EvaluationSet]
@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--images", type=int, default=10000, help="that each training sees")
+    parser.add_argument("--images", type=int, default=8000, help="that each training sees")
     parser.add_argument("--shrink", type=int, default=2, help="renderings are used at this fraction of their size")
     parser.add_argument("--count", type=int, default=0, help="take so many renderings of the recording; 0 takes all")
     parser.add_argument("--adaptive", type=float, nargs="+", default=[0.0, 0.5], help="shares that follow posteriors")
