@@ -17,6 +17,8 @@ POOL = 220
 JUDGES = 64
 """So many points at most judge a pose."""
 BEHIND = 1e12
+HOPELESS = 30.0
+"""A start whose squared errors are so many times those of the best isn't followed."""
 DIFFERENT = 1 + 2 * math.cos(math.radians(15))
 """Trace of the rotation between two starts that are as good as the same."""
 
@@ -33,14 +35,15 @@ def triplets(points: int) -> Tensor:
     return chosen
 
 
-def starts(points: Tensor, observations: Observations, options: Options) -> tuple[Tensor, Tensor, Tensor]:
+def starts(points: Tensor, observations: Observations, options: Options) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Poses to start from, the most promising first.
 
     Args:
         points: in the base frame, metres, ``(B, M, 3)``, finite.
 
     Returns:
-        Rotations ``(B, S, 3, 3)``, translations ``(B, S, 3)`` of ``T_cam_base``, and whether there is any, ``(B,)``.
+        Rotations ``(B, S, 3, 3)``, translations ``(B, S, 3)`` of ``T_cam_base``, whether there is any, ``(B,)``, and
+        which are worth following, ``(B, S)``: the first always.
     """
     b, m, _ = points.shape
     used = observations.used
@@ -98,8 +101,10 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
 
     entries = torch.arange(b, device=points.device)
     found: list[Tensor] = []
+    scores: list[Tensor] = []
     for k in range(options.starts):
-        best = score.argmin(1)
+        least, best = score.min(1)
+        scores.append(least)
         if k:
             # Where nothing different is left, the first start serves twice.
             best = torch.where(score[entries, best].isfinite(), best, found[0])
@@ -108,10 +113,15 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
             alike = (rotation.flatten(2) * rotation[entries, best].flatten(1)[:, None]).sum(-1) > DIFFERENT
             score = torch.where(alike, math.inf, score)
     index = torch.stack(found, 1)
+    together = torch.stack(scores, 1)
+    worth = together.isfinite()
+    if not robust:
+        worth = worth & (together < HOPELESS * (together[:, :1] + INLIER))
+    worth[:, 0] = True
     any_found = valid.any(1)
     rotation = rotation[entries[:, None], index]
     translation = translation[entries[:, None], index]
     unit = torch.eye(3, dtype=points.dtype, device=points.device)
     rotation = torch.where(any_found[:, None, None, None], rotation, unit)
     away = torch.tensor([0.0, 0.0, 1.0], dtype=points.dtype, device=points.device)
-    return rotation, torch.where(any_found[:, None, None], translation, away), any_found
+    return rotation, torch.where(any_found[:, None, None], translation, away), any_found, worth

@@ -131,7 +131,7 @@ def solve_joints(
             translation = start_pose[:, None, :3, 3].repeat_interleave(tries, 0)
             found = torch.ones(b * tries, dtype=torch.bool, device=device)
         else:
-            rotation, translation, found = sampled_starts(points, repeated, options)
+            rotation, translation, found, _ = sampled_starts(points, repeated, options)
         status = torch.where(finite, status, int(Status.NOT_FINITE))
         starts = rotation.shape[1]
         each = tries * starts
@@ -147,7 +147,7 @@ def solve_joints(
             rotation.reshape(-1, 3, 3).contiguous(), translation.reshape(-1, 3).contiguous(),
             settings.reshape(b * tries, size).repeat_interleave(starts, 0).clamp(many(lower), many(upper)),
         )  # fmt: skip
-        rest = descend(terms, state, each)
+        rest = descend(terms, state, torch.arange(b * each, device=device) // each)
         cost = rest.cost.nan_to_num(nan=math.inf)
         best = cost.reshape(b, each).argmin(1) + torch.arange(b, device=device) * each
         held = None if rest.held is None else rest.held[best]

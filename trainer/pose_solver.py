@@ -182,10 +182,11 @@ def _follow(
     """
     count, device = len(points), points.device
     if given is None:
-        rotation, translation, found = starts(points, seen, options)
+        rotation, translation, found, worth = starts(points, seen, options)
     else:
         rotation, translation = given[:, None, :3, :3], given[:, None, :3, 3]
         found = torch.ones(count, dtype=torch.bool, device=device)
+        worth = torch.ones_like(found)[:, None]
     if around is not None:
         turns = _turns().to(points)
         gate = seen.used.to(points.dtype)[..., None]
@@ -193,21 +194,26 @@ def _follow(
         place = around.rotation @ centre + around.translation[..., None]
         turned = turns @ around.rotation[:, None]
         rotation = torch.cat([rotation, turned], 1)
+        worth = torch.ones(count, rotation.shape[1], dtype=torch.bool, device=device)
         translation = torch.cat([translation, (place[:, None] - turned @ centre[:, None]).squeeze(-1)], 1)
     number = rotation.shape[1]
     columns = points.mT.contiguous()
-    if number > 1:
-        columns, seen = columns.repeat_interleave(number, 0), seen.repeat(number)
-    terms = Terms(columns, seen, options, torch.arange(count * number, device=device))
-    start = State(
-        rotation.reshape(-1, 3, 3).contiguous(),
-        translation.reshape(-1, 3).contiguous(),
-        points.new_zeros(count * number, 0),
-    )
-    done = descend(terms, start, number, patience=2 if around is None else 10)
-    if number > 1:
-        best = done.cost.reshape(-1, number).argmin(1) + torch.arange(count, device=device) * number
-        done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)
+    if number == 1:
+        terms = Terms(columns, seen, options, torch.arange(count, device=device))
+        start = State(rotation[:, 0].contiguous(), translation[:, 0].contiguous(), points.new_zeros(count, 0))
+        return descend(terms, start), found
+    rows = worth.flatten().nonzero().squeeze(1)
+    owners = rows // number
+    terms = Terms(columns[owners], seen.take(owners), options, torch.arange(len(rows), device=device))
+    start = State(rotation.reshape(-1, 3, 3)[rows], translation.reshape(-1, 3)[rows], points.new_zeros(len(rows), 0))
+    done = descend(terms, start, owners, patience=2 if around is None else 10)
+    costs = points.new_full((count * number,), math.inf)
+    costs[rows] = done.cost.nan_to_num(nan=math.inf)
+    place_of = torch.zeros(count * number, dtype=torch.long, device=device)
+    place_of[rows] = torch.arange(len(rows), device=device)
+    chosen = costs.reshape(count, number).argmin(1) + torch.arange(count, device=device) * number
+    best = place_of[chosen]
+    done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)
     return done, found
 
 

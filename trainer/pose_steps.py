@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -242,12 +243,12 @@ class Rest:
     held: Tensor | None
 
 
-def descend(terms: Terms, start: State, siblings: int = 1, patience: int = 10) -> Rest:
+def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: int = 10) -> Rest:
     """Levenberg–Marquardt from ``start``; entries that have come to rest are left out of further work.
 
     Args:
-        siblings: so many entries in a row are starts of the same problem: one that is still far above another
-            after a while is given up.
+        owners: number of the problem that each entry is a start of, ``(B,)``, where there are several: one that is
+            still far above another of its problem after a while is given up.
         patience: steps before that.
     """
     options, origin = terms.options, terms
@@ -292,10 +293,10 @@ def descend(terms: Terms, start: State, siblings: int = 1, patience: int = 10) -
         damping = torch.where(better, (damping * 0.1).clamp_min(1e-14), damping * 10)
         rest = rest | small
         stopped = rest | (damping > 1e12)
-        if siblings > 1 and k >= patience:
+        if owners is not None and k >= patience:
             final_cost[position] = cost
-            ends = final_cost.reshape(-1, siblings).amin(1)
-            stopped = stopped | (cost - 4 * promise.clamp_min(0) > ends[position // siblings])
+            ends = torch.full_like(final_cost, math.inf).scatter_reduce(0, owners, final_cost, "amin")
+            stopped = stopped | (cost - 4 * promise.clamp_min(0) > ends[owners[position]])
         converged[position] = rest
         left = int((~stopped).sum())
         last = left == 0 or k + 1 == options.iterations
