@@ -177,7 +177,6 @@ class Pipeline:
         self._notes.clear()
 
     def _ahead(self) -> Prepared | None:
-        torch.set_num_threads(1)
         return self._prepare(self._cancelled.is_set)
 
     def _prepare(self, interrupted: Callable[[], bool]) -> Prepared | None:
