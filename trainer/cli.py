@@ -51,9 +51,23 @@ def main(argv: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except Exception:
+    except Exception as problem:
+        if _out_of_memory(problem):
+            print(
+                "error: There is not enough memory for this: use smaller images, a smaller batch or fewer --scales, "
+                "or end other programs", file=sys.stderr,
+            )  # fmt: skip
+            return 2
         traceback.print_exc()
         return 1
+
+
+def _out_of_memory(problem: Exception) -> bool:
+    """Torch has a kind of its own for graphics cards, and only words for the CPU."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, RuntimeError) and any(w in str(problem).lower() for w in words)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

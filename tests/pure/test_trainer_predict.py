@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from PIL import Image
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, picture_sources
 from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.picture_sources import Picture, Source
+from robot_keypoints.trainer.prediction import Predictor
 from robot_keypoints.trainer.video_overlay import VideoOverlay
 
 INFO = ModelInfo(
@@ -164,3 +167,37 @@ def test_names_do_not_cover_one_another() -> None:
     assert (drawn.sum(-1) > 0).sum() > 0.9 * sum(written)
     left_out = np.asarray(overlay_image.draw(image, INFO, points, [0.4, 0.4, 0.4]))
     assert not left_out.any()
+
+
+def test_a_webcam_goes_on_until_ctrl_c(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames(source: Source, most: int | None = None) -> Iterator[Picture]:
+        for i in range(3):
+            yield Picture(source.name, np.zeros((48, 64, 3), np.uint8), i, 0.1 * i)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Source, "pictures", frames)
+    out, overlay = tmp_path / "lines.jsonl", tmp_path / "drawn"
+    command = ["predict", str(model), "webcam:0", "--out", str(out), "--overlay", str(overlay)]
+    assert cli.main(command) == 0
+    assert "webcam:0 frame 2" in capsys.readouterr().out
+    assert [json.loads(line)["frame"] for line in out.read_text(encoding="utf-8").splitlines()] == [0, 1, 2]
+    assert cv2.VideoCapture(str(overlay / "webcam-0.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert cli.main(["predict", str(model), str(video(tmp_path / "arm.mp4"))]) == 130  # cut short, that is no success
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you …")])
+def test_too_little_memory_is_one_sentence(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(Predictor, "predict", fail)
+    assert cli.main(["predict", str(model), str(picture(tmp_path / "a.png"))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not enough memory" in line
+    problem.args = ("another matter",)
+    if isinstance(problem, RuntimeError):
+        assert cli.main(["predict", str(model), str(tmp_path / "a.png")]) == 1
