@@ -121,6 +121,8 @@ class ReplayStore:
 
     def note(self, numbers: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:
         """Remember the losses of samples that were trained on; those no longer stored are passed over."""
+        if not self.hard_share:
+            return
         order = np.argsort(self._number, kind="stable")
         places = np.searchsorted(self._number, numbers, sorter=order)
         slots = order[np.minimum(places, self.capacity - 1)]
