@@ -71,7 +71,7 @@ def starts(points: Tensor, observations: Observations, options: Options) -> tupl
     if robust:
         luck = torch.rand(len(pool), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         quality = quality * luck.to(quality)
-    number = min(len(pool), 16 * options.triplets if robust else options.triplets)
+    number = min(len(pool), 8 * options.triplets if robust else options.triplets)
     picked = quality.topk(number, dim=1, sorted=False).indices
     chosen = pool[picked]  # (B, K, 3)
     flat = chosen.reshape(b, -1, 1)
