@@ -143,6 +143,9 @@ def test_a_run_is_paused_stopped_resumed_and_finished(tmp_path: Path) -> None:
     validation = (run / "checkpoints" / "validation.npz").read_bytes()
     versions = [line["version"] for line in lines(run / "priors.jsonl")]
     assert versions == list(range(len(versions))) and len(versions) >= 3
+    initial, *moved = lines(run / "priors.jsonl")
+    assert "selection" not in initial
+    assert all(line["selection"]["selected"] == len(line["selection"]["indices"]) > 0 for line in moved)
 
     settings = synthetic.settings(epochs=first["images_trained"] // 64 + 2)
     save(settings, run / "settings.toml")
