@@ -90,7 +90,8 @@ TRAINING = {
     "compile": Words("Compile", "Whether the network is compiled, which takes a while at the start", {
         "auto": ("Automatic", "On a graphics card"), "on": ("Yes", "Always"), "off": ("No", "Never"),
     }),
-    "processes": Words("Processes", "Of the trainer, one for each graphics card; 0 takes as many as there are cards",
+    "processes": Words("Processes", "Of the trainer, at most one for each graphics card; 0 takes as many as there are "
+                       "cards, and one on a processor",
                        extra={"soft_max": 8}),
     "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
                      extra={"subtype": "FILE_PATH"}),

@@ -173,7 +173,8 @@ class TrainingSettings:
         reuse: how often one rendering may be trained on, each time under another background.
         hard_share: share of the images drawn from the store that are chosen by their loss when last used.
         store_mb: memory for renderings kept for reuse, in MiB.
-        processes: of the trainer, one for each graphics card; 0 takes as many as there are cards.
+        processes: of the trainer, at most one for each graphics card; 0 takes as many as there are cards, and one on a
+            CPU. Two of one thread each are faster there than one of two, which wait for each other's every operation.
     """
 
     network: str = _choice("light", "vgg", "mobilenet", "resnet")

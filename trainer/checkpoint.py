@@ -21,7 +21,7 @@ from ..core.errors import UserError
 from . import network
 from .network import KeypointNetwork, NetworkConfig
 
-SCHEMA = 1
+SCHEMA = 2
 KEY = "robot_keypoints"
 
 LONGEST_HEADER = 100_000_000

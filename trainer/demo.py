@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from pathlib import Path
 
 from ..core.errors import UserError
@@ -55,6 +56,14 @@ def settings(minutes: float) -> tuple[Settings, Robot]:
         variables=variables,
         render=RenderSettings(width=160, height=120, samples=2),
         workers=WorkerSettings(count=2, adaptive=1, threads=1),
-        training=TrainingSettings(epoch_images=3200, epochs=0, minutes=minutes),
+        # Two processes of one thread each take turns with the workers better than one process of two threads.
+        training=TrainingSettings(
+            epoch_images=3200,
+            epochs=0,
+            minutes=minutes,
+            batch_size=32,
+            fresh_share=0.25,
+            processes=min(2, os.cpu_count() or 1),
+        ),
     )
     return complete(plain, robot), robot

@@ -45,19 +45,11 @@ PATIENCE = timedelta(days=30)
 
 
 def processes(settings: TrainingSettings, device: torch.device) -> int:
-    """How many share the work on such a device: as many as ``torchrun`` started, if it did.
-
-    Raises:
-        UserError: if there are not so many graphics cards.
-    """
-    if "RANK" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
+    """How many share the work on such a device."""
     if device.type != "cuda":
         return max(1, settings.processes)
     cards = torch.cuda.device_count()
-    if settings.processes > cards:
-        raise UserError(f"training.processes is {settings.processes}, but there are {cards} graphics cards: lower it")
-    return settings.processes or cards
+    return min(settings.processes or cards, cards)
 
 
 def rank() -> int:

@@ -78,17 +78,15 @@ class NetworkConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
-        """Inverse of :meth:`to_dict`; what an older document lacks is as it was then.
+        """Inverse of :meth:`to_dict`.
 
         Raises:
             KeyError, TypeError, ValueError: if the document is not one.
         """
         kind, width = str(data["kind"]), int(data["width"])
-        if "stride" not in data and kind == "vgg":
-            width = 0  # it was written down, but VGG's stages did not go by it
         config = cls(
-            kind, int(data["keypoints"]), float(data["sigma"]), int(data["stages"]), width, int(data.get("stride", 0)),
-            float(data.get("dropout", 0.0)), str(data.get("loss", "auto")), float(data.get("hidden_weight", 1.0)),
+            kind, int(data["keypoints"]), float(data["sigma"]), int(data["stages"]), width, int(data["stride"]),
+            float(data["dropout"]), str(data["loss"]), float(data["hidden_weight"]),
         )  # fmt: skip
         sizes_fit = (
             1 <= config.keypoints <= 4096 and 1 <= config.stages <= 64

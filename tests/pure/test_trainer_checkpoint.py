@@ -95,18 +95,11 @@ def test_a_file_cut_anywhere_is_refused_and_named(tmp_path: Path) -> None:
             checkpoint.load_model(path, CPU)
 
 
-@pytest.mark.parametrize(("schema", "words"), [(0, "older form 0 .*: train"), (2, "newer form 2 .*: update")])
+@pytest.mark.parametrize(("schema", "words"), [(1, "older form 1 .*: train"), (3, "newer form 3 .*: update")])
 def test_another_version_is_told_from_another_file(tmp_path: Path, schema: int, words: str) -> None:
     path = write(tmp_path / "model.safetensors", INFO.to_dict() | {"schema": schema})
     with pytest.raises(UserError, match=words):
         checkpoint.load_model(path, CPU)
-
-
-def test_a_model_from_before_networks_had_strides_and_losses_still_loads(tmp_path: Path) -> None:
-    document = INFO.to_dict()
-    old = {k: document["network"][k] for k in ("kind", "keypoints", "sigma", "stages", "width")}
-    path = write(tmp_path / "model.safetensors", document | {"network": old})
-    assert checkpoint.load_model(path, CPU)[1].keypoints == INFO.keypoints
 
 
 def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
