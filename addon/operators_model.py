@@ -7,6 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..core.errors import UserError
+from ..core.model_client import BUILTIN_MODEL
 from . import assessment, capture, prediction, reporting, runner
 from .definitions import fields
 
@@ -57,6 +58,19 @@ class KEYPOINTS_OT_load_trained_model(bpy.types.Operator):
         assert path is not None
         prediction.SERVICE.load(path)
         context.scene.robot_keypoints.model_path = str(path)
+        return {"FINISHED"}
+
+
+class KEYPOINTS_OT_load_builtin_model(bpy.types.Operator):
+    """Load the model that comes with the extension: keypoints of the UR10, learned from renderings alone"""
+
+    bl_idname = "robot_keypoints.load_builtin_model"
+    bl_label = "Load Built-in Model"
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        prediction.SERVICE.load(BUILTIN_MODEL)
+        context.scene.robot_keypoints.model_path = ""
         return {"FINISHED"}
 
 
@@ -192,6 +206,7 @@ CLASSES = (
     KEYPOINTS_OT_match_proportions,
     KEYPOINTS_OT_load_model,
     KEYPOINTS_OT_load_trained_model,
+    KEYPOINTS_OT_load_builtin_model,
     KEYPOINTS_OT_unload_model,
     KEYPOINTS_OT_evaluate_model,
     KEYPOINTS_OT_predict,

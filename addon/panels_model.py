@@ -33,6 +33,8 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         model = service.model
         row = layout.row(align=True)
         row.operator("robot_keypoints.load_model", text="Load…", icon="FILE_FOLDER")
+        if model.state is State.NONE:
+            row.operator("robot_keypoints.load_builtin_model", text="UR10", icon="PACKAGE")
         if runner.RUNNER.model is not None and model.path != runner.RUNNER.model:
             row.operator("robot_keypoints.load_trained_model", text="Load Trained")
         if model.state is State.READY:
@@ -40,7 +42,11 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         if model.state is not State.NONE:
             row.operator("robot_keypoints.unload_model", text="", icon="X")
         if model.state is State.NONE:
-            panels.advice(layout, context, "Load a model.safetensors: a training writes one into its run's folder")
+            panels.advice(
+                layout,
+                context,
+                "Load a model.safetensors, which a training writes into its run's folder, or the UR10's",
+            )
         elif model.state is State.LOADING:
             panels.status(layout, f"loading {model.path.name} …", pictures.AMBER)
         elif model.state is State.FAILED:

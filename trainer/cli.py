@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..core import presets
 from ..core.errors import UserError
+from ..core.model_client import BUILTIN_MODEL
 
 
 def run() -> None:
@@ -157,6 +158,8 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
     if not 0.25 <= minutes <= 100000:
         raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
     out = _free(options.out or Path("runs", "demo"))
+    if BUILTIN_MODEL.is_file():
+        print(f"a model that was trained for longer is there already: {BUILTIN_MODEL}", file=sys.stderr)
     # The processes' own start and end are part of the time that was promised.
     settings, robot = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
     return console.follow(out, settings, robot=robot, as_json=options.json)

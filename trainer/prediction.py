@@ -16,6 +16,7 @@ from PIL import Image
 
 from . import belief_maps, checkpoint
 from .checkpoint import ModelInfo
+from .fusion import fused
 from .network import KeypointNetwork, normalise
 from .scales import beliefs_over_scales
 
@@ -104,7 +105,8 @@ class Predictor:
             UserError: if it is not a model of ours.
         """
         where = device or torch.device("cpu")
-        return cls(*checkpoint.load_model(path, where), where)
+        network, info = checkpoint.load_model(path, where)
+        return cls(fused(network), info, where)
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float] = (1.0,), peaks: int = 0
