@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ..core import files
 from ..core.errors import UserError
+from ..core.keypoints import Keypoint
+from ..core.robot import triple
 from . import network
 from .network import KeypointNetwork, NetworkConfig
 
@@ -36,6 +38,7 @@ class ModelInfo:
         width, height: size of the images it was trained on, pixels.
         robot: ``Robot.to_dict()``, or None.
         training: summary of the training so far.
+        places: where each keypoint sits, or nothing, as in models of earlier versions.
     """
 
     network: NetworkConfig
@@ -45,6 +48,7 @@ class ModelInfo:
     skeleton: tuple[tuple[str, str], ...]
     robot: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    places: tuple[Keypoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document in the file's metadata."""
@@ -57,6 +61,7 @@ class ModelInfo:
             "robot": self.robot,
             "normalisation": {"mean": list(network.MEAN), "std": list(network.STD)},
             "training": self.training,
+            "places": [{"frame": k.frame, "offset": list(k.offset), "robot": k.robot} for k in self.places],
         }
 
     @classmethod
@@ -78,7 +83,14 @@ class ModelInfo:
             raise ValueError("the skeleton refers to other keypoints")
         if data["robot"] is not None and not isinstance(data["robot"], dict):
             raise ValueError("the robot is not a table")
-        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]))
+        told = data.get("places") or ()
+        if told and len(told) != len(names):
+            raise ValueError("not every keypoint has a place")
+        places = tuple(
+            Keypoint(n, str(p["frame"]), triple(p["offset"]), str(p["robot"]))
+            for n, p in zip(names, told, strict=False)
+        )
+        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]), places)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:

@@ -135,6 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--peaks", type=int, default=0, metavar="N", help="tell N places of each keypoint at most, with their scores"
     )
+    predict.add_argument(
+        "--camera", metavar="fx,fy,cx,cy[,k1,k2,p1,p2,k3]",
+        help="the images' intrinsics in pixels, OpenCV's: find the robot's pose as well",
+    )  # fmt: skip
+    predict.add_argument(
+        "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
+    )
+    predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
 
     export = commands.add_parser("export", help="write the network as ONNX for other runtimes")
@@ -225,6 +233,7 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
     order = predict_command.Order(
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
+        camera=options.camera, joints=options.joints, robot=options.robot,
     )  # fmt: skip
     return predict_command.predict(order, as_json=options.json)
 

@@ -468,7 +468,7 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     kinematics = folder / ROBOT_FILE
     document = json.loads(kinematics.read_text(encoding="utf-8")) if kinematics.exists() else None
     names = tuple(k.name for k in settings.keypoints)
-    return ModelInfo(config, render.width, render.height, names, settings.skeleton, document)
+    return ModelInfo(config, render.width, render.height, names, settings.skeleton, document, places=settings.keypoints)
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..core.errors import UserError
 from . import device, picture_sources
 from .overlay_image import draw
 from .picture_sources import Picture, Source
+from .pose_command import PoseFinder, told
 from .prediction import Found, Predictor
 from .video_overlay import VideoOverlay
 
@@ -29,6 +31,7 @@ class Order:
         out: file that gets one line of JSON for each picture, as soon as it is known.
         frames: the most to take of a video or webcam.
         scales, peaks: see :meth:`.Predictor.predict`.
+        camera, joints, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
     """
 
     model: Path
@@ -38,6 +41,9 @@ class Order:
     frames: int | None = None
     scales: Sequence[float] = (1.0,)
     peaks: int = 0
+    camera: str | None = None
+    joints: str | None = None
+    robot: Path | None = None
 
 
 def predict(order: Order, *, as_json: bool = False) -> int:
@@ -52,12 +58,13 @@ def predict(order: Order, *, as_json: bool = False) -> int:
     if endless and as_json:
         raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
     predictor = Predictor.load(order.model, device.choose("auto"))
+    finder = _finder(order, predictor)
     if order.overlay is not None:
         _make(order.overlay)
     entries: list[dict[str, Any]] = []
     lines = _open(order.out)
     try:
-        for entry in _entries(order, sources, predictor):
+        for entry in _entries(order, sources, predictor, finder):
             if lines is not None:
                 lines.write(json.dumps(entry, allow_nan=False) + "\n")
                 lines.flush()
@@ -77,7 +84,19 @@ def predict(order: Order, *, as_json: bool = False) -> int:
     return 0
 
 
+def _finder(order: Order, predictor: Predictor) -> PoseFinder | None:
+    if order.camera is None:
+        return None
+    finder = PoseFinder.of(predictor.info, order.camera, order.joints, order.robot)
+    if finder.missing:
+        names = ", ".join(finder.missing)
+        print(f"warning: The robot {finder.robot.name} has no {names}: the pose goes by the others", file=sys.stderr)
+    return finder
+
+
 def _check(order: Order) -> None:
+    if order.camera is None and (order.joints is not None or order.robot is not None):
+        raise UserError("--joints and --robot are for the robot's pose, which needs --camera fx,fy,cx,cy: add it")
     if order.frames is not None and order.frames < 1:
         raise UserError(f"--frames is {order.frames}: it must be at least 1")
     if not 0 <= order.peaks <= 100:
@@ -117,7 +136,9 @@ def _open(path: Path | None) -> IO[str] | None:
         raise UserError(f"{path} can't be written ({problem.strerror}): choose another --out") from problem
 
 
-def _entries(order: Order, sources: Sequence[Source], predictor: Predictor) -> Iterator[dict[str, Any]]:
+def _entries(
+    order: Order, sources: Sequence[Source], predictor: Predictor, finder: PoseFinder | None
+) -> Iterator[dict[str, Any]]:
     for source in sources:
         video: VideoOverlay | None = None
         if order.overlay is not None and source.kind != "image":
@@ -126,13 +147,16 @@ def _entries(order: Order, sources: Sequence[Source], predictor: Predictor) -> I
         try:
             for picture in source.pictures(order.frames):
                 found = predictor.predict([picture.pixels], order.scales, order.peaks)[0]
+                pose = finder.find(found) if finder is not None else None
                 if order.overlay is not None:
                     drawn = draw(picture.pixels, predictor.info, _places(found), [k.confidence for k in found])
+                    if finder is not None and pose is not None:
+                        finder.draw(drawn, pose)
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
                         drawn.save(_free(order.overlay, Path(source.name).stem, ".png"))
-                yield _entry(picture, found)
+                yield _entry(picture, found) | ({} if pose is None else {"pose": pose})
         except UserError:
             if video is not None:
                 video.abandon()
@@ -165,7 +189,7 @@ def _told(entry: dict[str, Any]) -> list[str]:
         if len(k.get("peaks", ())) > 1:
             places = ", ".join(f"({p['u']:.1f}, {p['v']:.1f}) {p['score']:.0%}" for p in k["peaks"])
             lines.append(f"  {'':<24} peaks: {places}")
-    return lines
+    return lines + (told(entry["pose"]) if "pose" in entry else [])
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:

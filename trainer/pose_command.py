@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``predict --camera …`` adds: where the robot is, from the keypoints that the model found."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ..core.camera import Intrinsics, transform
+from ..core.errors import UserError
+from ..core.keypoints import Keypoint
+from ..core.robot import Joint, Robot
+from .checkpoint import ModelInfo
+from .kinematics_torch import Chain
+from .overlay_image import SURE
+from .pose_camera import Camera
+from .pose_joints import solve_joints
+from .pose_problem import Options, Solution, Status
+from .pose_solver import solve_pose
+from .prediction import Found
+from .robot_points import LEAST, place_keypoints, robot_of, roles, with_fixed
+
+BEYOND = 0.05
+"""A sensor may read so much more than a joint's limit, radians or metres; what is further off are degrees."""
+
+UNKNOWN = math.pi
+"""Standard deviation, radians or metres, of a joint of which the keypoints tell nothing."""
+
+AXES = ((230, 40, 40), (40, 200, 60), (60, 110, 255))
+"""Colours of x, y and z."""
+
+STEPS = 16
+"""Pieces of an axis, so that it bends as the lens does."""
+
+
+@dataclass(frozen=True)
+class PoseFinder:
+    """A robot before a camera.
+
+    Attributes:
+        robot: with the known joints fixed.
+        given: positions of the known joints, radians or metres.
+        points: by the keypoint's place in the model's order.
+        names: the model's keypoints.
+        missing: names of keypoints that the robot doesn't have.
+        numbers: fx, fy, cx, cy, k1, k2, p1, p2, k3.
+    """
+
+    robot: Robot
+    given: Mapping[str, float]
+    points: Mapping[int, Keypoint]
+    names: Sequence[str]
+    missing: Sequence[str]
+    numbers: tuple[float, ...]
+
+    @classmethod
+    def of(cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None) -> PoseFinder:
+        """As the command line says it; see :func:`camera_numbers` and :func:`joint_positions`.
+
+        Raises:
+            UserError: if any of it can't be used.
+        """
+        numbers = camera_numbers(camera)
+        robot = robot_of(info, urdf)
+        given = joint_positions(joints, robot) if joints is not None else {}
+        points, missing = place_keypoints(info, robot)
+        return cls(with_fixed(robot, given), given, points, info.keypoints, missing, numbers)
+
+    def find(self, found: Sequence[Found]) -> dict[str, Any]:
+        """The pose from keypoints of one image, in the model's order, as plain JSON values.
+
+        Returns:
+            ``status``, ``solved`` or why not, then with it ``sentence``. Of a pose: ``T_cam_base`` (4 × 4, metres),
+            ``covariance`` (6 × 6) of the small motion (ω, v) of the camera frame by which it may be wrong, a point p
+            going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
+            keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and
+            ``joints``, the positions that were given or found, radians or metres; those of which the keypoints tell
+            nothing are left out.
+        """
+        order = list(self.points)
+        seen = [found[j] for j in order]
+        used = np.array([k.confidence >= SURE for k in seen])
+        if not used.any():
+            return _failed(Status.HIDDEN, f"No keypoint has a confidence of {SURE:.0%}, so there is nothing to go by.")
+        keypoints = [self.points[j] for j in order]
+        pixels = torch.tensor([[(k.u, k.v) for k in seen]], dtype=torch.float64)
+        spread = torch.tensor([[k.covariance for k in seen]], dtype=torch.float64)
+        camera, options = Camera.of_numbers(self.numbers), Options(kernel="huber")
+        chain = Chain.of(self.robot, keypoints)
+        gate = torch.from_numpy(used)[None]
+        if chain.names:
+            moving, alike = roles(chain, used)
+            if alike and used.sum() >= LEAST:
+                return _failed(Status.DEGENERATE, _ask_for(alike))
+            chain = Chain.of(self.robot, keypoints, moving)
+        if chain.names:
+            solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
+        else:
+            places = chain(torch.zeros(0, dtype=torch.float64))
+            solution = solve_pose(places, pixels, camera, covariances=spread, used=gate, options=options)
+        status = Status(int(solution.status[0]))
+        if status != Status.SOLVED:
+            return _failed(status, status.sentence)
+        names = [self.names[j] for j in order]
+        residuals = solution.residuals[0][solution.residuals[0].isfinite().all(-1)]
+        return {
+            "status": "solved",
+            "T_cam_base": solution.pose[0].tolist(),
+            "covariance": solution.covariance[0, :6, :6].tolist(),
+            "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
+            "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
+            "joints": {**self.given, **self._found_joints(chain, solution)},
+        }
+
+    def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
+        if solution.angles is None:
+            return {}
+        kinds = {j.name: j.kind for j in self.robot.joints}
+        variances = solution.covariance[0].diagonal()[6:].tolist()
+        values = zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True)
+        return {
+            n: math.remainder(value, math.tau) if kinds[n] == "continuous" else value
+            for n, value, variance in values
+            if variance < UNKNOWN**2
+        }
+
+    def draw(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
+        """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
+        y green, z blue; nothing where there is no pose."""
+        if "T_cam_base" not in pose:
+            return
+        fx, fy, cx, cy, k1, k2, p1, p2, k3 = self.numbers
+        camera = Intrinsics(*picture.size, fx, fy, cx, cy, (k1, k2, p1, p2, k3))
+        canvas = ImageDraw.Draw(picture)
+        width = max(2, round(max(picture.size) / 160))
+        length = self.robot.reach() / 6
+        tips = [np.linspace(np.zeros(3), axis * length, STEPS + 1) for axis in np.eye(3)]
+        placed = [transform(pose["T_cam_base"], tip) for tip in tips]
+        # The nearest last, so that it covers the others.
+        for axis in sorted(range(3), key=lambda a: -placed[a][-1, 2]):
+            pixels, _ = camera.project(placed[axis])
+            limit = 4 * max(picture.size)
+            inside = np.isfinite(pixels).all(1) & (np.abs(np.nan_to_num(pixels, nan=math.inf)) < limit).all(1)
+            for a, b, both in zip(pixels[:-1], pixels[1:], inside[:-1] & inside[1:], strict=True):
+                if both:
+                    canvas.line([*a.tolist(), *b.tolist()], fill=AXES[axis], width=width)
+
+
+def told(pose: Mapping[str, Any]) -> list[str]:
+    """The same for people."""
+    if "T_cam_base" not in pose:
+        return [f"  no pose: {pose['sentence']}"]
+    matrix = np.array(pose["T_cam_base"])
+    x, y, z = matrix[:3, 3]
+    metres, degrees = _deviations(matrix, np.array(pose["covariance"]))
+    across = "; ".join(" ".join(f"{v:7.4f}" for v in row) for row in matrix[:3, :3])
+    lines = [
+        f"  {'T_cam_base':<24} ({x:.4f}, {y:.4f}, {z:.4f}) m ± {1000 * metres:.1f} mm, ± {degrees:.2f}°; "
+        f"{len(pose['inliers'])} keypoints fit, {pose['reprojection_px']:.2f} px",
+        f"  {'':<24} [{across}]",
+    ]
+    if pose["joints"]:
+        lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
+    return lines
+
+
+def camera_numbers(text: str) -> tuple[float, ...]:
+    """``fx,fy,cx,cy`` or ``fx,fy,cx,cy,k1,k2,p1,p2,k3`` as nine numbers.
+
+    Raises:
+        UserError: if it is not that, or a number is of no use.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as problem:
+        raise UserError(
+            f"--camera is {text}: write fx,fy,cx,cy or fx,fy,cx,cy,k1,k2,p1,p2,k3 as numbers with commas between"
+        ) from problem
+    Camera.of_numbers(values)
+    return (*values, *[0.0] * (9 - len(values)))
+
+
+def joint_positions(text: str, robot: Robot) -> dict[str, float]:
+    """``name=value,…``, or a JSON file with one object {name: value}, radians or metres.
+
+    Raises:
+        UserError: if it is not that, a joint isn't the robot's, or a value isn't finite or far beyond its limits.
+    """
+    values = _pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text)
+    joints = {j.name: j for j in robot.joints if j.moving}
+    for name, value in values.items():
+        if name not in joints:
+            known = ", ".join(joints) or "none"
+            raise UserError(f"The robot {robot.name} has no joint {name!r} that moves: it has {known}")
+        _check(joints[name], value)
+    return values
+
+
+def _check(joint: Joint, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(f"The joint {joint.name} is {value}: give a finite number")
+    limited = joint.kind != "continuous" and joint.upper > joint.lower
+    if limited and not joint.lower - BEYOND <= value <= joint.upper + BEYOND:
+        unit = "metres" if joint.kind == "prismatic" else "radians"
+        raise UserError(
+            f"The joint {joint.name} is {value:g}, beyond its limits {joint.lower:g} and {joint.upper:g}: give {unit}"
+        )
+
+
+def _pairs(text: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (p.strip() for p in part.partition("="))
+        if name in values:
+            raise UserError(f"--joints has {name} twice: give it once")
+        try:
+            values[name] = float(number)
+        except ValueError as problem:
+            raise UserError(
+                f"--joints has {part.strip() or 'an empty part'}: write name=value with commas between, or a JSON file"
+            ) from problem
+    return values
+
+
+def _from_file(text: str) -> dict[str, float]:
+    try:
+        # A whole number of any length becomes one that can be checked.
+        document = json.loads(Path(text).read_text(encoding="utf-8"), parse_int=float)
+    except OSError as problem:
+        raise UserError(
+            f"--joints is {text}, which can't be read ({problem.strerror}): write name=value,… or a JSON file"
+        ) from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"{text} is not JSON: write one object with a number for each joint") from problem
+    fine = isinstance(document, dict) and all(type(v) is float for v in document.values())
+    if not fine:
+        raise UserError(f"{text} is not one JSON object with a number for each joint: write it so")
+    return dict(document)
+
+
+def _failed(status: Status, sentence: str) -> dict[str, Any]:
+    return {"status": status.name.lower(), "sentence": sentence}
+
+
+def _ask_for(names: Sequence[str]) -> str:
+    those = f"the joint {names[0]}" if len(names) == 1 else f"the joints {', '.join(names)}"
+    wanted = ",".join(f"{n}=…" for n in names)
+    return f"The keypoints can't tell {those} from a motion of the camera: add --joints {wanted}."
+
+
+def _deviations(pose: NDArray[np.float64], covariance: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard deviations, all directions together, of the base's place in metres and of its turn in degrees."""
+    x, y, z = pose[:3, 3]
+    # A turn about the camera's centre moves the base as well.
+    moves = np.hstack([np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]]), np.eye(3)])
+    place = float(np.trace(moves @ covariance @ moves.T))
+    return math.sqrt(max(0.0, place)), math.degrees(math.sqrt(max(0.0, float(np.trace(covariance[:3, :3])))))
