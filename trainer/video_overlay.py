@@ -65,7 +65,7 @@ class VideoOverlay:
         cv2 = opencv()
         height, width, _ = self._waiting[0].shape
         passed = time.monotonic() - self._begun
-        rate = self._rate or max(1.0, (len(self._waiting) - 1) / max(passed, 1e-3))
+        rate = _countable(self._rate or max(1.0, (len(self._waiting) - 1) / max(passed, 1e-3)))
         code = cv2.VideoWriter_fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._temporary), code, rate, (width, height))
         if not self._writer.isOpened():
@@ -74,3 +74,8 @@ class VideoOverlay:
         waiting, self._waiting = self._waiting, []
         for frame in waiting:
             self.add(frame)
+
+
+def _countable(rate: float) -> float:
+    """Frames per second with as many digits as MPEG-4 can keep, which counts to 65,535 in a second at most."""
+    return next((round(rate, digits) for digits in (3, 2, 1) if rate * 10**digits < 65535), float(round(rate)))

@@ -156,6 +156,14 @@ def test_a_video_that_breaks_leaves_nothing_and_one_that_ends_early_is_whole(tmp
         next(iter(picture_sources.Source(str(tmp_path / "n.mp4"), "video").pictures()))
 
 
+@pytest.mark.parametrize("rate", [23.976, 133.4567, 1234.5678])
+def test_odd_rates_are_written(tmp_path: Path, rate: float) -> None:
+    written = VideoOverlay(tmp_path / "a.mp4", rate)
+    written.add(np.zeros((48, 64, 3), np.uint8))
+    written.close()
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-4)
+
+
 def test_names_do_not_cover_one_another() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     points = [(300.0, 200.0), (302.0, 201.0), (639.0, 479.0)]
