@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from ..core.camera import Intrinsics, transform
 from ..core.errors import UserError
@@ -23,6 +24,7 @@ from ..core.robot import Joint, Robot
 from .checkpoint import ModelInfo
 from .kinematics_torch import Chain
 from .overlay_image import SURE
+from .pose_alternatives import alternatives
 from .pose_camera import Camera
 from .pose_joints import solve_joints
 from .pose_problem import Options, Solution, Status
@@ -85,7 +87,8 @@ class PoseFinder:
             going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
             keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and
             ``joints``, the positions that were given or found, radians or metres; those of which the keypoints tell
-            nothing are left out.
+            nothing are left out. Where all joints are known and other poses are at most a hundred times less likely,
+            ``alternatives`` has their ``T_cam_base``.
         """
         order = list(self.points)
         seen = [found[j] for j in order]
@@ -98,6 +101,7 @@ class PoseFinder:
         camera, options = Camera.of_numbers(self.numbers), Options(kernel="huber")
         chain = Chain.of(self.robot, keypoints)
         gate = torch.from_numpy(used)[None]
+        others: list[Any] = []
         if chain.names:
             moving, alike = roles(chain, used)
             if alike and used.sum() >= LEAST:
@@ -107,7 +111,7 @@ class PoseFinder:
             solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
         else:
             places = chain(torch.zeros(0, dtype=torch.float64))
-            solution = solve_pose(places, pixels, camera, covariances=spread, used=gate, options=options)
+            solution, others = _settled(places, pixels, camera, spread, gate, options)
         status = Status(int(solution.status[0]))
         if status != Status.SOLVED:
             return _failed(status, status.sentence)
@@ -120,6 +124,7 @@ class PoseFinder:
             "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
             "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
             "joints": {**self.given, **self._found_joints(chain, solution)},
+            **({"alternatives": others} if others else {}),
         }
 
     def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
@@ -156,6 +161,19 @@ class PoseFinder:
                     canvas.line([*a.tolist(), *b.tolist()], fill=AXES[axis], width=width)
 
 
+def _settled(
+    places: Tensor, pixels: Tensor, camera: Camera, spread: Tensor, used: Tensor, options: Options
+) -> tuple[Solution, list[Any]]:
+    """The likeliest pose of points ``(N, 3)``, and further ones as nested lists."""
+    solution = solve_pose(places, pixels, camera, covariances=spread, used=used, options=options)
+    if int(solution.status[0]) != Status.SOLVED:
+        return solution, []
+    poses = alternatives(places, pixels[0], camera, spread[0], used[0], solution.pose[0], options)
+    best = solve_pose(places, pixels, camera, covariances=spread, used=used, initial=poses[:1], options=options)
+    likelier = int(best.status[0]) == Status.SOLVED and bool(best.cost[0] < solution.cost[0])
+    return best if likelier else solution, poses[1:].tolist()
+
+
 def told(pose: Mapping[str, Any]) -> list[str]:
     """The same for people."""
     if "T_cam_base" not in pose:
@@ -169,6 +187,11 @@ def told(pose: Mapping[str, Any]) -> list[str]:
         f"{len(pose['inliers'])} keypoints fit, {pose['reprojection_px']:.2f} px",
         f"  {'':<24} [{across}]",
     ]
+    if "alternatives" in pose:
+        n = len(pose["alternatives"])
+        lines.append(
+            f"  {'':<24} not for certain: {'another pose fits' if n == 1 else f'{n} other poses fit'} about as well"
+        )
     if pose["joints"]:
         lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core import keypoints
@@ -18,8 +19,11 @@ from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
 from robot_keypoints.core.keypoints import Keypoint
 from robot_keypoints.core.robot import Joint, Mimic, Robot, as_matrix
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
-from robot_keypoints.trainer import cli, network, pose_command, robot_points
+from robot_keypoints.trainer import cli, lie, network, pose_command, robot_points
 from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.pose_alternatives import alternatives
+from robot_keypoints.trainer.pose_camera import Camera
+from robot_keypoints.trainer.pose_problem import Options
 from robot_keypoints.trainer.prediction import Found, Predictor
 
 CAMERA = Intrinsics(640, 480, 610.0, 600.0, 322.0, 237.0, (-0.12, 0.05, 0.001, -0.002, 0.01))
@@ -112,6 +116,34 @@ def test_the_pose_comes_back_through_a_bent_lens(ask: Ask, tmp_path: Path) -> No
     code, text, _ = ask("--camera", BENT, "--joints", ALL)
     assert code == 0 and f"({POSE[0, 3]:.4f}, {POSE[1, 3]:.4f}, {POSE[2, 3]:.4f}) m ±" in text
     assert "pose" not in json.loads(ask("--json")[1])["images"][0]
+
+
+def test_another_pose_that_fits_as_well_is_told(ask: Ask) -> None:
+    """A flat thing far away might be its mirror image in depth, if its points aren't sharp."""
+    flat = torch.tensor([[x, y, 0.0] for x in (-0.2, 0.0, 0.25) for y in (-0.15, 0.2)], dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = lie.exp_rotation(torch.tensor([0.6, 0.2, 0.1], dtype=torch.float64))
+    pose[2, 3] = 4.0
+    camera = Camera.of_numbers([600, 600, 320, 240])
+    pixels = camera.project((flat @ pose[:3, :3].T + pose[:3, 3])[None])[0]
+    used = torch.ones(6, dtype=torch.bool)
+    for deviation, count in ((3.0, 2), (0.01, 1)):
+        spread = deviation**2 * torch.eye(2, dtype=torch.float64).expand(6, 2, 2)
+        found = alternatives(flat, pixels, camera, spread, used, pose, Options())
+        assert len(found) == count and (found[0] - pose).abs().max() < 1e-5
+        wrong = pose.clone()
+        wrong[:3, :3] = pose[:3, :3] @ lie.exp_rotation(torch.tensor([-1.2, 0.0, 0.0], dtype=torch.float64))
+        again = alternatives(flat, pixels, camera, spread, used, wrong, Options())
+        assert len(again) == count and (again[0] - pose).abs().max() < 1e-5
+        if count == 2:
+            # The normals lean to opposite sides of the line of sight.
+            normals = found[:, :3, 2]
+            assert (normals.sum(0)[:2] / normals[0, 2]).abs().max() < 0.1
+
+    blurred = [replace(k, covariance=((900.0, 0.0), (0.0, 900.0))) for k in shown()]
+    options = ["--camera", BENT, "--joints", ALL]
+    assert np.shape(pose_of(ask(*options, "--json", found=blurred))["alternatives"])[1:] == (4, 4)
+    assert "about as well" in ask(*options, found=blurred)[1] and "about as well" not in ask(*options)[1]
 
 
 def test_joints_that_are_not_given_are_found(ask: Ask) -> None:
