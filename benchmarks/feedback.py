@@ -117,7 +117,7 @@ def train(
     settings = replace(data.recording.settings, training=t, feedback=f)
     sigma = t.target_sigma / 100 * float(np.hypot(width, height))
     config = network.NetworkConfig.of(settings.training, len(settings.keypoints), sigma)
-    engine = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)  # type: ignore[call-overload]
+    engine = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
     engine.begin()
     augmentation = Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
     (validation, hidden), test = sets

@@ -76,7 +76,7 @@ def latencies(kinds: tuple[str, ...], rounds: int) -> dict[str, Reading]:
     for kind in kinds:
         net = network.build(NetworkConfig(kind, KEYPOINTS, sigma))
         readings[kind] = Reading(kind, sum(p.numel() for p in net.parameters()))
-        ready[kind, False] = fused(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ready[kind, False] = fused(net).to(memory_format=torch.channels_last)
         ready[kind, True] = copy.deepcopy(ready[kind, False]).to(torch.bfloat16)
     times: dict[tuple[str, bool], list[float]] = {key: [] for key in ready}
     with torch.inference_mode():
@@ -117,7 +117,7 @@ class Course:
         """Train for so many seconds, or images where that is not zero, and test."""
         torch.manual_seed(self.seed)
         net = network.build(config, pretrained=pretrained)
-        net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        net = net.to(memory_format=torch.channels_last).train()
         average = copy.deepcopy(net).eval().requires_grad_(False)
         rate, batch = RATES[config.kind], BATCHES.get(config.kind, 16)
         optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
@@ -143,7 +143,7 @@ class Course:
             optimiser.zero_grad(set_to_none=True)
             with precision.autocast():
                 output = net(pixels)
-            net.loss(output, points, self.size.width, self.size.height).mean().backward()
+            net.loss(output, points, self.size.width, self.size.height).mean().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             step += 1
