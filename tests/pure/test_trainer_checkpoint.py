@@ -13,6 +13,9 @@ import safetensors.torch
 import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.keypoints import joint_keypoints
+from robot_keypoints.core.model_client import BUILTIN_MODEL
+from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.trainer import checkpoint, network
 from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
 from robot_keypoints.trainer.sample_set import SampleSet
@@ -163,3 +166,8 @@ def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="start a new run"):
         SampleSet.load(path)
+
+
+def test_the_model_that_comes_along_is_one() -> None:
+    _, info = checkpoint.load_model(BUILTIN_MODEL, CPU)
+    assert set(info.keypoints) == {k.name for k in joint_keypoints(load_urdf(builtin_urdf()))}
