@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 from blenders import RealBlender
@@ -60,12 +62,14 @@ def test_every_library_comes_from_the_extensions_own_wheels(
 def test_the_background_command_is_registered(blender: RealBlender, archive: Path, home: Path, tmp_path: Path) -> None:
     """A worker's or scene builder's mistake is one sentence and exit code 2."""
     blender.install(home, archive)
-    import subprocess
-
+    # The lifeline stays open meanwhile: closing it ends the process.
+    reading, writing = os.pipe()
     done = subprocess.run(
         [*blender.command, "--background", "--command", "robot_keypoints", "scene", "--run", str(tmp_path / "none")],
-        env=blender.environment(home), stdin=subprocess.PIPE, capture_output=True, text=True, timeout=120, check=False,
+        env=blender.environment(home), stdin=reading, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+    os.close(reading)
+    os.close(writing)
     output = done.stdout + done.stderr
     assert done.returncode == 2, output
     assert "error: " in output and "settings.toml" in output and "Traceback" not in output
