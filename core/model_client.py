@@ -20,6 +20,7 @@ import zmq
 from .channel import Endpoints, Security
 from .errors import UserError
 from .messages import MessageError, encode_request, parse
+from .pose_messages import PoseRequest, PredictedPose
 
 ANSWER_DEADLINE = 20.0
 """A request that is not answered within so many seconds is given up."""
@@ -39,7 +40,7 @@ class PredictedKeypoint:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one request; ``skeleton`` links keypoints by name."""
+    """The answer to one request; ``skeleton`` links keypoints by name, ``pose`` is there where it was asked for."""
 
     id: int
     width: int
@@ -47,6 +48,7 @@ class Prediction:
     keypoints: tuple[PredictedKeypoint, ...]
     skeleton: tuple[tuple[str, str], ...]
     milliseconds: float
+    pose: PredictedPose | None = None
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,11 @@ class ModelClient:
         """Whether an answer is still to come."""
         return self._busy is not None
 
-    def request(self, encoding: str, width: int, height: int, data: bytes) -> None:
-        """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``."""
-        self._waiting = ({"encoding": encoding, "width": width, "height": height}, data)
+    def request(self, encoding: str, width: int, height: int, data: bytes, pose: PoseRequest | None = None) -> None:
+        """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``; and where
+        ``pose`` says with what camera it was taken, for the robot's pose."""
+        asked = {} if pose is None else {"pose": pose.to_dict()}
+        self._waiting = ({"encoding": encoding, "width": width, "height": height, **asked}, data)
         self._send()
 
     def poll(self) -> Prediction | Refusal | None:
@@ -158,6 +162,7 @@ def decode_answer(data: bytes) -> Prediction | Refusal:
         return Prediction(
             int(header["id"]), int(header["width"]), int(header["height"]), keypoints, skeleton,
             _finite(header["milliseconds"]),
+            None if header.get("pose") is None else PredictedPose.from_dict(header["pose"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as problem:
         if isinstance(problem, MessageError):

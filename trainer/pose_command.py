@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,33 @@ STEPS = 16
 
 
 @dataclass(frozen=True)
+class PlacedRobot:
+    """A robot, and which of its points a model's keypoints are.
+
+    Attributes:
+        points: by the keypoint's place in the model's order.
+        names: the model's keypoints.
+        missing: names of keypoints that the robot doesn't have.
+    """
+
+    robot: Robot
+    points: Mapping[int, Keypoint]
+    names: Sequence[str]
+    missing: Sequence[str]
+
+    @classmethod
+    def of(cls, info: ModelInfo, urdf: Path | None = None) -> PlacedRobot:
+        """The robot in the file ``urdf``, or else the one that comes with the model.
+
+        Raises:
+            UserError: if there is neither, or it can't be used.
+        """
+        robot = robot_of(info, urdf)
+        points, missing = place_keypoints(info, robot)
+        return cls(robot, points, info.keypoints, missing)
+
+
+@dataclass(frozen=True)
 class PoseFinder:
     """A robot before a camera.
 
@@ -56,6 +83,7 @@ class PoseFinder:
         names: the model's keypoints.
         missing: names of keypoints that the robot doesn't have.
         numbers: fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        option: how joints are given, where a sentence says so.
     """
 
     robot: Robot
@@ -64,6 +92,7 @@ class PoseFinder:
     names: Sequence[str]
     missing: Sequence[str]
     numbers: tuple[float, ...]
+    option: str = ""
 
     @classmethod
     def of(cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None) -> PoseFinder:
@@ -73,10 +102,23 @@ class PoseFinder:
             UserError: if any of it can't be used.
         """
         numbers = camera_numbers(camera)
-        robot = robot_of(info, urdf)
-        given = joint_positions(joints, robot) if joints is not None else {}
-        points, missing = place_keypoints(info, robot)
-        return cls(with_fixed(robot, given), given, points, info.keypoints, missing, numbers)
+        placed = PlacedRobot.of(info, urdf)
+        given = joint_positions(joints, placed.robot) if joints is not None else {}
+        return replace(cls.of_numbers(placed, numbers, given), option="--joints")
+
+    @classmethod
+    def of_numbers(cls, placed: PlacedRobot, camera: Sequence[float], joints: Mapping[str, float]) -> PoseFinder:
+        """Of fx, fy, cx, cy and then k1, k2, p1, p2, k3 or nothing, in pixels, and the joints that are known, radians
+        or metres.
+
+        Raises:
+            UserError: if a number is of no use, or a joint isn't the robot's or far beyond its limits.
+        """
+        Camera.of_numbers(camera)
+        numbers = (*map(float, camera), *[0.0] * (9 - len(camera)))
+        given = checked_joints(joints, placed.robot)
+        robot = with_fixed(placed.robot, given)
+        return cls(robot, given, placed.points, placed.names, placed.missing, numbers)
 
     def find(self, found: Sequence[Found]) -> dict[str, Any]:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.
@@ -105,7 +147,7 @@ class PoseFinder:
         if chain.names:
             moving, alike = roles(chain, used)
             if alike and used.sum() >= LEAST:
-                return _failed(Status.DEGENERATE, _ask_for(alike))
+                return _failed(Status.DEGENERATE, _ask_for(alike, self.option))
             chain = Chain.of(self.robot, keypoints, moving)
         if chain.names:
             solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
@@ -130,14 +172,10 @@ class PoseFinder:
     def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
         if solution.angles is None:
             return {}
-        kinds = {j.name: j.kind for j in self.robot.joints}
+        by_name = {j.name: j for j in self.robot.joints}
         variances = solution.covariance[0].diagonal()[6:].tolist()
         values = zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True)
-        return {
-            n: math.remainder(value, math.tau) if kinds[n] == "continuous" else value
-            for n, value, variance in values
-            if variance < UNKNOWN**2
-        }
+        return {n: _least_turn(by_name[n], value) for n, value, variance in values if variance < UNKNOWN**2}
 
     def draw(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
         """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
@@ -219,14 +257,30 @@ def joint_positions(text: str, robot: Robot) -> dict[str, float]:
     Raises:
         UserError: if it is not that, a joint isn't the robot's, or a value isn't finite or far beyond its limits.
     """
-    values = _pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text)
+    return checked_joints(_pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text), robot)
+
+
+def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float]:
+    """The same, radians or metres by the joint's name, if a robot can have them.
+
+    Raises:
+        UserError: if a joint isn't the robot's, or a value isn't finite or far beyond its limits.
+    """
     joints = {j.name: j for j in robot.joints if j.moving}
     for name, value in values.items():
         if name not in joints:
             known = ", ".join(joints) or "none"
             raise UserError(f"The robot {robot.name} has no joint {name!r} that moves: it has {known}")
         _check(joints[name], value)
-    return values
+    return dict(values)
+
+
+def _least_turn(joint: Joint, value: float) -> float:
+    """The same place without whole turns, if the joint can go there."""
+    turned = math.remainder(value, math.tau)
+    if joint.kind == "continuous" or (joint.kind == "revolute" and joint.lower <= turned <= joint.upper):
+        return turned
+    return value
 
 
 def _check(joint: Joint, value: float) -> None:
@@ -275,10 +329,13 @@ def _failed(status: Status, sentence: str) -> dict[str, Any]:
     return {"status": status.name.lower(), "sentence": sentence}
 
 
-def _ask_for(names: Sequence[str]) -> str:
-    those = f"the joint {names[0]}" if len(names) == 1 else f"the joints {', '.join(names)}"
-    wanted = ",".join(f"{n}=…" for n in names)
-    return f"The keypoints can't tell {those} from a motion of the camera: add --joints {wanted}."
+def _ask_for(names: Sequence[str], option: str) -> str:
+    one = len(names) == 1
+    those = f"the joint {names[0]}" if one else f"the joints {', '.join(names)}"
+    wanted = "give its position" if one else "give their positions"
+    if option:
+        wanted = f"add {option} {','.join(f'{n}=…' for n in names)}"
+    return f"The keypoints can't tell {those} from a motion of the camera: {wanted}."
 
 
 def _deviations(pose: NDArray[np.float64], covariance: NDArray[np.float64]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
@@ -22,6 +22,12 @@ from ..core.channel import Hub
 from ..core.errors import UserError
 from ..core.lifeline import end_with_parent
 from ..core.messages import MAX_IMAGE, MessageError, encode_request, parse
+from ..core.pose_messages import PoseRequest
+
+if TYPE_CHECKING:
+    from .checkpoint import ModelInfo
+    from .pose_command import PlacedRobot, PoseFinder
+    from .prediction import Predictor
 
 CHANNELS = {"rgb": 3, "rgba": 4}
 POLL_MS = 100
@@ -29,10 +35,12 @@ LARGEST_SIDE = 16384
 
 
 def main(argv: Sequence[str]) -> int:
-    """``MODEL --ready FILE [--host H] [--port P] [--keys DIR]``; 0 when stdin closed, 2 on a user's mistake."""
+    """``MODEL --ready FILE [--robot URDF] [--host H] [--port P] [--keys DIR]``; 0 when stdin closed, 2 on a user's
+    mistake."""
     parser = argparse.ArgumentParser(prog="robot-keypoints serve", description=__doc__)
     parser.add_argument("model", type=Path, help="a model.safetensors")
     parser.add_argument("--ready", type=Path, help="file to write the address to, as JSON, once it answers")
+    parser.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0 takes any free one")
     parser.add_argument("--keys", default="", help="folder of CURVE keys, needed for any address but loopback")
@@ -63,6 +71,7 @@ def serve(options: Any, ended: threading.Event) -> None:
 
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender needs the rest
     predictor = Predictor.load(options.model)
+    poses = Poses(predictor.info, options.robot)
     blank = np.zeros((predictor.info.height, predictor.info.width, 3), np.uint8)
     predictor.predict([blank])  # the first one is slow
     hub = Hub(options.host, options.port, options.keys)
@@ -75,7 +84,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         while not ended.is_set():
             if hub.control.poll(POLL_MS):
                 for frames in newest(hub.control):
-                    hub.control.send_multipart([frames[0], b"", answer(predictor, frames)])
+                    hub.control.send_multipart([frames[0], b"", answer(predictor, frames, poses)])
     finally:
         hub.close()
 
@@ -90,25 +99,65 @@ def newest(socket: zmq.Socket[bytes]) -> list[list[bytes]]:
     return list(waiting.values())
 
 
-def answer(predictor: Any, frames: Sequence[bytes]) -> bytes:
-    """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none."""
+class Poses:
+    """Solves the poses that are asked for; the robot is read once.
+
+    Args:
+        urdf: the robot, where the model doesn't bring it.
+
+    Raises:
+        UserError: if ``urdf`` is given and can't be used. A model without a robot only fails those who ask for a pose.
+    """
+
+    def __init__(self, info: ModelInfo, urdf: Path | None = None) -> None:
+        self._info = info
+        self._placed: PlacedRobot | None = None
+        if urdf is not None:
+            from .pose_command import PlacedRobot
+
+            self._placed = PlacedRobot.of(info, urdf)
+
+    def finder(self, request: PoseRequest) -> PoseFinder:
+        """What solves poses as ``request`` says.
+
+        Raises:
+            UserError: if there is no robot, or a joint or a number is of no use.
+        """
+        from .pose_command import PlacedRobot, PoseFinder
+
+        if self._placed is None:
+            self._placed = PlacedRobot.of(self._info)
+        return PoseFinder.of_numbers(self._placed, request.camera, request.joints)
+
+
+def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> bytes:
+    """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
+
+    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as :meth:`.PoseFinder.find`
+    gives it.
+    """
     number: int | None = None
     try:
         header = parse(frames[2])
         number = header.get("id") if type(header.get("id")) is int else None
         if header["type"] != "predict" or number is None or len(frames) != 4:
             raise MessageError("the request is not one for a prediction")
+        finder = None if header.get("pose") is None else poses.finder(PoseRequest.from_dict(header["pose"]))
         image = decode_image(header, frames[3])
         begin = time.perf_counter()
         found = predictor.predict([image])[0]
+        pose = {} if finder is None else {"pose": finder.find(found)}
         milliseconds = 1000 * (time.perf_counter() - begin)
-    except MessageError as problem:
+    except (MessageError, UserError) as problem:
         return encode_request("refused", id=number, reason=str(problem))
-    return encode_request(
-        "prediction", id=number, width=image.shape[1], height=image.shape[0],
-        keypoints=[k.to_dict() for k in found], skeleton=[list(edge) for edge in predictor.info.skeleton],
-        milliseconds=milliseconds,
-    )  # fmt: skip
+    try:
+        return encode_request(
+            "prediction", id=number, width=image.shape[1], height=image.shape[0],
+            keypoints=[k.to_dict() for k in found], skeleton=[list(edge) for edge in predictor.info.skeleton],
+            milliseconds=milliseconds, **pose,
+        )  # fmt: skip
+    except ValueError:
+        return encode_request("refused", id=number, reason="the model gave something that is no number: train it anew")
 
 
 def decode_image(header: dict[str, Any], data: bytes) -> NDArray[np.uint8]:
