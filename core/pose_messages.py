@@ -90,6 +90,7 @@ class PredictedPose:
         inliers: names of keypoints that fit.
         joints: positions that were given or found, radians or metres.
         alternatives: ``T_cam_base`` of other poses that fit about as well.
+        undetermined: where there is no pose, joints that must be given before there can be one.
     """
 
     status: str
@@ -100,6 +101,7 @@ class PredictedPose:
     inliers: tuple[str, ...] = ()
     joints: Mapping[str, float] | None = None
     alternatives: tuple[NDArray[np.float64], ...] = ()
+    undetermined: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, document: Any) -> PredictedPose:
@@ -111,7 +113,11 @@ class PredictedPose:
         try:
             status = str(document["status"])
             if status != "solved":
-                return cls(status, str(document["sentence"]))
+                return cls(
+                    status,
+                    str(document["sentence"]),
+                    undetermined=tuple(str(n) for n in document.get("undetermined", ())),
+                )
             others = document.get("alternatives") or []
             if not isinstance(others, list) or len(others) > MOST_ALTERNATIVES:
                 raise MessageError("the pose has strange alternatives")

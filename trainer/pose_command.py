@@ -124,7 +124,8 @@ class PoseFinder:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.
 
         Returns:
-            ``status``, ``solved`` or why not, then with it ``sentence``. Of a pose: ``T_cam_base`` (4 × 4, metres),
+            ``status``, ``solved`` or why not, then with it ``sentence``, and ``undetermined``, joints that would have to
+            be given, where that is why. Of a pose: ``T_cam_base`` (4 × 4, metres),
             ``covariance`` (6 × 6) of the small motion (ω, v) of the camera frame by which it may be wrong, a point p
             going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
             keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and
@@ -147,7 +148,7 @@ class PoseFinder:
         if chain.names:
             moving, alike = roles(chain, used)
             if alike and used.sum() >= LEAST:
-                return _failed(Status.DEGENERATE, _ask_for(alike, self.option))
+                return {**_failed(Status.DEGENERATE, _ask_for(alike, self.option)), "undetermined": alike}
             chain = Chain.of(self.robot, keypoints, moving)
         if chain.names:
             solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
