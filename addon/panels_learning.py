@@ -44,7 +44,7 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         row.active = t.pretrained
         row.prop(t, "weights", placeholder="downloaded once")
     column.prop(t, "loss")
-    for name in ("target_sigma", "hidden_weight", "dropout"):
+    for name in ("first_look", "target_sigma", "hidden_weight", "dropout"):
         column.prop(t, name)
 
 

@@ -82,6 +82,14 @@ TRAINING = {
     }),
     "hidden_weight": Words("Hidden weight", "How much keypoints count that something hides, against 1 for visible "
                            "ones", extra={"soft_max": 2.0}),
+    "pose_weight": Words("Pose weight", "How much the error of the robot's pose counts that the keypoints give, beside "
+                         "the maps' loss; 0 leaves it out", extra={"soft_max": 2.0, "precision": 3}),
+    "pose_from": Words("Pose from", "Share of the training that goes by before the pose counts; its weight then rises "
+                       "over a tenth of the training", extra={"subtype": "FACTOR"}),
+    "width_weight": Words("Width weight", "How much it counts how far the belief maps' width is off, beside the maps' "
+                          "loss", extra={"soft_max": 2.0, "precision": 3}),
+    "range_weight": Words("Range weight", "How much it counts how far the belief maps' highest value is off, beside "
+                          "the maps' loss", extra={"soft_max": 2.0, "precision": 3}),
     "dropout": Words("Dropout", "Share of the features left out while learning", extra={"subtype": "FACTOR"}),
     "precision": Words("Precision", "Numbers to compute with", {
         "auto": ("Automatic", "What is faster on the device"), "float32": ("Float 32", "Single precision"),
@@ -95,6 +103,8 @@ TRAINING = {
                        extra={"soft_max": 8}),
     "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
                      extra={"subtype": "FILE_PATH"}),
+    "first_look": Words("First look", "Size at which the network sees a whole picture, over the rendering's; below 1 it "
+                        "looks a second time, closer, at the part with the robot", extra={"subtype": "FACTOR"}),
     "target_sigma": Words("Target width", "Standard deviation of the belief maps' targets, in percent of the image's "
                           "diagonal", extra={"precision": 2}),
     "device": Words("Device", "Where the network is trained", {

@@ -129,7 +129,7 @@ def train(
     for step in range(steps):
         plain = rng.integers(0, data.pool, t.batch_size - following)
         chosen = np.concatenate([plain, rng.choice(data.pool, following, p=p)])
-        pictures, points = augmentation(
+        pictures, points, _ = augmentation(
             torch.from_numpy(data.images[chosen]), torch.from_numpy(data.keypoints[chosen]), data.effects[chosen]
         )
         batch = Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)

@@ -87,7 +87,7 @@ def train(data: Data, seed: int, images: int, t: TrainingSettings) -> dict[str, 
         stream.tick(t.batch_size)
         raw = store.next_batch(stream, lambda: False)
         assert raw is not None
-        pictures, points = augmentation(torch.from_numpy(raw.images), torch.from_numpy(raw.keypoints), raw.values)
+        pictures, points, _ = augmentation(torch.from_numpy(raw.images), torch.from_numpy(raw.keypoints), raw.values)
         batch = Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
         found = engine.step(batch, learning_rate(t, step, step / steps), len(batch), lambda: False)
         assert found is not None

@@ -158,6 +158,11 @@ class TrainingSettings:
         dropout: share of the features left out while learning; what Monte-Carlo dropout needs.
         loss: what the belief maps are compared by; ``auto`` takes the network's own.
         hidden_weight: weight of keypoints that something hides, against 1 for visible ones.
+        pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
+        pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
+            A run without end has no share that goes by: there it counts from the start, with 0, or never.
+        width_weight: of how far the width of the last stage's maps is off, beside the maps' loss.
+        range_weight: of how far the highest value of the last stage's maps is off, likewise.
         epoch_images: images trained on between two validations (paper: 10,000).
         epochs: at most this many; 0 means without end.
         minutes: at most this long; 0 means without limit.
@@ -166,7 +171,9 @@ class TrainingSettings:
         averaging: share of the running average of the weights that a step keeps; 0 takes the weights as they are.
         largest_gradient: longer gradients are cut to this length; 0 leaves them.
         patience: validations without a better one after which the run ends; 0 never ends it.
-        target_sigma: standard deviation of the belief maps' targets, in percent of the image diagonal.
+        first_look: size at which the network sees a whole picture, over the rendering's; below 1 it looks twice, the
+            second time closer, at the part with the robot.
+        target_sigma: standard deviation of the belief maps' targets, in percent of the diagonal of the network's input.
         precision: ``auto`` takes what is faster on the device.
         compile: whether the network is compiled; ``auto`` compiles on a graphics card.
         fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
@@ -191,9 +198,14 @@ class TrainingSettings:
     averaging: float = _limits(0.995, 0.0, 0.99999)
     largest_gradient: float = _limits(5.0, 0.0)
     patience: int = _limits(0, 0)
+    first_look: float = _limits(1.0, 0.1, 1.0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
     hidden_weight: float = _limits(1.0, 0.0, 100.0)
+    pose_weight: float = _limits(0.0, 0.0, 1000.0)
+    pose_from: float = _limits(0.5, 0.0, 1.0)
+    width_weight: float = _limits(0.0, 0.0, 1000.0)
+    range_weight: float = _limits(0.0, 0.0, 1000.0)
     dropout: float = _limits(0.0, 0.0, 0.9)
     device: str = _choice("auto", "cpu", "cuda")
     precision: str = _choice("auto", "float32", "bfloat16")
@@ -282,6 +294,12 @@ class Settings:
     def scene_model(self) -> SceneModel:
         """The scene's probabilistic model at version 0."""
         return SceneModel(tuple(v.variable() for v in self.variables))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the network's input, pixels."""
+        look = self.training.first_look
+        return max(1, round(self.render.width * look)), max(1, round(self.render.height * look))
 
     @property
     def robots(self) -> tuple[RobotSettings, ...]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.settings import AugmentationSettings
-from . import effects
+from . import effects, looks
 from .backgrounds import Backgrounds
+from .belief_maps import inside
 from .effects import Values, over, premultiply
 from .procedural import Dice, mixed, shapes
 
@@ -29,6 +29,30 @@ LARGEST_SCALE = 1.25
 LARGEST_TURN = math.radians(10)
 LARGEST_SHIFT = 0.08
 """Share of the image's width and height."""
+
+
+CLOSER_SHARE = 0.5
+"""Of the images that are a closer look, where the network looks twice."""
+
+CLOSER_ZOOM = 1.35
+"""A closer look in training is at a part up to so many times as large, or as small, as around the true keypoints."""
+
+CLOSER_SHIFT = 0.15
+"""It is beside them by up to this share of its size."""
+
+
+class Augmented(NamedTuple):
+    """Images for the network.
+
+    Attributes:
+        images: RGB in 0 … 1, ``(B, 3, H, W)`` float32.
+        keypoints: in their pixels, ``(B, J, 2)`` float32.
+        to_rendering: from their pixels to those of the renderings, ``(B, 2, 3)``; None where these are the same.
+    """
+
+    images: Tensor
+    keypoints: Tensor
+    to_rendering: Tensor | None
 
 
 class Augmentation:
@@ -44,6 +68,7 @@ class Augmentation:
     ) -> None:  # fmt: skip
         """
         Args:
+            width, height: of the network's input; renderings that are larger are looked at twice, see :mod:`.looks`.
             themes: what the choices of ``background/theme`` after the first mean.
 
         Raises:
@@ -51,6 +76,7 @@ class Augmentation:
         """
         self.settings = settings
         self.device = device
+        self._size = (width, height)
         self._seed = seed
         self._batches = 0
         self._generator = torch.Generator().manual_seed(seed)
@@ -69,15 +95,12 @@ class Augmentation:
         self._batches = int(value["batches"])
         self._backgrounds.state = value["backgrounds"]
 
-    def __call__(self, images: Tensor, keypoints: Tensor, values: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, keypoints: Tensor, values: NDArray[np.float64]) -> Augmented:
         """
         Args:
             images: RGBA with straight alpha, ``(B, H, W, 4)`` uint8.
             keypoints: pixels ``(B, J, 2)``, NaN where behind the camera.
             values: of the variables that the trainer applies, ``(B, V)`` as from :func:`.effects.table`.
-
-        Returns:
-            RGB in 0 … 1, ``(B, 3, H, W)`` float32, and the keypoints in them ``(B, J, 2)`` float32.
         """
         self._generator.manual_seed(mixed(self._seed, self._batches))
         self._dice = Dice(self._generator)
@@ -85,11 +108,13 @@ class Augmentation:
         known = Values(values)
         rgba = premultiply(images.to(self.device))
         points = keypoints.to(self.device, torch.float32)
-        if self.settings.geometry:
-            rgba, points = self._move(rgba, points)
+        views = self._views(rgba, points)
+        if views is not None:
+            rgba, points = looks.sample(rgba, views, self._size), views.points_to_view(points)
         rgb = self._lay_over_backgrounds(rgba, known)
         self._draw_shapes(rgb, known)
-        return effects.apply(rgb, known, self._some_noise), points
+        rgb = effects.apply(rgb, known, self._some_noise)
+        return Augmented(rgb, points, None if views is None else views.to_image)
 
     def _lay_over_backgrounds(self, rgba: Tensor, values: Values) -> Tensor:
         clear = torch.nonzero(rgba[:, 3].flatten(1).amin(1) < 1.0).flatten().tolist()
@@ -119,12 +144,28 @@ class Augmentation:
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return (low + (high - low) * torch.rand(count, generator=self._generator)).to(self.device)
 
-    def _move(self, rgba: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale, turn and shift images and keypoints alike.
+    def _views(self, rgba: Tensor, points: Tensor) -> looks.Views | None:
+        """What is shown of each rendering; None where all of it is, as it is."""
+        height, width = rgba.shape[-2:]
+        twice = (width, height) != self._size
+        if not twice and not self.settings.geometry:
+            return None
+        views = looks.whole(len(rgba), (width, height), self._size, self.device)
+        if twice:
+            zoom = torch.exp(self._uniform(len(rgba), -1, 1) * math.log(CLOSER_ZOOM))
+            shift = CLOSER_SHIFT * torch.stack([self._uniform(len(rgba), -1, 1) for _ in range(2)], -1)
+            counted = inside(points, width, height)
+            closer, worth = looks.around(points, counted, (width, height), self._size, zoom, shift)
+            chosen = worth & (self._uniform(len(rgba), 0, 1) < CLOSER_SHARE)
+            views = looks.Views(torch.where(chosen[:, None, None], closer.to_image, views.to_image))
+        return views.of(self._move(rgba)) if self.settings.geometry else views
 
-        A robot that touches the image's border is only zoomed into, so that its cut edge stays outside.
+    def _move(self, rgba: Tensor) -> Tensor:
+        """Scales, turns and shifts of views, ``(B, 2, 3)`` from the new view's pixels to the old one's.
+
+        A robot that touches the rendering's border is only zoomed into, so that its cut edge stays outside.
         """
-        b, _, height, width = rgba.shape
+        b, (width, height) = len(rgba), self._size
         alpha = rgba[:, 3]
         border = torch.cat([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], 1)
         cut = border.amax(1) > 0.1
@@ -136,17 +177,10 @@ class Augmentation:
         shift_u = self._uniform(b, -1, 1) * torch.where(cut, room, LARGEST_SHIFT) * width
         shift_v = self._uniform(b, -1, 1) * torch.where(cut, room, LARGEST_SHIFT) * height
         shift = torch.stack([shift_u, shift_v], -1)
-        matrix = _rotation(angle) * scale[:, None, None]
         centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=self.device)
-        moved = (points - centre) @ matrix.transpose(1, 2) + centre + shift[:, None]
-
-        # grid_sample asks where each new pixel comes from, in units of half the image's size.
         inverse = _rotation(-angle) / scale[:, None, None]
-        half = torch.tensor([width / 2, height / 2], device=self.device)
-        theta = torch.cat([inverse * half / half[:, None], -(inverse @ shift[..., None]) / half[:, None]], 2)
-        grid = F.affine_grid(theta, [b, 4, height, width], align_corners=False)
-        # What lies beyond the border is like the border: clear, or a robot that goes on.
-        return F.grid_sample(rgba, grid, mode="bilinear", padding_mode="border", align_corners=False), moved
+        offset = centre - (inverse @ (centre + shift)[..., None])[..., 0]
+        return torch.cat([inverse, offset[..., None]], 2)
 
 
 def _rotation(angle: Tensor) -> Tensor:

@@ -35,10 +35,11 @@ class ModelInfo:
     """What a model file says about itself besides its weights.
 
     Attributes:
-        width, height: size of the images it was trained on, pixels.
+        width, height: size of the network's input in training, pixels.
         robot: ``Robot.to_dict()``, or None.
         training: summary of the training so far.
         places: where each keypoint sits, or nothing, as in models of earlier versions.
+        first_look: size of the input over that of the images it was trained on; below 1 it looks twice (:mod:`.looks`).
     """
 
     network: NetworkConfig
@@ -49,6 +50,7 @@ class ModelInfo:
     robot: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     places: tuple[Keypoint, ...] = ()
+    first_look: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document in the file's metadata."""
@@ -56,6 +58,7 @@ class ModelInfo:
             "schema": SCHEMA,
             "network": self.network.to_dict(),
             "input": {"width": self.width, "height": self.height},
+            "first_look": self.first_look,
             "keypoints": list(self.keypoints),
             "skeleton": [list(edge) for edge in self.skeleton],
             "robot": self.robot,
@@ -90,7 +93,10 @@ class ModelInfo:
             Keypoint(n, str(p["frame"]), triple(p["offset"]), str(p["robot"]))
             for n, p in zip(names, told, strict=False)
         )
-        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]), places)
+        look = float(data.get("first_look", 1.0))
+        if not 0.0 < look <= 1.0:
+            raise ValueError(f"a first look of {look}")
+        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]), places, look)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:

@@ -22,6 +22,9 @@ from ..core.settings import (
 from ..core.urdf import load_urdf
 
 MINUTES = 9.5
+EPOCH_PER_MINUTE = 340
+"""Images: validations take a few hundredths of the time, however long the run."""
+
 URDF = Path("share", "example-robot-data", "robots", "ur_description", "urdf", "ur10_robot.urdf")
 
 
@@ -54,15 +57,17 @@ def settings(minutes: float) -> tuple[Settings, Robot]:
     plain = Settings(
         robot=RobotSettings(kind="urdf", path=str(urdf)),
         variables=variables,
-        render=RenderSettings(width=160, height=120, samples=2),
+        render=RenderSettings(width=320, height=240, samples=2),
         workers=WorkerSettings(count=2, adaptive=1, threads=1),
         # Two processes of one thread each take turns with the workers better than one process of two threads.
         training=TrainingSettings(
-            epoch_images=3200,
+            epoch_images=max(3200, round(EPOCH_PER_MINUTE * minutes)),
             epochs=0,
             minutes=minutes,
             batch_size=32,
-            fresh_share=0.25,
+            first_look=0.5,
+            fresh_share=0.15,
+            reuse=7,
             processes=min(2, os.cpu_count() or 1),
         ),
     )

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import metrics
+from . import looks, metrics
 from .device import Precision
 from .finishing import Finisher
 from .losses import weights_of
-from .network import KeypointNetwork, normalise
+from .network import KeypointNetwork
 from .sample_set import SampleSet
 
 Floats = NDArray[np.float64]
@@ -58,7 +58,7 @@ class Evaluation:
     """Of the first N images of a set.
 
     Attributes:
-        losses: ``(N,)``.
+        losses: ``(N,)``, the mean over the looks at an image.
         predicted: pixels ``(N, J, 2)``.
         confidences: ``(N, J)``.
         errors: percent of the diagonal ``(N, J)``, NaN for keypoints outside.
@@ -78,18 +78,18 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(
     network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
-    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None,
+    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None, view: looks.Size | None = None,
 ) -> Evaluation | None:  # fmt: skip
     """Losses and keypoints of every image, or with a ``deadline`` of as many as fit, at least one batch.
 
     Args:
         deadline: in the time of ``time.monotonic()``.
+        view: size of the network's input; None is the images' own.
 
     Returns:
         None as soon as ``interrupted()``.
     """
     begin = time.monotonic()
-    width, height = data.size
     network.eval()
     losses: list[Tensor] = []
     predicted: list[Tensor] = []
@@ -101,21 +101,33 @@ def evaluate(
             break
         images = data.images[i : i + batch].to(precision.device).float() / 255.0
         keypoints = torch.from_numpy(data.keypoints[i : i + batch]).float().to(precision.device)
-        with precision.autocast():
-            output = network(normalise(images).contiguous(memory_format=torch.channels_last))
         weights = None
         if data.visibility is not None:
             seen = torch.from_numpy(data.visibility[i : i + batch]).to(precision.device)
             weights = weights_of(seen, network.config.hidden_weight)
-        losses.append(network.loss(output, keypoints, width, height, weights).cpu())
-        points, confidence = network.decode(output)
-        predicted.append(points.positions.cpu())
-        confidences.append(confidence.cpu())
+        answer, taken = looks.look(network, images, view or data.size, autocast=precision.autocast)
+        losses.append(_loss(network, taken, keypoints, weights, view or data.size).cpu())
+        predicted.append(answer.positions.cpu())
+        confidences.append(answer.confidences.cpu())
     found = torch.cat(predicted).double().numpy()
     return Evaluation(
         torch.cat(losses).double().numpy(),
         found,
         torch.cat(confidences).double().numpy(),
-        metrics.errors_percent(found, data.keypoints[: len(found)], width, height),
+        metrics.errors_percent(found, data.keypoints[: len(found)], *data.size),
         time.monotonic() - begin,
     )
+
+
+def _loss(
+    network: KeypointNetwork, taken: list[looks.Look], keypoints: Tensor, weights: Tensor | None, view: looks.Size
+) -> Tensor:
+    """Of each image ``(B,)``."""
+    total = keypoints.new_zeros(len(keypoints))
+    count = keypoints.new_zeros(len(keypoints))
+    for one in taken:
+        own = None if weights is None else weights[one.rows]
+        loss = network.loss(one.output, one.views.points_to_view(keypoints[one.rows]), *view, own)
+        total.index_add_(0, one.rows, loss.to(total))
+        count.index_add_(0, one.rows, torch.ones_like(loss).to(count))
+    return total / count

@@ -24,7 +24,7 @@ from ..core.randomization import SceneModel
 from ..core.scene_assets import training_themes
 from ..core.session import ROBOT_FILE
 from ..core.settings import Settings
-from . import checkpoint, device, distributed, feedback, metrics, network, run_state, uncertainty
+from . import checkpoint, device, distributed, feedback, looks, metrics, network, run_state, uncertainty
 from .augmentation import Augmentation
 from .checkpoint import ModelInfo
 from .control import Switchboard
@@ -35,7 +35,7 @@ from .news import Clock, News
 from .pipeline import Finishing, Pipeline, Prepared
 from .replay import ReplayStore
 from .run_state import RunState
-from .schedule import exhausted, learning_rate
+from .schedule import exhausted, learning_rate, pose_share
 from .stream import SampleStream
 
 COLLECTING_SHARE = 0.4
@@ -89,13 +89,13 @@ class Trainer:
         net = network.build(info.network, pretrained=t.pretrained and saved is None, weights=t.weights)
         net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
         known = run_state.known_precision(saved)
-        self.precision = device.decide(net, t.precision, t.batch_size, render.width, render.height, known)
+        self.precision = device.decide(net, t.precision, t.batch_size, *settings.input_size, known)
         self.followers = None
         if count > 1:
             self.followers = distributed.Followers(folder, switchboard.run, count, where, resume=saved is not None)
             self.followers.group.tell(self.precision.to_dict())
         self.group = self.followers.group if self.followers is not None else None
-        self.engine = Engine(net, t, self.precision, self.group)
+        self.engine = Engine(net, t, self.precision, self.group, [k.robot for k in settings.keypoints])
         self.sets = HeldOut(folder, settings)
         with device.enough_memory(t.batch_size):
             store = ReplayStore(
@@ -162,12 +162,14 @@ class Trainer:
     def _step(self, prepared: Prepared) -> Step | None:
         """One step of the optimiser; None if a request to stop came meanwhile."""
         begin = time.monotonic()
-        rate = learning_rate(self.settings.training, self.counters.step, self._fraction())
+        fraction = self._fraction()
+        rate = learning_rate(self.settings.training, self.counters.step, fraction)
+        pose = pose_share(self.settings.training, fraction)
         total = len(prepared.numbers)
         with nullcontext() if self.followers is None else self.followers.together():
             if self.group is not None:
-                self.group.tell({"rate": rate, "total": total}, prepared.others)
-            found = self.engine.step(prepared.batch, rate, total, lambda: self.switchboard.ending)
+                self.group.tell({"rate": rate, "total": total, "pose": pose}, prepared.others)
+            found = self.engine.step(prepared.batch, rate, total, lambda: self.switchboard.ending, pose)
         if found is None:
             return None
         self.pipeline.done(prepared, found.losses)
@@ -178,7 +180,7 @@ class Trainer:
         # The measurement at the start may have been disturbed; testing an image costs about a third of a step.
         self._test_seconds = min(self._test_seconds, (time.monotonic() - begin) / total / 2)
         if self.counters.step % CURVES_EVERY == 1:
-            self.journal.losses(self.counters.step, rate, found.stages, found.gradient)
+            self.journal.losses(self.counters.step, rate, found)
         return found
 
     def _done(self) -> bool:
@@ -208,7 +210,10 @@ class Trainer:
         t, hidden = self.settings.training, self.sets.hidden
         self.news.say("validating")
         tested = self.engine.average
-        result = evaluate(tested, self.sets.validation, self.precision, t.batch_size, lambda: self.switchboard.ending)
+        result = evaluate(
+            tested, self.sets.validation, self.precision, t.batch_size, lambda: self.switchboard.ending,
+            view=self.settings.input_size,
+        )  # fmt: skip
         if result is None:
             return
         self._test_seconds = 1.2 * result.seconds / len(self.sets.validation)
@@ -327,7 +332,7 @@ class Trainer:
             abandoned = self.switchboard.abandoned.is_set
             batch = self.settings.training.batch_size
             size = max(1, min(batch, int(LONGEST_COMPUTATION / max(self._test_seconds, 1e-9))))
-            found = evaluate(best, test, self.precision, size, abandoned, deadline)
+            found = evaluate(best, test, self.precision, size, abandoned, deadline, self.settings.input_size)
             results = Results(info, found, test.images, test.keypoints, None, test.visibility)
         if self.switchboard.abandoned.is_set():
             return
@@ -344,12 +349,12 @@ class Trainer:
 
         assert self.sets.test is not None
         maps: list[Tensor] = []
-        with torch.no_grad(), self.precision.autocast():
-            for image in torch.split(self.sets.test.images[:PICTURES], 1):
-                if maps and deadline is not None and time.monotonic() > deadline:
-                    break
-                shown = network.normalise(image.to(self.precision.device).float() / 255.0)
-                maps.append(best.beliefs(best(shown)).maps.float().cpu())
+        for image in torch.split(self.sets.test.images[:PICTURES], 1):
+            if maps and deadline is not None and time.monotonic() > deadline:
+                break
+            shown = image.to(self.precision.device).float() / 255.0
+            _, (first, *_) = looks.look(best, shown, self.settings.input_size, closer=False)
+            maps.append(first.beliefs.maps.float().cpu())
         return torch.cat(maps)
 
     def _summary(self, test: Evaluation | None, step: int | None, stopped: bool) -> dict[str, Any]:
@@ -450,10 +455,10 @@ def finishing(settings: Settings, where: torch.device, seed: int) -> Finishing:
     Raises:
         UserError: if a theme of backgrounds holds no photograph that can be read.
     """
-    render = settings.render
     themes = training_themes(settings)
-    augmentation = Augmentation(settings.augmentation, render.width, render.height, seed, where, themes)
-    return Finishing(augmentation, where, settings.training.hidden_weight)
+    augmentation = Augmentation(settings.augmentation, *settings.input_size, seed, where, themes)
+    t = settings.training
+    return Finishing(augmentation, where, t.hidden_weight, poses=t.pose_weight > 0)
 
 
 def model_info(settings: Settings, folder: Path) -> ModelInfo:
@@ -462,13 +467,15 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     Raises:
         UserError: if no network can be built as the settings say.
     """
-    t, render = settings.training, settings.render
-    sigma = t.target_sigma / 100 * math.hypot(render.width, render.height)
+    t, (width, height) = settings.training, settings.input_size
+    sigma = t.target_sigma / 100 * math.hypot(width, height)
     config = network.NetworkConfig.of(t, len(settings.keypoints), sigma)
     kinematics = folder / ROBOT_FILE
     document = json.loads(kinematics.read_text(encoding="utf-8")) if kinematics.exists() else None
     names = tuple(k.name for k in settings.keypoints)
-    return ModelInfo(config, render.width, render.height, names, settings.skeleton, document, places=settings.keypoints)
+    return ModelInfo(
+        config, width, height, names, settings.skeleton, document, places=settings.keypoints, first_look=t.first_look
+    )
 
 
 def versions() -> dict[str, str]:

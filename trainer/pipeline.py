@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from . import device, losses, network
+from . import device, losses, network, pose_loss
 from .augmentation import Augmentation
 from .engine import Batch
 from .replay import RawBatch, Source
@@ -59,8 +60,15 @@ class Prepared:
 class Finishing:
     """Raw batches to finished ones on the device."""
 
-    def __init__(self, augmentation: Augmentation, target: torch.device, hidden_weight: float) -> None:
+    def __init__(
+        self, augmentation: Augmentation, target: torch.device, hidden_weight: float, *, poses: bool = False
+    ) -> None:
+        """
+        Args:
+            poses: whether batches are to tell what a pose is measured by.
+        """
         self.augmentation = augmentation
+        self._poses = poses
         self._device = target
         self._hidden_weight = hidden_weight
 
@@ -74,10 +82,18 @@ class Finishing:
             visibility = torch.from_numpy(raw.visibility)
             if self._device.type == "cuda":
                 renderings = renderings.pin_memory().to(self._device, non_blocking=True)
-            images, points = self.augmentation(renderings, keypoints, raw.values)
-            images = network.normalise(images).contiguous(memory_format=torch.channels_last)
+            made = self.augmentation(renderings, keypoints, raw.values)
+            images = network.normalise(made.images).contiguous(memory_format=torch.channels_last)
             weights = losses.weights_of(visibility, self._hidden_weight)
-            return Batch(images, points, None if weights is None else weights.to(self._device))
+            weights = None if weights is None else weights.to(self._device)
+            truth = self._truth(raw) if self._poses else (None, None)
+            return Batch(images, made.keypoints, weights, made.to_rendering, *truth)
+
+    def _truth(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
+        """Keypoints in the camera frame ``(B, J, 3)``, and the cameras ``(B, 9)``."""
+        cameras = torch.from_numpy(raw.cameras)
+        places = pose_loss.places(torch.from_numpy(raw.keypoints), torch.from_numpy(raw.depths), cameras)
+        return places.to(self._device), cameras.to(self._device)
 
 
 class Pipeline:
@@ -154,9 +170,8 @@ class Pipeline:
             if prepared.ready is not None:
                 stream = torch.cuda.current_stream()
                 stream.wait_event(prepared.ready)
-                for tensor in (prepared.batch.images, prepared.batch.keypoints, prepared.batch.weights):
-                    if tensor is not None:
-                        tensor.record_stream(stream)
+                for tensor in prepared.batch.tensors:
+                    tensor.record_stream(stream)
         return prepared
 
     def done(self, prepared: Prepared, losses: NDArray[np.float64]) -> None:

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import belief_maps, checkpoint
+from . import belief_maps, checkpoint, looks
 from .checkpoint import ModelInfo
 from .fusion import fused
-from .network import KeypointNetwork, normalise
-from .scales import beliefs_over_scales
+from .network import KeypointNetwork
 
 GREY = 127
 """What lies behind a transparent image."""
@@ -28,6 +27,9 @@ SMALLEST_SIDE = 32
 
 LEAST_SCORE = 0.05
 """A peak of less is not told."""
+
+FINEST = 8.0
+"""A closer look is at an image of at most so many times the width and height of the network's input."""
 
 LONGEST = 4
 """The longer side in the network's input, in lengths of the longer side that the model was trained with."""
@@ -117,30 +119,32 @@ class Predictor:
             scales: sizes of the image whose belief maps are averaged, 1 being about that of the training.
             peaks: how many places of each keypoint to tell besides the best one, as for several robots.
         """
-        fitted = [fit_image(i, self.info.width, self.info.height) for i in images]
+        finest = 1.0 if self.info.first_look == 1.0 else FINEST
+        fitted = [fit_image(i, self.info.width, self.info.height, finest) for i in images]
         results: list[list[Found]] = [[] for _ in images]
-        for group in _alike([f.shape for f, _ in fitted]):
-            batch = torch.from_numpy(np.stack([fitted[i][0] for i in group])).permute(0, 3, 1, 2)
-            pixels = normalise(batch.to(self.device).float() / 255.0).contiguous(memory_format=torch.channels_last)
-            answers = self._locate(pixels, scales, peaks)
+        for group in _alike([(*f.pixels.shape, *f.view) for f in fitted]):
+            batch = torch.from_numpy(np.stack([fitted[i].pixels for i in group])).permute(0, 3, 1, 2)
+            pixels = batch.to(self.device).float() / 255.0
+            answers = self._locate(pixels, fitted[group[0]].view, scales, peaks)
             for i, answer in zip(group, answers, strict=True):
-                results[i] = [k.to_image(fitted[i][1]) for k in answer]
+                results[i] = [k.to_image(fitted[i].fit) for k in answer]
         return results
 
     @torch.inference_mode()
-    def _locate(self, pixels: torch.Tensor, scales: Sequence[float], peaks: int) -> list[list[Found]]:
-        """Keypoints of normalised images ``(B, 3, H, W)``, in pixels of these."""
+    def _locate(self, pixels: torch.Tensor, view: looks.Size, scales: Sequence[float], peaks: int) -> list[list[Found]]:
+        """Keypoints of images ``(B, 3, H, W)`` in 0 … 1, in pixels of these."""
         network = self.network
-        beliefs = beliefs_over_scales(network, pixels, scales)
-        points = network.locate(beliefs.maps)
-        positions, covariances = (t.double().cpu().numpy() for t in (points.positions, points.covariances))
-        confidences = beliefs.confidence.double().cpu().numpy()
+        # A closer look is at one robot.
+        found, (first, *_) = looks.look(network, pixels, view, scales, closer=not peaks)
+        positions, covariances = (t.double().cpu().numpy() for t in (found.positions, found.covariances))
+        confidences = found.confidences.double().cpu().numpy()
         several: list[list[tuple[tuple[float, float, float], ...] | None]]
         several = [[None] * len(self.info.keypoints) for _ in pixels]
         if peaks:
             places, scores = belief_maps.peaks(
-                beliefs.maps, network.stride, network.config.sigma, peaks, LEAST_SCORE, peak=not network.draws
+                first.beliefs.maps, network.stride, network.config.sigma, peaks, LEAST_SCORE, peak=not network.draws
             )
+            places = first.views.points_to_image(places.flatten(1, 2)).view_as(places)
             rows = torch.cat([places, scores[..., None]], -1).double().cpu().numpy()
             several = [[tuple((u, v, s) for u, v, s in k.tolist() if s > 0) for k in image] for image in rows]
         return [
@@ -155,14 +159,23 @@ class Predictor:
         ]  # fmt: skip
 
 
-def fit_image(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], Fit]:
+@dataclass(frozen=True)
+class Fitted:
+    """An image as it is looked at: RGB ``(h, w, 3)``, how the image lies in it, and the size of a view of it."""
+
+    pixels: NDArray[np.uint8]
+    fit: Fit
+    view: looks.Size
+
+
+def fit_image(image: NDArray[np.uint8], width: int, height: int, finest: float = 1.0) -> Fitted:
     """Resize an image ``(H, W, 3 or 4)`` to about as many pixels as ``width`` × ``height``, keeping its own shape.
 
     The networks take any size. With its own shape no part of the input is wasted on borders, which are never seen in
     training, and a wide or an upright picture keeps more of its pixels.
 
-    Returns:
-        RGB ``(h, w, 3)``.
+    Args:
+        finest: an image with more pixels keeps them, up to so many times the view's width and height.
     """
     picture = Image.fromarray(image)
     if picture.mode == "RGBA":
@@ -172,11 +185,15 @@ def fit_image(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArra
     scale = math.sqrt(width * height / (picture.width * picture.height))
     scale = max(scale, SMALLEST_SIDE / min(picture.size))
     scale = min(scale, LONGEST * max(width, height) / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    view = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    larger = max(1.0, min(finest, 1 / scale))
+    size = view if larger == 1.0 else (max(1, round(view[0] * larger)), max(1, round(view[1] * larger)))
+    if larger == 1 / scale:
+        size = picture.size
     fit = Fit(size[0] / picture.width, size[1] / picture.height)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
-    return np.array(picture), fit
+    return Fitted(np.array(picture), fit, view)
 
 
 def _alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.settings import Settings
+from . import looks
 from .device import Precision
 from .evaluation import Evaluation, EvaluationSet
 from .metrics import inside
-from .network import KeypointNetwork, normalise
+from .network import KeypointNetwork
 
 Floats = NDArray[np.float64]
 
@@ -38,14 +39,14 @@ def scores(
     """
     if settings.feedback.select == "loss":
         return result.losses
-    t = settings.training
-    return spreads(network, data, precision, t.batch_size, settings.feedback.passes, t.seed, interrupted)
+    t, f = settings.training, settings.feedback
+    return spreads(network, data, precision, t.batch_size, f.passes, t.seed, interrupted, settings.input_size)
 
 
 @torch.no_grad()
 def spreads(
     network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int, passes: int, seed: int,
-    interrupted: Callable[[], bool] = lambda: False,
+    interrupted: Callable[[], bool] = lambda: False, view: looks.Size | None = None,
 ) -> Floats | None:  # fmt: skip
     """The spread of the decoded keypoints over several passes with dropout, ``(N,)``, in percent of the diagonal.
 
@@ -55,6 +56,7 @@ def spreads(
 
     Args:
         passes: at least two.
+        view: size of the network's input; None is the images' own.
 
     Returns:
         None as soon as ``interrupted()``.
@@ -69,15 +71,13 @@ def spreads(
     with torch.random.fork_rng(devices), _leaving_out(network):
         torch.manual_seed(seed)
         for i in range(0, len(data), batch):
-            images = normalise(data.images[i : i + batch].to(precision.device).float() / 255.0)
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = data.images[i : i + batch].to(precision.device).float() / 255.0
             positions: list[Tensor] = []
             for _ in range(passes):
                 if interrupted():
                     return None
-                with precision.autocast():
-                    output = network(images)
-                positions.append(network.decode(output)[0].positions.double().cpu())
+                answer, _ = looks.look(network, images, view or data.size, autocast=precision.autocast)
+                positions.append(answer.positions.double().cpu())
             found = torch.stack(positions).numpy()
             squared = ((found - found.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0)
             here = inside(data.keypoints[i : i + batch], width, height)

@@ -12,7 +12,7 @@ from robot_keypoints.core import presets
 from robot_keypoints.core.randomization import SceneModel
 from robot_keypoints.core.settings import AugmentationSettings
 from robot_keypoints.trainer import effects
-from robot_keypoints.trainer.augmentation import Augmentation
+from robot_keypoints.trainer.augmentation import Augmentation, Augmented
 from robot_keypoints.trainer.effects import table
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 96, 64
 BEHIND = {"background/theme": 1.5}
 
 
-def dots(points: list[tuple[float, float]]) -> tuple[torch.Tensor, torch.Tensor]:
+def dots(points: list[tuple[float, float]]) -> Augmented:
     """One image per point: a soft, opaque white dot."""
     y, x = torch.arange(HEIGHT).view(-1, 1), torch.arange(WIDTH).view(1, -1)
     images = torch.zeros(len(points), HEIGHT, WIDTH, 4, dtype=torch.uint8)
@@ -45,7 +45,7 @@ def centroids(rgb: torch.Tensor) -> torch.Tensor:
 
 def test_keypoints_move_with_the_picture(tmp_path: Path) -> None:
     images, keypoints = dots([(30.0, 25.0), (60.0, 40.0), (48.0, 20.0), (40.0, 44.0)] * 8)
-    rgb, moved = on_black(tmp_path, geometry=True)(images, keypoints, table([BEHIND] * 32))
+    rgb, moved, _ = on_black(tmp_path, geometry=True)(images, keypoints, table([BEHIND] * 32))
     assert (centroids(rgb) - moved[:, 0]).norm(dim=-1).max() < 0.3
     assert (moved - keypoints).norm(dim=-1).max() > 4  # it did move
 
@@ -57,8 +57,8 @@ def test_blur_and_motion_leave_labels_true(tmp_path: Path) -> None:
         BEHIND | {"camera/motion_u": u, "camera/motion_v": v, "sensor/blur": 1.5}
         for u, v in rng.uniform(-0.06, 0.06, (4, 2))
     ]
-    rgb, points = on_black(tmp_path, geometry=False)(images, keypoints, table(values))
-    still, _ = on_black(tmp_path, geometry=False)(images, keypoints, table([BEHIND] * 4))
+    rgb, points, _ = on_black(tmp_path, geometry=False)(images, keypoints, table(values))
+    still, _, _ = on_black(tmp_path, geometry=False)(images, keypoints, table([BEHIND] * 4))
     assert torch.equal(points, keypoints)
     assert (centroids(rgb) - centroids(still)).norm(dim=-1).max() < 0.02
     assert (rgb.amax((1, 2, 3)) < still.amax((1, 2, 3)) - 0.1).all()  # it did smear
@@ -66,7 +66,7 @@ def test_blur_and_motion_leave_labels_true(tmp_path: Path) -> None:
 
 def test_a_robot_cut_off_by_the_border_stays_cut_off_there(tmp_path: Path) -> None:
     full = torch.full((64, HEIGHT, WIDTH, 4), 255, dtype=torch.uint8)
-    rgb, _ = on_black(tmp_path, geometry=True)(full, torch.zeros(64, 1, 2), table([BEHIND] * 64))
+    rgb, _, _ = on_black(tmp_path, geometry=True)(full, torch.zeros(64, 1, 2), table([BEHIND] * 64))
     assert rgb.min() > 0.99
 
 
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_images() -> None:
     model = SceneModel(presets.variables("photographs", 1.0))
     values = table([model.draw(np.random.default_rng(i)).values for i in range(6)])
 
-    def augmented(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def augmented(seed: int) -> Augmented:
         return Augmentation(AugmentationSettings(geometry=True), WIDTH, HEIGHT, seed, CPU)(images, keypoints, values)
 
     first, again, other = augmented(7), augmented(7), augmented(8)
@@ -92,7 +92,7 @@ def test_an_opaque_image_is_kept_where_nothing_is_asked_for() -> None:
     keypoints = torch.tensor([[[3.0, 4.0]], [[float("nan"), float("nan")]], [[5.0, 6.0]]])
     augmentation = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 1, CPU)
     for chosen in ([0, 1], [0, 2, 1]):
-        rgb, points = augmentation(image[chosen], keypoints[chosen], table([{}] * len(chosen)))
+        rgb, points, _ = augmentation(image[chosen], keypoints[chosen], table([{}] * len(chosen)))
         for i, own in zip(chosen, rgb, strict=True):
             assert torch.equal(own, image[i, ..., :3].permute(2, 0, 1) / 255.0) == (i < 2)
         assert torch.equal(points[0], keypoints[0])
@@ -106,7 +106,7 @@ def test_each_image_has_its_own_effects() -> None:
         {}, {"sensor/brightness": 0.1}, {"sensor/noise": 0.03}, {"objects/drawn": 6.5}, {"sensor/vignetting": 0.4},
     ]  # fmt: skip
     augmentation = Augmentation(AugmentationSettings(), WIDTH, HEIGHT, 1, CPU)
-    rgb, _ = augmentation(image.expand(5, -1, -1, -1), torch.zeros(5, 1, 2), table(values))
+    rgb, _, _ = augmentation(image.expand(5, -1, -1, -1), torch.zeros(5, 1, 2), table(values))
     grey = 128 / 255
     assert torch.equal(rgb[0], torch.full_like(rgb[0], grey))
     assert torch.allclose(rgb[1], rgb[0] + 0.1)

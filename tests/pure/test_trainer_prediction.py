@@ -72,15 +72,17 @@ def test_several_images_of_different_shapes_at_once() -> None:
 
 def test_an_image_keeps_its_shape_and_about_as_many_pixels_as_the_training_had() -> None:
     for width, height in ((100, 100), (1600, 900), (768, 1024), (160, 120), (20, 30)):
-        fitted, fit = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120)
+        fitted_image = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120)
+        fitted, fit = fitted_image.pixels, fitted_image.fit
+        assert fitted_image.view == (fitted.shape[1], fitted.shape[0])
         assert abs(fitted.shape[0] * fitted.shape[1] / (160 * 120) - 1) < 0.02
         assert abs(fitted.shape[1] / fitted.shape[0] / (width / height) - 1) < 0.02
         corners = np.array([[-0.5, -0.5], [fitted.shape[1] - 0.5, fitted.shape[0] - 0.5]])
         np.testing.assert_allclose(fit.to_image(corners), [[-0.5, -0.5], [width - 0.5, height - 0.5]])
     same = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-    assert (fit_image(same, 160, 120)[0] == same).all()
+    assert (fit_image(same, 160, 120).pixels == same).all()
     for width, height in ((4000, 40), (1, 3000), (1, 1)):  # out of all measure, but no reason to fail
-        fitted, _ = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120)
+        fitted = fit_image(np.zeros((height, width, 3), np.uint8), 160, 120).pixels
         assert max(fitted.shape) <= 4 * 160 and min(fitted.shape[:2]) >= 1
 
 

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two looks at an image: where views lie, what they show, and that the closer one finds more exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from robot_keypoints.core.settings import AugmentationSettings
+from robot_keypoints.trainer import looks
+from robot_keypoints.trainer.augmentation import Augmentation
+from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.effects import NAMES
+from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig, Output
+from robot_keypoints.trainer.prediction import Predictor
+from torch import Tensor
+
+IMAGE, VIEW = (320, 240), (160, 120)
+
+
+class FindsBright(KeypointNetwork):
+    """Finds the brightest cell of the first two channels."""
+
+    multiple = 4
+
+    def __init__(self) -> None:
+        super().__init__(NetworkConfig("light", 2, 1.6, stride=4).resolved())
+        self.sizes: list[tuple[int, ...]] = []
+
+    def compute(self, images: Tensor) -> Output:
+        self.sizes.append(tuple(images.shape))
+        maps = torch.nn.functional.avg_pool2d(images[:, :2], 4)
+        return Output((40.0 * (maps - maps.amax((-2, -1), keepdim=True)),), torch.full((len(images), 2), 0.0))
+
+
+def ramp(width: int, height: int) -> Tensor:
+    """An image whose two first channels tell u and v of each pixel."""
+    v, u = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+    return torch.stack([u, v, torch.zeros_like(u)])[None]
+
+
+@pytest.mark.parametrize("inner", [None, torch.tensor([[[0.9, -0.2, 5.0], [0.2, 0.9, -3.0]]])])
+def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
+    views = looks.boxes(torch.tensor([[40.0, 30.0]]), torch.tensor([[200.0, 150.0]]), VIEW)
+    views = views if inner is None else views.of(inner)
+    shown = looks.sample(ramp(*IMAGE), views, VIEW)[0, :2]
+    points = torch.tensor([[[20.0, 30.0], [80.0, 60.0], [133.0, 101.0]]])
+    told = views.points_to_image(points)[0]
+    for (u, v), place in zip(points[0].long().tolist(), told, strict=True):
+        torch.testing.assert_close(shown[:, v, u], place, atol=0.02, rtol=0)
+    torch.testing.assert_close(views.points_to_view(views.points_to_image(points)), points)
+
+
+def test_a_whole_image_at_half_its_size_is_the_mean_of_squares_of_four() -> None:
+    image = torch.rand(2, 3, 240, 320)
+    shown = looks.sample(image, looks.whole(2, IMAGE, VIEW), VIEW)
+    torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(image, 2), atol=1e-5, rtol=0)
+    same = looks.sample(image, looks.whole(2, IMAGE, IMAGE), IMAGE)
+    torch.testing.assert_close(same, image, atol=1e-4, rtol=0)
+
+
+def test_nothing_is_passed_over_however_small_the_view() -> None:
+    image = torch.zeros(1, 1, 960, 1280)
+    image[..., 500, 700] = 64.0 * 64
+    for side in (20, 40, 80):
+        view = (side * 4 // 3, side)
+        shown = looks.sample(image, looks.whole(1, (1280, 960), view), view)
+        assert shown.sum() * (960 / side) ** 2 == pytest.approx(64 * 64, rel=0.35)
+
+
+def test_covariances_scale_with_the_view() -> None:
+    views = looks.boxes(torch.zeros(1, 2), torch.tensor([[80.0, 60.0]]), VIEW)
+    found = views.covariances_to_image(torch.eye(2).expand(1, 3, 2, 2))
+    torch.testing.assert_close(found, 0.25 * torch.eye(2).expand(1, 3, 2, 2))
+
+
+def test_the_closer_look_is_around_the_keypoints_within_the_image_and_no_finer_than_it() -> None:
+    points = torch.tensor([
+        [[100.0, 100.0], [196.0, 120.0]],  # wide enough for a part of half the image
+        [[10.0, 5.0], [12.0, 8.0]],  # tiny, in a corner
+        [[5.0, 5.0], [315.0, 230.0]],  # as large as the image
+        [[100.0, 100.0], [500.0, 120.0]],  # one is not there
+    ])  # fmt: skip
+    counted = torch.tensor([[True, True], [True, True], [True, True], [True, False]])
+    views, worth = looks.around(points, counted, IMAGE, VIEW)
+    assert worth.tolist() == [True, True, False, False]
+    corners = views.points_to_image(torch.tensor([[-0.5, -0.5], [159.5, 119.5]]).expand(4, 2, 2))
+    extents = corners[:, 1] - corners[:, 0]
+    torch.testing.assert_close(extents[0], torch.tensor([160.0, 120.0]))
+    torch.testing.assert_close(corners[0].mean(0), points[0].mean(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(corners[1], torch.tensor([[-0.5, -0.5], [159.5, 119.5]]))
+    for row in (2, 3):
+        torch.testing.assert_close(corners[row], torch.tensor([[-0.5, -0.5], [319.5, 239.5]]))
+    assert (views.points_to_view(points)[:2] > -0.5).all()
+
+
+def test_the_second_look_finds_more_exactly() -> None:
+    network = FindsBright().eval()
+    image = torch.zeros(2, 3, 240, 320)
+    truth = torch.tensor([[[118.0, 81.0], [170.0, 101.0]], [[20.0, 20.0], [310.0, 230.0]]])
+    for row in range(2):
+        for j in range(2):
+            u, v = truth[row, j].long().tolist()
+            image[row, j, v - 1 : v + 2, u - 1 : u + 2] = 1.0
+    found, taken = looks.look(network, image, VIEW)
+    assert [look.rows.tolist() for look in taken] == [[0, 1], [0]]
+    once, _ = looks.look(network, image, VIEW, closer=False)
+    error, before = ((f.positions - truth).norm(dim=-1) for f in (found, once))
+    assert error[0].max() < before[0].max() and error[0].max() < 2.5
+    torch.testing.assert_close(found.positions[1], once.positions[1])
+    assert {size[2:] for size in network.sizes} == {(120, 160)}
+
+
+def test_an_image_of_the_inputs_own_size_is_looked_at_once_and_as_it_is() -> None:
+    network = FindsBright().eval()
+    image = torch.rand(1, 3, 120, 160)
+    found, taken = looks.look(network, image, VIEW)
+    assert len(taken) == 1
+    again, _ = network.decode(taken[0].output)
+    assert torch.equal(found.positions, again.positions)
+
+
+def test_prediction_looks_twice_where_the_model_says_so() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[200:206, 300:306, 0] = 255
+    image[260:266, 380:386, 1] = 255
+    errors = []
+    for first_look in (1.0, 0.5):
+        info = ModelInfo(FindsBright().config, *VIEW, ("a", "b"), (), first_look=first_look)
+        network = FindsBright().eval()
+        (found,) = Predictor(network, info, torch.device("cpu")).predict([image])
+        errors.append(max(abs(found[0].u - 302.5), abs(found[1].v - 262.5)))
+        assert len(network.sizes) == (1 if first_look == 1.0 else 2)
+    assert errors[1] < errors[0] and errors[1] < 4
+
+
+def test_training_sees_whole_pictures_and_closer_ones_with_keypoints_where_they_are() -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.zeros(64, 240, 320, 4, dtype=torch.uint8)
+    points = torch.rand(64, 3, 2, generator=generator) * torch.tensor([150.0, 90.0]) + torch.tensor([60.0, 50.0])
+    for image, (u, v) in zip(images, points[:, 0].round().long().tolist(), strict=True):
+        image[v - 2 : v + 3, u - 2 : u + 3] = torch.tensor([255, 0, 255, 255], dtype=torch.uint8)
+    augmentation = Augmentation(AugmentationSettings(), *VIEW, 5, torch.device("cpu"))
+    made = augmentation(images, points, np.zeros((64, len(NAMES))) + _neutral())
+    assert made.images.shape == (64, 3, 120, 160) and made.to_rendering is not None
+    scale = made.to_rendering[:, 0, 0]
+    whole = (scale - 2.0).abs() < 1e-6
+    assert 16 < int(whole.sum()) < 48
+    assert scale[~whole].min() >= 1.0 and scale[~whole].unique().numel() > 8
+    back = looks.Views(made.to_rendering).points_to_image(made.keypoints)
+    torch.testing.assert_close(back, points, atol=1e-3, rtol=0)
+    for image, (u, v) in zip(made.images, made.keypoints[:, 0].tolist(), strict=True):
+        if 1 <= u < 158 and 1 <= v < 118:
+            r, g, b = image[:, round(v), round(u)].tolist()
+            assert r > 0.8 and b > 0.8 and g < 0.2
+
+
+def _neutral() -> np.ndarray:
+    from robot_keypoints.trainer.effects import row
+
+    return np.array(row({}))
