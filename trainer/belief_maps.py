@@ -134,7 +134,7 @@ def decode(maps: Tensor, stride: int, sigma: float, *, peak: bool = False, metho
     maps = maps.float()
     highest = maps.flatten(2).amax(-1)
     if method == "mean":
-        positions, covariances = _moments(maps, stride)
+        positions, covariances = moments(maps, stride)
         return Points(_straighten(positions.double(), maps.shape[-2:], stride, sigma, peak), covariances, highest)
     cells = smooth(maps).flatten(2).argmax(-1)
     positions, covariances, _ = _around(maps, cells[..., None], stride, sigma)
@@ -214,7 +214,7 @@ def _mixing(wanted: int, given: int, scale: float) -> Tensor:
     return weight / weight.sum(-1, keepdim=True)
 
 
-def _moments(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def moments(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Means ``(B, J, 2)`` and covariances ``(B, J, 2, 2)`` of whole maps, pixels."""
     h, w = maps.shape[-2:]
     share = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-30)
@@ -228,7 +228,7 @@ def _moments(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     return torch.cat([u, v], -1), parts.view(*parts.shape[:-1], 2, 2)
 
 
-def _radius(stride: int, sigma: float) -> int:
+def radius(stride: int, sigma: float) -> int:
     """Cells on each side of a peak that are its own: three standard deviations, and a cell."""
     return math.ceil(3 * sigma / stride + 1)
 
@@ -240,8 +240,8 @@ def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Ten
     # In float64: the smallest shares tell how near the border a keypoint is.
     h, w = maps.shape[-2:]
     row, column = cells // w, cells % w
-    radius = _radius(stride, sigma)
-    offset = torch.arange(-radius, radius + 1, device=maps.device)
+    reach = radius(stride, sigma)
+    offset = torch.arange(-reach, reach + 1, device=maps.device)
     rows = row[..., None] + offset
     columns = column[..., None] + offset
     valid = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
@@ -290,12 +290,12 @@ def _own_error(count: int, stride: int, sigma: float, peak: bool, device: torch.
     maps of them, both in pixels, rising, float64.
     """
     at = torch.linspace(-0.5, count * stride - 0.5, count * FINE + 1, dtype=torch.float64)
-    radius = _radius(stride, sigma)
-    offset = torch.arange(-radius - 3, radius + 4)
+    reach = radius(stride, sigma)
+    offset = torch.arange(-reach - 3, reach + 4)
     cell = ((at - (stride - 1) / 2) / stride).round().long().clamp(0, count - 1)[:, None] + offset
     distance = cell.double() * stride + (stride - 1) / 2 - at[:, None]
     share = (_gaussian if peak else _spread)(distance, stride, sigma) * ((cell >= 0) & (cell < count))
     best = F.avg_pool1d(share[:, None], 3, stride=1, padding=1)[:, 0].argmax(-1, keepdim=True)
-    share = share * ((offset - offset[best]).abs() <= radius)
+    share = share * ((offset - offset[best]).abs() <= reach)
     mean = (share * cell).sum(-1) / share.sum(-1).clamp_min(1e-300) * stride + (stride - 1) / 2
     return at.to(device), mean.cummax(0).values.to(device)

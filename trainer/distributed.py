@@ -121,15 +121,11 @@ class Group:
         return message, _unpacked(packed, mine)
 
 
-_TYPES = (np.uint8, np.float64, np.int64, np.float64, np.int64)
-
-
-def _arrays(batch: RawBatch) -> tuple[NDArray[Any], ...]:
-    return (batch.images, batch.keypoints, batch.visibility, batch.values, batch.numbers)
+_TYPES = (np.uint8, np.float64, np.int64, np.float64, np.int64, np.float64, np.float64)
 
 
 def _shapes(batch: RawBatch) -> list[list[int]]:
-    return [list(a.shape) for a in _arrays(batch)]
+    return [list(a.shape) for a in batch.arrays]
 
 
 def _size(shape: Sequence[int], kind: type) -> int:
@@ -137,7 +133,7 @@ def _size(shape: Sequence[int], kind: type) -> int:
 
 
 def _packed(batch: RawBatch) -> Tensor:
-    pairs = zip(_arrays(batch), _TYPES, strict=True)
+    pairs = zip(batch.arrays, _TYPES, strict=True)
     return torch.from_numpy(np.concatenate([np.ascontiguousarray(a, t).reshape(-1).view(np.uint8) for a, t in pairs]))
 
 

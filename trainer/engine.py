@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .device import Precision
 from .distributed import Group
 from .divergence import Watch
 from .network import KeypointNetwork, Output
+from .objective import Objective
 
 WEIGHT_DECAY = 1e-4
 
@@ -30,32 +31,58 @@ LONGEST_COMPUTATION = 1.0
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step takes, on the device: normalised images ``(B, 3, H, W)``, channels last, keypoints ``(B, J, 2)`` in
-    their pixels, and the keypoints' weights ``(B, J)`` or None."""
+    """What a step takes, on the device.
+
+    Attributes:
+        images: normalised ``(B, 3, H, W)``, channels last.
+        keypoints: in their pixels ``(B, J, 2)``.
+        weights: of the keypoints ``(B, J)``, or None.
+        to_rendering: from the images' pixels to those of the renderings ``(B, 2, 3)``; None where they are the same.
+        places: keypoints in the camera frame, metres ``(B, J, 3)``, NaN where not known; None where nobody asks.
+        cameras: of the renderings, fx, fy, cx, cy, k1, k2, p1, p2, k3 in their pixels ``(B, 9)``; likewise.
+    """
 
     images: Tensor
     keypoints: Tensor
-    weights: Tensor | None
+    weights: Tensor | None = None
+    to_rendering: Tensor | None = None
+    places: Tensor | None = None
+    cameras: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        return [t for t in (self.images, self.keypoints, *self._rest) if t is not None]
+
+    @property
+    def _rest(self) -> tuple[Tensor | None, ...]:
+        return self.weights, self.to_rendering, self.places, self.cameras
 
     def parts(self, size: int) -> list[Batch]:
         """Of at most ``size`` images each."""
         if len(self) <= size:
             return [self]
-        weights = [None] * len(self) if self.weights is None else torch.split(self.weights, size)
-        parts = zip(torch.split(self.images, size), torch.split(self.keypoints, size), weights, strict=False)
+
+        def split(tensor: Tensor | None) -> Sequence[Tensor | None]:
+            return [None] * len(self) if tensor is None else torch.split(tensor, size)
+
+        rest = [split(tensor) for tensor in self._rest]
+        parts = zip(torch.split(self.images, size), torch.split(self.keypoints, size), *rest, strict=False)
         return [Batch(*part) for part in parts]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step found: losses of each image ``(B,)`` and of each stage ``(S,)``; the gradient's length."""
+    """What a step found: the maps' losses of each image ``(B,)`` and of each stage ``(S,)``; the gradient's length; and
+    the mean of what counts beside the maps, by name, not weighted."""
 
     losses: NDArray[np.float64]
     stages: NDArray[np.float64]
     gradient: float
+    extras: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -67,11 +94,13 @@ class Engine:
     """A network, its optimiser, and the running average of its weights."""
 
     def __init__(
-        self, network: KeypointNetwork, settings: TrainingSettings, precision: Precision, group: Group | None = None
-    ) -> None:
+        self, network: KeypointNetwork, settings: TrainingSettings, precision: Precision, group: Group | None = None,
+        robots: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """
         Args:
             group: the processes that share each batch; None where this one is alone.
+            robots: whose each keypoint is; none for one robot.
         """
         self.network = network
         self.settings = settings
@@ -80,6 +109,7 @@ class Engine:
         self.watch = Watch()
         self.steps = 0
         self._average = Average(network, settings.averaging)
+        self._objective = Objective(network, settings, robots)
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
         self._plain: nn.Module = network
         self._forward: Callable[[Tensor], Output] = network
@@ -100,12 +130,15 @@ class Engine:
             self._forward = torch.compile(self._plain)
             self._unsure = True
 
-    def step(self, batch: Batch, rate: float, total: int, interrupted: Callable[[], bool]) -> Step | None:
+    def step(
+        self, batch: Batch, rate: float, total: int, interrupted: Callable[[], bool], pose: float = 0.0
+    ) -> Step | None:
         """Change the weights; None, and nothing is changed, as soon as ``interrupted()``.
 
         Args:
             rate: the learning rate.
             total: images of the whole group's batch.
+            pose: the share of the weight of the pose's loss that counts by now.
 
         Raises:
             UserError: if the training has run away, or the batch needs more memory than there is; the weights, the
@@ -121,10 +154,10 @@ class Engine:
         found: list[Tensor] = []
         with device.enough_memory(len(parts[0])):
             for i, part in enumerate(parts):
-                losses = self._losses(part)
+                losses = self._losses(part, pose)
                 # The group takes the mean of its gradients, and does so with the last part.
                 with nullcontext() if i + 1 == len(parts) or self.group is None else self._plain.no_sync():  # type: ignore[operator]
-                    (losses.mean(0).sum() * (share / total)).backward()  # type: ignore[no-untyped-call]
+                    (self._objective.total(losses, pose).sum() * (share / total)).backward()  # type: ignore[no-untyped-call]
                 found.append(losses.detach())
                 if self.group is None and i + 1 < len(parts) and interrupted():
                     return None
@@ -140,12 +173,14 @@ class Engine:
             self._average.update(self.steps)
         return result
 
-    def _losses(self, part: Batch) -> Tensor:
-        """Of each stage and image ``(S, B)``."""
+    def _losses(self, part: Batch, pose: float) -> Tensor:
+        """Of each stage and image, and below them of all that counts besides, ``(S + E, B)``."""
         height, width = part.images.shape[-2:]
         with self.precision.autocast():
             output = self._output(part.images)
-        return self.network.stage_losses(output, part.keypoints, width, height, part.weights)
+        return self._objective(
+            output, part.keypoints, part.weights, (width, height), pose, part.places, part.cameras, part.to_rendering
+        )
 
     def _output(self, images: Tensor) -> Output:
         if not self._unsure:
@@ -160,10 +195,12 @@ class Engine:
         self._unsure = False
         return output
 
-    def _gathered(self, stages: NDArray[np.float64], gradient: float) -> Step:
+    def _gathered(self, rows: NDArray[np.float64], gradient: float) -> Step:
         if self.group is not None:
-            stages = self.group.gather(stages)
-        return Step(stages.mean(0), stages.mean(1), gradient)
+            rows = self.group.gather(rows)
+        names = self._objective.extras
+        stages, rest = np.split(rows, [len(rows) - len(names)])
+        return Step(stages.mean(0), stages.mean(1), gradient, dict(zip(names, rest.mean(1).tolist(), strict=True)))
 
     # ------------------------------------------------------------------------------------------- saving, resuming
 

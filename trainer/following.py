@@ -35,7 +35,7 @@ def follow(run: Path, settings: Settings, *, resume: bool) -> None:
     net = network.build(model_info(settings, run).network)  # the weights come from the first process
     net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = Precision(where, bool(decided["bfloat16"]), float(decided["seconds_per_image"]))
-    engine = Engine(net, t, precision, group)
+    engine = Engine(net, t, precision, group, [k.robot for k in settings.keypoints])
     saved = run_state.find(run) if resume else None
     if saved is not None:
         engine.restore(saved.tensors, saved.generators, saved.state["engine"])
@@ -46,6 +46,6 @@ def follow(run: Path, settings: Settings, *, resume: bool) -> None:
         message, share = group.hear()
         if share is None:
             break
-        engine.step(finish(share), message["rate"], message["total"], lambda: False)
+        engine.step(finish(share), message["rate"], message["total"], lambda: False, message["pose"])
     sys.stderr.flush()
     os._exit(0)  # the group's own threads can be in the way of an orderly end

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ..core.randomization import SceneModel
 from . import error_plot
 from .checkpoint import ModelInfo
+from .engine import Step
 from .evaluation import Evaluation, EvaluationSet
 from .metrics import Measurement, inside
 from .overlay_image import draw
@@ -61,12 +62,14 @@ class Journal:
         self.folder = folder
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
-    def losses(self, step: int, rate: float, stages: NDArray[np.float64], gradient: float) -> None:
+    def losses(self, step: int, rate: float, found: Step) -> None:
         """Curves of one training step."""
-        for i, loss in enumerate(stages.tolist(), 1):
+        for i, loss in enumerate(found.stages.tolist(), 1):
             self._writer.add_scalar(f"loss_of_stage/{i}", loss, step)
+        for name, loss in found.extras.items():
+            self._writer.add_scalar(f"loss_of_{name}", loss, step)
         self._writer.add_scalar("learning_rate", rate, step)
-        self._writer.add_scalar("gradient", gradient, step)
+        self._writer.add_scalar("gradient", found.gradient, step)
 
     def validation(
         self, content: Mapping[str, Any], data: EvaluationSet, result: Evaluation, info: ModelInfo, pace: Pace

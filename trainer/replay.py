@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ class RawBatch:
 
     ``values`` are those of the variables that the trainer applies, ``(B, V)`` as from :func:`.effects.table`: the
     sample's own the first time that a rendering is used, drawn anew each time after. ``numbers`` say which samples
-    they are, ``(B,)``, counted as they came into the store.
+    they are, ``(B,)``, counted as they came into the store. ``depths`` of the keypoints ``(B, J)`` and ``cameras``
+    ``(B, 9)``, fx, fy, cx, cy, k1, k2, p1, p2, k3 in pixels, are what a pose is measured by.
     """
 
     images: NDArray[np.uint8]
@@ -41,14 +42,22 @@ class RawBatch:
     visibility: NDArray[np.int64]
     values: NDArray[np.float64]
     numbers: NDArray[np.int64]
+    depths: NDArray[np.float64]
+    cameras: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def split(self, parts: int) -> list[RawBatch]:
         """Shares of almost the same size, in order."""
-        arrays = (self.images, self.keypoints, self.visibility, self.values, self.numbers)
-        return [RawBatch(*share) for share in zip(*(np.array_split(a, parts) for a in arrays), strict=True)]
+        return [RawBatch(*share) for share in zip(*(np.array_split(a, parts) for a in self.arrays), strict=True)]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All of them, in the order of the constructor."""
+        return (
+            self.images, self.keypoints, self.visibility, self.values, self.numbers, self.depths, self.cameras
+        )  # fmt: skip
 
 
 class ReplayStore:
@@ -82,6 +91,8 @@ class ReplayStore:
         self._keypoints = np.empty((self.capacity, keypoints, 2))
         self._visibility = np.empty((self.capacity, keypoints), np.int64)
         self._values = np.empty((self.capacity, len(effects.NAMES)))
+        self._depths = np.empty((self.capacity, keypoints))
+        self._cameras = np.empty((self.capacity, 9))
         self._effects = SceneModel(tuple(v for v in model.variables if v.name in effects.NAMES))
         self._uses = np.full(self.capacity, reuse, np.int64)  # a slot at its limit is free
         self._number = np.zeros(self.capacity, np.int64)  # counted from 1; 0 where a slot was never used
@@ -116,8 +127,9 @@ class ReplayStore:
             if self._uses[slot] > 1:
                 own[:] = effects.row(self._effects.draw(rng).values)
         return RawBatch(
-            self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots]
-        )
+            self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots],
+            self._depths[slots], self._cameras[slots],
+        )  # fmt: skip
 
     def note(self, numbers: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:
         """Remember the losses of samples that were trained on; those no longer stored are passed over."""
@@ -154,6 +166,9 @@ class ReplayStore:
             self._keypoints[slot] = sample.keypoints
             self._visibility[slot] = sample.visibility
             self._values[slot] = effects.row(sample.hidden.values)
+            self._depths[slot] = sample.depths
+            k = sample.camera_matrix
+            self._cameras[slot] = (k[0, 0], k[1, 1], k[0, 2], k[1, 2], *sample.distortion)
             self._uses[slot] = 0
             self._loss[slot] = 0.0
             self._count += 1

@@ -48,7 +48,8 @@ def raw(count: int, seed: int) -> RawBatch:
     images = rng.integers(0, 256, (count, synthetic.HEIGHT, synthetic.WIDTH, 4), np.uint8)
     return RawBatch(
         images, rng.uniform(0, 44, (count, 3, 2)), rng.integers(0, 3, (count, 3)),
-        np.zeros((count, len(effects.NAMES))), np.arange(count),
+        np.zeros((count, len(effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 3)),
+        np.tile([50.0, 50.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0], (count, 1)),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch
 from robot_keypoints.trainer import metrics, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.device import Precision
+from robot_keypoints.trainer.engine import Step
 from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
 from robot_keypoints.trainer.journal import Journal, Pace
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,7 +33,7 @@ def test_tensorboard_has_losses_errors_pictures_priors_and_the_pace(tmp_path: Pa
     assert result is not None
     found = metrics.localisation(result.errors, synthetic.NAMES)
     journal = Journal(tmp_path)
-    journal.losses(1, 0.01, np.array([3.0, 2.0]), 0.5)
+    journal.losses(1, 0.01, Step(np.zeros(1), np.array([3.0, 2.0]), 0.5, {"pose": 0.7}))
     content = {"step": 2, "loss": 4.0, "train_loss": 3.5, **found.to_dict()}
     journal.validation(content, data, result, info, Pace({"0": 20.0}, 5.0, 40.0, 0.125))
     model = synthetic.settings().scene_model()
@@ -40,6 +41,7 @@ def test_tensorboard_has_losses_errors_pictures_priors_and_the_pace(tmp_path: Pa
     journal.finish(None, model, model)
     events = written(tmp_path)
     values = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+    assert abs(values["loss_of_pose"] - 0.7) < 1e-6
     assert values["loss_of_stage/1"] == 3.0 and values["loss_of_stage/2"] == 2.0 and values["gradient"] == 0.5
     assert values["loss/train"] == 3.5 and values["loss/validation"] == 4.0
     assert values["pace/images_per_second"] == 40.0 and values["pace/stall_fraction"] == 0.125
@@ -57,9 +59,9 @@ def test_what_came_after_the_checkpoint_is_hidden(tmp_path: Path) -> None:
     model = synthetic.settings().scene_model()
     first = Journal(tmp_path)
     for step in (1, 2, 3):
-        first.losses(step, 0.01, np.array([float(step)]), 0.0)
+        first.losses(step, 0.01, Step(np.zeros(1), np.array([float(step)]), 0.0))
     first.finish(None, model, model)
     again = Journal(tmp_path, 1)
-    again.losses(2, 0.01, np.array([20.0]), 0.0)
+    again.losses(2, 0.01, Step(np.zeros(1), np.array([20.0]), 0.0))
     again.finish(None, model, model)
     assert [e.value for e in written(tmp_path).Scalars("loss_of_stage/1")] == [1.0, 20.0]

@@ -78,7 +78,8 @@ class Recorded:
         values = effects.table([{k: float(v * rng.random()) for k, v in drawn.items()} for _ in some])
         return RawBatch(
             np.stack([s.image for s in some]), np.stack([s.keypoints for s in some]),
-            np.stack([s.visibility for s in some]), values, np.arange(8),
+            np.stack([s.visibility for s in some]), values, np.arange(8), np.stack([s.depths for s in some]),
+            np.tile([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], (8, 1)),
         )  # fmt: skip
 
     def note(self, numbers: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
