@@ -31,7 +31,7 @@ LARGEST_SHIFT = 0.08
 """Share of the image's width and height."""
 
 
-CLOSER_SHARE = 0.5
+CLOSER_SHARE = 0.65
 """Of the images that are a closer look, where the network looks twice."""
 
 CLOSER_ZOOM = 1.35
