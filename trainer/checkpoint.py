@@ -21,6 +21,7 @@ from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.robot import triple
 from . import network
+from .calibration import Calibration
 from .network import KeypointNetwork, NetworkConfig
 
 SCHEMA = 2
@@ -40,6 +41,7 @@ class ModelInfo:
         training: summary of the training so far.
         places: where each keypoint sits, or nothing, as in models of earlier versions.
         first_look: size of the input over that of the images it was trained on; below 1 it looks twice (:mod:`.looks`).
+        calibration: of the covariances; None where it was never learned, as in models of earlier versions.
     """
 
     network: NetworkConfig
@@ -51,6 +53,7 @@ class ModelInfo:
     training: dict[str, Any] = field(default_factory=dict)
     places: tuple[Keypoint, ...] = ()
     first_look: float = 1.0
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document in the file's metadata."""
@@ -65,6 +68,7 @@ class ModelInfo:
             "normalisation": {"mean": list(network.MEAN), "std": list(network.STD)},
             "training": self.training,
             "places": [{"frame": k.frame, "offset": list(k.offset), "robot": k.robot} for k in self.places],
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
 
     @classmethod
@@ -96,7 +100,10 @@ class ModelInfo:
         look = float(data.get("first_look", 1.0))
         if not 0.0 < look <= 1.0:
             raise ValueError(f"a first look of {look}")
-        return cls(config, width, height, names, edges, data["robot"], dict(data["training"]), places, look)
+        learned = data.get("calibration")
+        calibration = None if learned is None else Calibration.from_dict(learned, len(names))
+        training = dict(data["training"])
+        return cls(config, width, height, names, edges, data["robot"], training, places, look, calibration)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:
@@ -129,6 +136,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[Keyp
         info = ModelInfo.from_dict(data)
         net = network.build(info.network)
         net.load_state_dict(tensors)
+        net.calibration = info.calibration
     except UserError:
         raise
     except OSError as problem:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import looks, metrics
+from .calibration import Calibration
 from .device import Precision
 from .finishing import Finisher
 from .losses import weights_of
 from .network import KeypointNetwork
+from .reliability import normalised_errors
 from .sample_set import SampleSet
 
 Floats = NDArray[np.float64]
@@ -60,6 +62,7 @@ class Evaluation:
     Attributes:
         losses: ``(N,)``, the mean over the looks at an image.
         predicted: pixels ``(N, J, 2)``.
+        covariances: pixels² ``(N, J, 2, 2)``.
         confidences: ``(N, J)``.
         errors: percent of the diagonal ``(N, J)``, NaN for keypoints outside.
         seconds: it took.
@@ -67,6 +70,7 @@ class Evaluation:
 
     losses: Floats
     predicted: Floats
+    covariances: Floats
     confidences: Floats
     errors: Floats
     seconds: float
@@ -93,6 +97,7 @@ def evaluate(
     network.eval()
     losses: list[Tensor] = []
     predicted: list[Tensor] = []
+    covariances: list[Tensor] = []
     confidences: list[Tensor] = []
     for i in range(0, len(data), batch):
         if interrupted():
@@ -108,11 +113,13 @@ def evaluate(
         answer, taken = looks.look(network, images, view or data.size, autocast=precision.autocast)
         losses.append(_loss(network, taken, keypoints, weights, view or data.size).cpu())
         predicted.append(answer.positions.cpu())
+        covariances.append(answer.covariances.cpu())
         confidences.append(answer.confidences.cpu())
     found = torch.cat(predicted).double().numpy()
     return Evaluation(
         torch.cat(losses).double().numpy(),
         found,
+        torch.cat(covariances).double().numpy(),
         torch.cat(confidences).double().numpy(),
         metrics.errors_percent(found, data.keypoints[: len(found)], *data.size),
         time.monotonic() - begin,
@@ -131,3 +138,29 @@ def _loss(
         total.index_add_(0, one.rows, loss.to(total))
         count.index_add_(0, one.rows, torch.ones_like(loss).to(count))
     return total / count
+
+
+def learn_calibration(
+    network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
+    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None, view: looks.Size | None = None,
+) -> Calibration | None:  # fmt: skip
+    """What the errors on images that the network hasn't learned from say about its covariances; it is the network's
+    own from then on.
+
+    The arguments are those of :func:`evaluate`.
+
+    Returns:
+        None, with the network as it was, as soon as ``interrupted()``, or where no keypoint is found.
+    """
+    before, start = network.calibration, Calibration.start(network.config)
+    network.calibration = start
+    found = evaluate(network, data, precision, batch, interrupted, deadline, view)
+    network.calibration = before
+    if found is None:
+        return None
+    true = np.where(np.isnan(found.errors)[..., None], np.nan, data.keypoints[: len(found)])
+    errors = normalised_errors(found.predicted, found.covariances, true, found.confidences)
+    if np.isnan(errors).all():
+        return None
+    network.calibration = start.learned(torch.from_numpy(errors))
+    return network.calibration

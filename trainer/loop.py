@@ -29,7 +29,7 @@ from .augmentation import Augmentation
 from .checkpoint import ModelInfo
 from .control import Switchboard
 from .engine import LONGEST_COMPUTATION, Engine, Step
-from .evaluation import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate, learn_calibration
 from .held_out import HeldOut
 from .news import Clock, News
 from .pipeline import Finishing, Pipeline, Prepared
@@ -194,7 +194,9 @@ class Trainer:
             shares.append(self.counters.images / (t.epochs * t.epoch_images))
         if t.minutes:
             begin = self.counters.collected
-            reserve = PICTURES_SECONDS + self._test_seconds * len(self.sets)
+            # The validation images are gone through twice: to validate for the last time, and to calibrate.
+            again = len(self.sets.validation) if self.sets.validation is not None else 0
+            reserve = PICTURES_SECONDS + self._test_seconds * (len(self.sets) + again)
             shares.append((self.clock.seconds - begin) / max(60 * t.minutes - reserve - begin, 1.0))
         return max(shares)
 
@@ -327,11 +329,12 @@ class Trainer:
                 {"step": self.counters.step, "images": self.counters.images, "seconds": self.clock.seconds}
             )
         test, results = self.sets.test, None
-        if path.exists() and test is not None:
+        if path.exists() and test is not None and self.sets.validation is not None:
             best, info = checkpoint.load_model(path, self.precision.device)
             abandoned = self.switchboard.abandoned.is_set
             batch = self.settings.training.batch_size
             size = max(1, min(batch, int(LONGEST_COMPUTATION / max(self._test_seconds, 1e-9))))
+            info = self._calibrate(best, info, size)
             found = evaluate(best, test, self.precision, size, abandoned, deadline, self.settings.input_size)
             results = Results(info, found, test.images, test.keypoints, None, test.visibility)
         if self.switchboard.abandoned.is_set():
@@ -342,6 +345,21 @@ class Trainer:
         if results is not None:
             results = replace(results, beliefs=self._beliefs(best, deadline))
         self.journal.finish(results, self.initial, self.model)
+
+    def _calibrate(self, best: network.KeypointNetwork, info: ModelInfo, batch: int) -> ModelInfo:
+        """Let the best model learn from the validation images how far off it is, and keep that in its file."""
+        assert self.sets.validation is not None
+        # A run that was stopped ends soon; a part of the images serves, too.
+        deadline = time.monotonic() + STOP_SECONDS / 4 if self.switchboard.stop.is_set() else None
+        learned = learn_calibration(
+            best, self.sets.validation, self.precision, batch, self.switchboard.abandoned.is_set, deadline,
+            self.settings.input_size,
+        )  # fmt: skip
+        if learned is None:
+            return info
+        info = replace(info, calibration=learned)
+        checkpoint.save_model(self.folder / "model.safetensors", best.state_dict(), info)
+        return info
 
     def _beliefs(self, best: network.KeypointNetwork, deadline: float | None) -> Tensor:
         """Belief maps of the images that the reports show; with a ``deadline`` of as many as fit, at least one."""

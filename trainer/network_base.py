@@ -8,13 +8,14 @@ into keypoints.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from . import belief_maps, losses
+from .calibration import Calibration
 from .network_config import NetworkConfig
 
 MEAN = (0.485, 0.456, 0.406)
@@ -54,15 +55,18 @@ class KeypointNetwork(nn.Module):
         stride: pixels of the input for each cell of the maps.
         multiple: the deepest stride; ``compute`` gets images whose sides are multiples of it.
         outside: gives the logits of "outside the image" from the deepest features' means; None by a loss of maps.
+        calibration: of the covariances that it finds; without one they are those of the maps.
     """
 
     multiple: int
     outside: nn.Linear | None
+    calibration: Calibration | None
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config.resolved()
         self.stride = self.config.stride
+        self.calibration = None
 
     @property
     def draws(self) -> bool:
@@ -127,7 +131,10 @@ class KeypointNetwork(nn.Module):
         """Keypoints from belief maps of this network, which may be averages of several; see :meth:`decode`."""
         # Coordinates alone shape a map's mean, and nothing else of it.
         own = "mean" if self.config.loss == "coordinates" else "local"
-        return belief_maps.decode(maps, self.stride, self.config.sigma, peak=not self.draws, method=method or own)
+        points = belief_maps.decode(maps, self.stride, self.config.sigma, peak=not self.draws, method=method or own)
+        if self.calibration is None:
+            return points
+        return replace(points, covariances=self.calibration(points.covariances))
 
     # ------------------------------------------------------------------------------------------ for the networks
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from robot_keypoints.trainer import heat_maps
-from scipy import optimize, special, stats
+from scipy import optimize, special
 from torch import Tensor
 
 
@@ -141,33 +141,3 @@ def test_derivatives() -> None:
         return found.positions, found.covariances, found.amplitudes
 
     assert torch.autograd.gradcheck(fit, (peaks.requires_grad_(),), atol=1e-5)
-
-
-@pytest.mark.parametrize("robust", [True, False])
-def test_calibrated_variances_follow_chi_square(robust: bool) -> None:
-    """On predictions that the scales were not fitted to."""
-    spread = spreads(4000 * 3, 9).reshape(4000, 3, 2, 2)
-    wrong = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)
-    truth = 50 * normal((4000, 3, 2), 10)
-    noise = (torch.linalg.cholesky(spread) @ normal((4000, 3, 2, 1), 11)).squeeze(-1)
-    places, told = truth + noise, spread / wrong[:, None, None]
-    half = slice(0, 2000)
-    known = truth.clone()
-    known[5] = math.nan
-    fitted = heat_maps.calibrate(places[half], told[half], known[half], robust=robust)
-    assert (fitted.scales / wrong - 1).abs().max() < 0.1
-    rest = slice(2000, None)
-    before = heat_maps.squared_errors(places[rest], told[rest], truth[rest])
-    after = heat_maps.squared_errors(places[rest], fitted(told[rest]), truth[rest])
-    assert stats.kstest(after.flatten().numpy(), stats.chi2(2).cdf).statistic < 0.03
-    assert stats.kstest(before.flatten().numpy(), stats.chi2(2).cdf).statistic > 0.1
-    expected, share = heat_maps.reliability(after)
-    assert (expected - share).abs().max() < 0.03
-    expected, share = heat_maps.reliability(before)
-    assert (expected - share).abs().max() > 0.1
-
-
-def test_calibration_of_nothing_changes_nothing() -> None:
-    nothing = torch.full((4, 2, 2), math.nan)
-    spread = torch.eye(2).expand(4, 2, 2, 2)
-    assert heat_maps.calibrate(nothing, spread, nothing).scales.tolist() == [1.0, 1.0]

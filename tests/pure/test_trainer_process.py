@@ -185,6 +185,8 @@ def test_it_learns(tmp_path: Path) -> None:
     assert measured[-1] < 0.6 * measured[0]
     _, info = load_model(run / "model.safetensors", torch.device("cpu"))
     assert info.training["mean_error_percent"] == min(measured)
+    # It has learned how far off it is, on all of the validation images.
+    assert info.calibration is not None and info.calibration.images == summary["validation_images"]
 
 
 def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:
