@@ -153,8 +153,9 @@ class PoseLoss:
 
 
 def located(logits: Tensor, stride: int, sigma: float, *, draws: bool) -> Spots:
-    """Soft-argmax of the cells around each map's peak, which are those that predictions are decoded from; float32."""
-    scores = logits.float()
+    """Soft-argmax of the cells around each map's peak, which are those that predictions are decoded from; in float32 at
+    least."""
+    scores = logits if logits.dtype == torch.float64 else logits.float()
     scores = scores if draws else F.logsigmoid(scores)
     h, w = scores.shape[-2:]
     with torch.no_grad():
@@ -182,6 +183,6 @@ def in_rendering(
 
 
 def bent(distance: Tensor) -> Tensor:
-    """Grows like the distance where that is small, and ever more slowly, so that one wild pose doesn't shout down the
-    others."""
-    return torch.log1p(distance)
+    """Grows like the distance's square where that is small, and ever more slowly, so that one wild pose doesn't shout
+    down the others."""
+    return 0.5 * torch.log1p(distance.square())

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does a loss on the pose help, or one on the maps' width and range? The same network by the same images in the same
+order, with the maps' loss alone and with each of the others beside it, for several seeds.
+
+All trainings of a seed share their beginning, by the maps' loss alone. Poses are solved as `predict --camera --joints`
+does, from held-out images, and compared with the true ones; ADD is the mean distance of the robot's keypoints from
+where they should be.
+
+    python benchmarks/pose_training.py RECORDING [--seeds 5] [--images 24000] [--shrink 1] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from feedback import PRECISION, TEST, VALIDATION, Data, summary
+from numpy.typing import NDArray
+from recording import Recording
+from robot_keypoints.core.camera import Intrinsics, invert, orbit
+from robot_keypoints.core.settings import TrainingSettings, load_robot
+from robot_keypoints.trainer import lie, network
+from robot_keypoints.trainer.augmentation import Augmentation
+from robot_keypoints.trainer.checkpoint import flatten_optimiser, restore_optimiser
+from robot_keypoints.trainer.engine import Batch, Engine
+from robot_keypoints.trainer.evaluation import EvaluationSet
+from robot_keypoints.trainer.kinematics_torch import Chain
+from robot_keypoints.trainer.metrics import errors_percent
+from robot_keypoints.trainer.overlay_image import SURE
+from robot_keypoints.trainer.pipeline import Finishing
+from robot_keypoints.trainer.pose_loss import camera_of
+from robot_keypoints.trainer.pose_problem import Options
+from robot_keypoints.trainer.pose_solver import solve_pose
+from robot_keypoints.trainer.replay import RawBatch
+from robot_keypoints.trainer.schedule import learning_rate, pose_share
+from scipy.stats import ttest_1samp
+from torch import Tensor
+
+MAPS = "maps alone"
+VARIANTS: dict[str, dict[str, float]] = {
+    MAPS: {},
+    "with the pose": {"pose_weight": 0.3},
+    "with the width": {"width_weight": 0.3},
+    "with the range": {"range_weight": 0.3},
+}
+FAR = 0.2
+"""Metres of ADD at which the area under the curve of recall ends; a pose that isn't found is further off."""
+
+MEASURES = ("mean %", "median %", "rotation °", "translation mm", "ADD mm", "AUC %", "no pose %")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Where the robot of each rendering is.
+
+    Attributes:
+        points: keypoints in the base frame, metres ``(N, J, 3)``.
+        poses: ``T_cam_base`` ``(N, 4, 4)``.
+        cameras: fx, fy, cx, cy, k1, k2, p1, p2, k3 in pixels of the images that are used, ``(N, 9)``.
+    """
+
+    points: Tensor
+    poses: Tensor
+    cameras: Tensor
+
+    @classmethod
+    def of(cls, recording: Recording, shrink: int) -> Scenes:
+        """By the hidden values."""
+        settings, (height, width) = recording.settings, recording.images.shape[1:3]
+        names = [v.name for v in settings.variables]
+        joints = [n for n in names if n.startswith("joint/")]
+        chain = Chain.of(load_robot(settings.robot), settings.keypoints, [n.removeprefix("joint/") for n in joints])
+        points = chain(torch.from_numpy(recording.values[:, [names.index(n) for n in joints]]))
+        poses, cameras = [], []
+        for row in recording.values.tolist():
+            v = {n.removeprefix("camera/"): x for n, x in zip(names, row, strict=True) if n.startswith("camera/")}
+            place = orbit(
+                *(v[n] for n in ("azimuth", "elevation", "distance", "roll")), [v[f"target_{a}"] for a in "xyz"]
+            )
+            poses.append(invert(place))
+            k = Intrinsics.from_lens(
+                width, height, v["focal_length"], principal=(v["principal_x"], v["principal_y"]),
+                distortion=(v["k1"], v["k2"], v["p1"], v["p2"], 0.0),
+            )  # fmt: skip
+            f, c = k.fx / shrink, [(x + 0.5) / shrink - 0.5 for x in (k.cx, k.cy)]
+            cameras.append([f, f, *c, *k.distortion])
+        return cls(points, torch.from_numpy(np.stack(poses)), torch.tensor(cameras, dtype=torch.float64))
+
+    def in_camera(self, poses: Tensor, rows: slice) -> Tensor:
+        """Keypoints in the camera frame ``(n, J, 3)``."""
+        return self.points[rows] @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
+
+    def check(self, keypoints: Floats) -> None:
+        """That they show the keypoints where the labels say, within a hundredth of a pixel."""
+        everywhere = slice(None)
+        shown = camera_of(self.cameras).project(self.in_camera(self.poses, everywhere)).numpy()
+        worst = float(np.nanmax(np.abs(shown - keypoints)))
+        if worst > 0.01:
+            sys.exit(f"the recording's hidden values and its labels differ by {worst:.2f} pixels: record anew")
+
+
+def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: TrainingSettings) -> Iterator[Batch]:
+    """Without end."""
+    rng = np.random.default_rng(seed)
+    depths = scenes.in_camera(scenes.poses, slice(None))[..., 2].numpy()
+    cameras = scenes.cameras.numpy()
+    while True:
+        i = rng.integers(0, data.pool, t.batch_size)
+        seen = np.asarray(data.recording.visibility[i])
+        yield finish(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, depths[i], cameras[i]))
+
+
+def engine_of(t: TrainingSettings, keypoints: int, size: tuple[int, int], seed: int) -> Engine:
+    """A new one."""
+    torch.manual_seed(seed)
+    sigma = t.target_sigma / 100 * float(np.hypot(*size))
+    net = network.build(network.NetworkConfig.of(t, keypoints, sigma))
+    made = Engine(net.to(memory_format=torch.channels_last), t, PRECISION)
+    made.begin()
+    return made
+
+
+def copied(of: Engine, t: TrainingSettings, size: tuple[int, int]) -> Engine:
+    """In the same state, but for the settings."""
+    made = engine_of(t, of.network.config.keypoints, size, 0)
+    made.network.load_state_dict(of.network.state_dict())
+    made.average.load_state_dict(of.average.state_dict())
+    restore_optimiser(made.optimiser, {k: v.clone() for k, v in flatten_optimiser(of.optimiser).items()})
+    made.steps = of.steps
+    return made
+
+
+@torch.no_grad()
+def measured(net: network.KeypointNetwork, data: EvaluationSet, scenes: Scenes, rows: slice) -> dict[str, Floats]:
+    """Of each image: the keypoints' mean error, and the pose's errors, infinite where there is no pose; and the error
+    of each keypoint."""
+    net.eval()
+    width, height = data.size
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for some in torch.split(data.images, 64):
+        with PRECISION.autocast():
+            seen = network.normalise(some.float() / 255.0).contiguous(memory_format=torch.channels_last)
+            output = net(seen)
+        points, confidence = net.decode(output)
+        parts.append((points.positions.double(), points.covariances.double(), confidence))
+    positions, covariances, confidences = (torch.cat(p) for p in zip(*parts, strict=True))
+    solution = solve_pose(
+        scenes.points[rows], positions, camera_of(scenes.cameras[rows]), covariances=covariances,
+        used=confidences >= SURE, options=Options(kernel="huber"),
+    )  # fmt: skip
+    truth, good = scenes.poses[rows], solution.determined
+    off = (scenes.in_camera(solution.pose, rows) - scenes.in_camera(truth, rows)).norm(dim=-1).mean(-1)
+    turn = lie.angle_between(solution.pose[:, :3, :3], truth[:, :3, :3]).rad2deg()
+    shift = (solution.pose[:, :3, 3] - truth[:, :3, 3]).norm(dim=-1)
+    found = {"rotation": turn, "translation": shift, "ADD": off}
+    errors: dict[str, Floats] = {k: torch.where(good, v, torch.inf).numpy() for k, v in found.items()}
+    errors["keypoints"] = errors_percent(positions.numpy(), data.keypoints, width, height)
+    return errors
+
+
+def table(errors: dict[str, Floats]) -> dict[str, float]:
+    """One number for each of :data:`MEASURES`; poses by their medians, which wild ones don't move, and by the area
+    under the curve of how many have an ADD below each limit up to :data:`FAR`."""
+    add = errors["ADD"]
+    return {
+        "mean %": float(np.nanmean(errors["keypoints"])),
+        "median %": float(np.nanmedian(errors["keypoints"])),
+        "rotation °": float(np.median(errors["rotation"])),
+        "translation mm": 1000 * float(np.median(errors["translation"])),
+        "ADD mm": 1000 * float(np.median(add)),
+        "AUC %": 100 * float(np.clip(1 - add / FAR, 0, 1).mean()),
+        "no pose %": 100 * float(np.isinf(add).mean()),
+    }
+
+
+def train(
+    data: Data, scenes: Scenes, test: EvaluationSet, seed: int, images: int, t: TrainingSettings,
+    variants: dict[str, dict[str, float]],
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """The variants' trainings side by side, from where their common beginning has come to; their errors."""
+    height, width = data.images.shape[1:3]
+    size = (width, height)
+    augmentation = Augmentation(data.recording.settings.augmentation, width, height, seed, PRECISION.device)
+    stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.hidden_weight, poses=True), seed, t)
+    common = engine_of(t, data.keypoints.shape[1], size, seed)
+    engines: dict[str, Engine] = {}
+    seconds = dict.fromkeys(variants, 0.0)
+    steps = images // t.batch_size
+    for step in range(steps):
+        batch, fraction = next(stream), step / steps
+        rate = learning_rate(t, step, fraction)
+        if fraction < t.pose_from:
+            common.step(batch, rate, len(batch), lambda: False)
+            continue
+        engines = engines or {n: copied(common, replace(t, **v), size) for n, v in variants.items()}
+        for name, engine in engines.items():
+            begin = time.monotonic()
+            engine.step(batch, rate, len(batch), lambda: False, pose_share(engine.settings, fraction))
+            seconds[name] += time.monotonic() - begin
+    rows = slice(data.pool + VALIDATION, data.pool + VALIDATION + TEST)
+    found = {name: table(measured(engine.average, test, scenes, rows)) for name, engine in engines.items()}
+    return {name: {**found[name], "seconds": seconds[name]} for name in found}
+
+
+def main() -> None:
+    """Train, print a table, and JSON on request."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=24000, help="that each training sees, the common ones included")
+    parser.add_argument("--shrink", type=int, default=1, help="renderings are used at this fraction of their size")
+    parser.add_argument("--json", type=Path)
+    o = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    recording = Recording.load(o.recording)
+    data, scenes = Data.of(recording, o.shrink), Scenes.of(recording, o.shrink)
+    scenes.check(data.keypoints)
+    test, _ = data.held_out(data.pool + VALIDATION, TEST)
+    t = TrainingSettings()
+    runs: list[dict[str, dict[str, float]]] = []
+    for seed in range(o.seeds):
+        runs.append(train(data, scenes, test, seed, o.images, t, VARIANTS))
+        for name, result in runs[-1].items():
+            words = ", ".join(f"{k} {v:.3f}" for k, v in result.items())
+            print(f"seed {seed}, {name}: {words}  [{time.monotonic() - began:.0f} s]", file=sys.stderr, flush=True)
+        if o.json is not None:
+            o.json.write_text(json.dumps({"settings": VARIANTS, "runs": runs}, indent=1), encoding="utf-8")
+    width = max(map(len, VARIANTS))
+    print(f"{'':{width}} " + "".join(f"{m:>20}" for m in MEASURES))
+    for name in VARIANTS:
+        cells = (summary([run[name][m] for run in runs]) for m in MEASURES)
+        print(f"{name:{width}} " + "".join(f"{c:>20}" for c in cells))
+    for name in VARIANTS:
+        if name != MAPS:
+            compare(name, runs)
+
+
+def compare(name: str, runs: list[dict[str, dict[str, float]]]) -> None:
+    """Seed by seed against the maps' loss alone, and how likely such a difference would be by chance (paired t)."""
+    for measure in MEASURES:
+        pairs = [run[name][measure] - run[MAPS][measure] for run in runs]
+        p: Any = ttest_1samp(pairs, 0.0).pvalue if len(pairs) > 1 else float("nan")
+        print(f"{name} against {MAPS}, {measure}: {summary(pairs)}, p = {float(p):.3f}")
+    slower = np.mean([run[name]["seconds"] / run[MAPS]["seconds"] for run in runs])
+    print(f"{name}: {slower:.2f} times the time of a step")
+
+
+if __name__ == "__main__":
+    main()
