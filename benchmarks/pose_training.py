@@ -2,11 +2,12 @@
 """Does a loss on the pose help, or one on the maps' width and range? The same network by the same images in the same
 order, with the maps' loss alone and with each of the others beside it, for several seeds.
 
-All trainings of a seed share their beginning, by the maps' loss alone. Poses are solved as `predict --camera --joints`
-does, from held-out images, and compared with the true ones; ADD is the mean distance of the robot's keypoints from
-where they should be.
+All trainings of a seed share their beginning, by the maps' loss alone: the model of the UR10 that comes with the
+extension, or with --scratch the first half of the images. Poses are solved as `predict --camera --joints` does, from
+held-out images, and compared with the true ones; ADD is the mean distance of the robot's keypoints from where they
+should be.
 
-    python benchmarks/pose_training.py RECORDING [--seeds 5] [--images 24000] [--shrink 1] [--json FILE]
+    python benchmarks/pose_training.py RECORDING [--scratch] [--seeds 5] [--images 4000] [--shrink 1] [--json FILE]
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from robot_keypoints.core.camera import Intrinsics, invert, orbit
 from robot_keypoints.core.settings import TrainingSettings, load_robot
 from robot_keypoints.trainer import lie, network
 from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.checkpoint import flatten_optimiser, restore_optimiser
+from robot_keypoints.trainer.checkpoint import flatten_optimiser, load_model, restore_optimiser
 from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.evaluation import EvaluationSet
 from robot_keypoints.trainer.kinematics_torch import Chain
@@ -45,13 +46,20 @@ from scipy.stats import ttest_1samp
 from torch import Tensor
 
 MAPS = "maps alone"
+"""The others are named after what counts beside the maps, and with which weight."""
+
 VARIANTS: dict[str, dict[str, float]] = {
     MAPS: {},
-    "with the pose": {"pose_weight": 0.3},
-    "with the width": {"width_weight": 0.3},
-    "with the range": {"range_weight": 0.3},
+    "pose 0.2": {"pose_weight": 0.2},
+    "pose 0.5": {"pose_weight": 0.5},
+    "width 0.3": {"width_weight": 0.3},
+    "range 0.3": {"range_weight": 0.3},
 }
-FAR = 0.2
+MODEL = Path(__file__).parents[1] / "assets" / "models" / "ur10.safetensors"
+FINE_RATE = 5e-4
+"""Learning rate of a network that has learned already."""
+
+FAR = 0.5
 """Metres of ADD at which the area under the curve of recall ends; a pose that isn't found is further off."""
 
 MEASURES = ("mean %", "median %", "rotation °", "translation mm", "ADD mm", "AUC %", "no pose %")
@@ -119,22 +127,25 @@ def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: Trainin
         yield finish(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, depths[i], cameras[i]))
 
 
-def engine_of(t: TrainingSettings, keypoints: int, size: tuple[int, int], seed: int) -> Engine:
-    """A new one."""
+def engine_of(config: network.NetworkConfig, t: TrainingSettings, seed: int, start: Path | None = None) -> Engine:
+    """A new one, with the weights of the model ``start`` if there is one."""
     torch.manual_seed(seed)
-    sigma = t.target_sigma / 100 * float(np.hypot(*size))
-    net = network.build(network.NetworkConfig.of(t, keypoints, sigma))
-    made = Engine(net.to(memory_format=torch.channels_last), t, PRECISION)
+    made = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
+    if start is not None:
+        known, _ = load_model(start, PRECISION.device)
+        made.network.load_state_dict(known.state_dict())
+        made.average.load_state_dict(known.state_dict())
     made.begin()
     return made
 
 
-def copied(of: Engine, t: TrainingSettings, size: tuple[int, int]) -> Engine:
+def copied(of: Engine, t: TrainingSettings) -> Engine:
     """In the same state, but for the settings."""
-    made = engine_of(t, of.network.config.keypoints, size, 0)
+    made = engine_of(of.network.config, t, 0)
     made.network.load_state_dict(of.network.state_dict())
     made.average.load_state_dict(of.average.state_dict())
-    restore_optimiser(made.optimiser, {k: v.clone() for k, v in flatten_optimiser(of.optimiser).items()})
+    if of.steps:
+        restore_optimiser(made.optimiser, {k: v.clone() for k, v in flatten_optimiser(of.optimiser).items()})
     made.steps = of.steps
     return made
 
@@ -184,14 +195,16 @@ def table(errors: dict[str, Floats]) -> dict[str, float]:
 
 def train(
     data: Data, scenes: Scenes, test: EvaluationSet, seed: int, images: int, t: TrainingSettings,
-    variants: dict[str, dict[str, float]],
+    variants: dict[str, dict[str, float]], start: Path | None,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """The variants' trainings side by side, from where their common beginning has come to; their errors."""
+    """The variants' trainings side by side, from where their common beginning has come to, by ``t.pose_from`` of the
+    images; their errors."""
     height, width = data.images.shape[1:3]
-    size = (width, height)
+    sigma = t.target_sigma / 100 * float(np.hypot(width, height))
+    config = network.NetworkConfig.of(t, data.keypoints.shape[1], sigma)
     augmentation = Augmentation(data.recording.settings.augmentation, width, height, seed, PRECISION.device)
     stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.hidden_weight, poses=True), seed, t)
-    common = engine_of(t, data.keypoints.shape[1], size, seed)
+    common = engine_of(config, t, seed, start)
     engines: dict[str, Engine] = {}
     seconds = dict.fromkeys(variants, 0.0)
     steps = images // t.batch_size
@@ -201,7 +214,7 @@ def train(
         if fraction < t.pose_from:
             common.step(batch, rate, len(batch), lambda: False)
             continue
-        engines = engines or {n: copied(common, replace(t, **v), size) for n, v in variants.items()}
+        engines = engines or {n: copied(common, replace(t, **v)) for n, v in variants.items()}
         for name, engine in engines.items():
             begin = time.monotonic()
             engine.step(batch, rate, len(batch), lambda: False, pose_share(engine.settings, fraction))
@@ -216,7 +229,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=24000, help="that each training sees, the common ones included")
+    parser.add_argument("--images", type=int, default=4000, help="that each training sees, the common ones included")
+    parser.add_argument("--scratch", action="store_true", help="begin with a new network")
+    parser.add_argument("--only", nargs="*", choices=[*VARIANTS], default=[*VARIANTS], help="trainings to compare")
     parser.add_argument("--shrink", type=int, default=1, help="renderings are used at this fraction of their size")
     parser.add_argument("--json", type=Path)
     o = parser.parse_args()
@@ -226,21 +241,23 @@ def main() -> None:
     data, scenes = Data.of(recording, o.shrink), Scenes.of(recording, o.shrink)
     scenes.check(data.keypoints)
     test, _ = data.held_out(data.pool + VALIDATION, TEST)
-    t = TrainingSettings()
+    start = None if o.scratch else MODEL
+    t = TrainingSettings() if o.scratch else replace(TrainingSettings(), pose_from=0.0, learning_rate=FINE_RATE)
+    variants = {name: VARIANTS[name] for name in VARIANTS if name == MAPS or name in o.only}
     runs: list[dict[str, dict[str, float]]] = []
     for seed in range(o.seeds):
-        runs.append(train(data, scenes, test, seed, o.images, t, VARIANTS))
+        runs.append(train(data, scenes, test, seed, o.images, t, variants, start))
         for name, result in runs[-1].items():
             words = ", ".join(f"{k} {v:.3f}" for k, v in result.items())
             print(f"seed {seed}, {name}: {words}  [{time.monotonic() - began:.0f} s]", file=sys.stderr, flush=True)
         if o.json is not None:
-            o.json.write_text(json.dumps({"settings": VARIANTS, "runs": runs}, indent=1), encoding="utf-8")
-    width = max(map(len, VARIANTS))
+            o.json.write_text(json.dumps({"settings": variants, "runs": runs}, indent=1), encoding="utf-8")
+    width = max(map(len, variants))
     print(f"{'':{width}} " + "".join(f"{m:>20}" for m in MEASURES))
-    for name in VARIANTS:
+    for name in variants:
         cells = (summary([run[name][m] for run in runs]) for m in MEASURES)
         print(f"{name:{width}} " + "".join(f"{c:>20}" for c in cells))
-    for name in VARIANTS:
+    for name in variants:
         if name != MAPS:
             compare(name, runs)
 

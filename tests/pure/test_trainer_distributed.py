@@ -17,7 +17,7 @@ import torch
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import TrainingSettings
-from robot_keypoints.trainer import distributed, effects, network
+from robot_keypoints.trainer import distributed, effects, network, pose_loss
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.replay import RawBatch
@@ -36,7 +36,7 @@ while True:
     message, share = group.hear()
     if share is None:
         break
-    engine.step(test.finished(share), message["rate"], message["total"], lambda: False)
+    engine.step(test.finished(share), message["rate"], message["total"], lambda: False, message["pose"])
 assert message == {"end": True}
 np.save(sys.argv[1], test.weights(engine))
 os._exit(0)
@@ -47,22 +47,25 @@ def raw(count: int, seed: int) -> RawBatch:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, synthetic.HEIGHT, synthetic.WIDTH, 4), np.uint8)
     return RawBatch(
-        images, rng.uniform(0, 44, (count, 3, 2)), rng.integers(0, 3, (count, 3)),
-        np.zeros((count, len(effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 3)),
+        images, rng.uniform(0, 44, (count, 4, 2)), rng.integers(0, 3, (count, 4)),
+        np.zeros((count, len(effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 4)),
         np.tile([50.0, 50.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0], (count, 1)),
     )  # fmt: skip
 
 
 def finished(share: RawBatch) -> Batch:
     images = torch.from_numpy(share.images[..., :3]).permute(0, 3, 1, 2).float() / 255.0
-    return Batch(images, torch.from_numpy(share.keypoints).float(), None)
+    keypoints, cameras = torch.from_numpy(share.keypoints), torch.from_numpy(share.cameras)
+    places = pose_loss.places(keypoints, torch.from_numpy(share.depths), cameras)
+    return Batch(images, keypoints.float(), None, None, places, cameras)
 
 
 def engine(group: distributed.Group | None, seconds: float = 1e-4) -> Engine:
     torch.manual_seed(1 if group is None or group.first else 2)  # the others take the first one's weights
     torch.set_num_threads(1)
-    net = network.build(network.NetworkConfig("light", 3, 1.0, width=8))
-    made = Engine(net, TrainingSettings(pretrained=False, averaging=0.0), Precision(CPU, False, seconds), group)
+    net = network.build(network.NetworkConfig("light", 4, 1.0, width=8))
+    settings = TrainingSettings(pretrained=False, averaging=0.0, pose_weight=0.2)
+    made = Engine(net, settings, Precision(CPU, False, seconds), group)
     made.begin()
     return made
 
@@ -88,12 +91,14 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
         two, one = engine(group), engine(None, seconds=0.25)  # in parts of four images
         for step in range(4):
             mine, theirs = (whole := raw(8, step)).split(2)
-            group.tell({"rate": 1e-3, "total": 8}, [theirs])
-            shared_step = two.step(finished(mine), 1e-3, 8, lambda: False)
-            alone = one.step(finished(whole), 1e-3, 8, lambda: False)
+            group.tell({"rate": 1e-3, "total": 8, "pose": 0.5}, [theirs])
+            shared_step = two.step(finished(mine), 1e-3, 8, lambda: False, 0.5)
+            alone = one.step(finished(whole), 1e-3, 8, lambda: False, 0.5)
             assert shared_step is not None and alone is not None
             assert np.allclose(shared_step.losses, alone.losses, rtol=1e-3, atol=1e-4)
             assert shared_step.gradient == pytest.approx(alone.gradient, rel=1e-3)
+            assert shared_step.extras["pose"] == pytest.approx(alone.extras["pose"], rel=1e-2)
+            assert alone.extras["pose"] > 0.1
         group.tell({"end": True})
         distributed.dist.destroy_process_group()
         assert other.wait(30) and other.exit_code == 0, other.last_words(20)

@@ -23,7 +23,7 @@ from robot_keypoints.core.channel import Endpoints
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import Posterior
 from robot_keypoints.core.settings import Settings, save
-from robot_keypoints.trainer import effects, loop
+from robot_keypoints.trainer import effects, loop, pose_loss
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
 from robot_keypoints.trainer.pipeline import Pipeline
 from robot_keypoints.trainer.replay import RawBatch
@@ -105,14 +105,20 @@ def train(trainer: loop.Trainer, steps: int) -> list[float]:
         assert prepared is not None
         step = trainer._step(prepared)
         assert step is not None
-        found += [*step.losses.tolist(), step.gradient]
+        found += [*step.losses.tolist(), step.gradient, *step.extras.values()]
     return found
 
 
-@pytest.mark.parametrize(("ahead", "precision"), [(False, "float32"), (True, "bfloat16")])
-def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(tmp_path: Path, ahead: bool, precision: str) -> None:
-    """Under augmentation, dropout and a schedule; whatever was made ahead of the checkpoint is made again."""
-    settings = synthetic.settings(dropout=0.2, width=8, precision=precision, epochs=20)
+@pytest.mark.parametrize(("ahead", "precision", "pose"), [(False, "float32", 0.0), (True, "bfloat16", 0.5)])
+def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(
+    tmp_path: Path, ahead: bool, precision: str, pose: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under augmentation, dropout and a schedule, and a loss on the pose that begins after the checkpoint; whatever was
+    made ahead of the checkpoint is made again."""
+    monkeypatch.setattr(pose_loss, "LEAST", 3)  # all that the stick figure has
+    settings = synthetic.settings(
+        dropout=0.2, width=8, precision=precision, epochs=20, pose_weight=pose, pose_from=0.1, width_weight=pose
+    )
     (tmp_path / "logs").mkdir()
     save(settings, tmp_path / "settings.toml")
     before = torch.get_num_threads()
@@ -135,6 +141,7 @@ def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(tmp_path: Path, a
         first.close()
         torch.set_num_threads(before)
     assert len(set(expected)) > 0.9 * len(expected)
+    assert not pose or expected[-1] > 0.0  # the last step's loss of the pose
 
 
 def test_a_run_ends_by_itself_when_it_gets_no_better(tmp_path: Path) -> None:
