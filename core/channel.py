@@ -64,11 +64,11 @@ def is_loopback(host: str) -> bool:
 class Security:
     """CURVE for addresses beyond loopback; keys are files in one folder, the same on every machine of a run."""
 
-    def __init__(self, host: str, keys: str) -> None:
+    def __init__(self, host: str, keys: str, option: str = "stream.keys") -> None:
         if not keys and not is_loopback(host):
             raise UserError(
                 f"The address {host} can be reached from other machines: "
-                "give stream.keys a folder with keys, or use 127.0.0.1"
+                f"give {option} a folder with keys, or use 127.0.0.1"
             )
         self.folder = Path(keys) if keys else None
         self._authenticator: ThreadAuthenticator | None = None
@@ -135,7 +135,7 @@ class Hub:
         self.control.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
         try:
             ports = [
-                _bind(s, host, port + i if port else 0) for i, s in enumerate((self.samples, self.news, self.control))
+                bind(s, host, port + i if port else 0) for i, s in enumerate((self.samples, self.news, self.control))
             ]
         except UserError:
             self.close()
@@ -154,7 +154,17 @@ class Hub:
         self.context.destroy(linger=0)
 
 
-def _bind(socket: zmq.Socket[bytes], host: str, port: int) -> int:
+def bind(
+    socket: zmq.Socket[bytes], host: str, port: int, options: tuple[str, str] = ("stream.port", "stream.host")
+) -> int:
+    """Bind a socket to a port, or with 0 to any free one; returns the port.
+
+    Args:
+        options: what the user's port and host are called.
+
+    Raises:
+        UserError: if the address can't be used.
+    """
     address = Endpoints(host, port, port, port)
     try:
         if port == 0:
@@ -163,9 +173,11 @@ def _bind(socket: zmq.Socket[bytes], host: str, port: int) -> int:
     except zmq.ZMQError as problem:
         if problem.errno == zmq.EADDRINUSE:
             raise UserError(
-                f"Port {port} on {host} is in use: choose another stream.port, or 0 for any free one"
+                f"Port {port} on {host} is in use: choose another {options[0]}, or 0 for any free one"
             ) from problem
-        raise UserError(f"The address {host}:{port} can't be used ({problem}): choose another stream.host") from problem
+        raise UserError(
+            f"The address {host}:{port} can't be used ({problem}): choose another {options[1]}"
+        ) from problem
     return port
 
 

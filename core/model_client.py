@@ -61,11 +61,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Server:
-    """What a server writes when it is ready; ``model`` is the model file's own document."""
+    """What a server writes when it is ready; ``model`` is the model file's own document, ``publish`` the port on which
+    it publishes what it finds, if it does."""
 
     host: str
     port: int
     model: Mapping[str, Any]
+    publish: int | None = None
 
     @classmethod
     def read(cls, ready: Path) -> Server | None:
@@ -76,10 +78,12 @@ class Server:
         """
         try:
             document = json.loads(ready.read_text(encoding="utf-8"))
-            return cls(str(document["host"]), int(document["port"]), dict(document["model"]))
+            publish = document.get("publish")
+            port = int(document["port"])
+            return cls(str(document["host"]), port, dict(document["model"]), None if publish is None else int(publish))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise UserError("The model server gave no usable address: load the model again") from problem
 
 
@@ -157,7 +161,7 @@ def decode_answer(data: bytes) -> Prediction | Refusal:
             return Refusal(int(header["id"]), str(header["reason"]))
         if header["type"] != "prediction":
             raise MessageError(f"an answer of type {header['type']!r}")
-        keypoints = tuple(_keypoint(k) for k in header["keypoints"])
+        keypoints = tuple(decode_keypoint(k) for k in header["keypoints"])
         skeleton = tuple((str(a), str(b)) for a, b in header["skeleton"])
         return Prediction(
             int(header["id"]), int(header["width"]), int(header["height"]), keypoints, skeleton,
@@ -170,7 +174,12 @@ def decode_answer(data: bytes) -> Prediction | Refusal:
         raise MessageError("the answer lacks something") from problem
 
 
-def _keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
+def decode_keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
+    """One keypoint as a server writes it.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is malformed.
+    """
     covariance = None
     if k.get("covariance") is not None:
         (a, b), (c, d) = k["covariance"]

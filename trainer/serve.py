@@ -1,54 +1,80 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps a model loaded and answers over ZeroMQ; the viewport's overlay asks it."""
+"""Keeps a model loaded: answers requests over ZeroMQ, and publishes keypoints and poses of a source's pictures."""
 
 from __future__ import annotations
 
 import argparse
-import io
+import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 import zmq
-from numpy.typing import NDArray
-from PIL import Image
 
 from ..core import files
-from ..core.channel import Hub
+from ..core.channel import Endpoints, Security, bind
 from ..core.errors import UserError
-from ..core.lifeline import end_with_parent
-from ..core.messages import MAX_IMAGE, MessageError, encode_request, parse
-from ..core.pose_messages import PoseRequest
+from ..core.lifeline import end_with_parent, is_held
+from ..core.messages import MAX_IMAGE
+from ..core.pose_channel import PosePublisher
+from . import picture_sources
+from .picture_feed import PictureFeed
+from .pose_command import PoseFinder
+from .prediction import Predictor
+from .serve_requests import Poses, Predicted, answer, find
 
-if TYPE_CHECKING:
-    from .checkpoint import ModelInfo
-    from .pose_command import PlacedRobot, PoseFinder
-    from .prediction import Predictor
-
-CHANNELS = {"rgb": 3, "rgba": 4}
 POLL_MS = 100
-LARGEST_SIDE = 16384
+BELL = "inproc://pictures"
 
 
 def main(argv: Sequence[str]) -> int:
-    """``MODEL --ready FILE [--robot URDF] [--host H] [--port P] [--keys DIR]``; 0 when stdin closed, 2 on a user's
-    mistake."""
+    """``MODEL [--ready FILE] [--publish PORT] [--source SOURCE …] …``, see ``--help``; 0 when stdin closed or the
+    source ended, 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="robot-keypoints serve", description=__doc__)
     parser.add_argument("model", type=Path, help="a model.safetensors")
     parser.add_argument("--ready", type=Path, help="file to write the address to, as JSON, once it answers")
     parser.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port; 0 takes any free one")
+    parser.add_argument("--port", type=int, default=0, help="port for requests; 0 takes any free one")
     parser.add_argument("--keys", default="", help="folder of CURVE keys, needed for any address but loopback")
+    parser.add_argument(
+        "--publish",
+        type=int,
+        metavar="PORT",
+        help="publish everything that is found on this port; 0 takes any free one",
+    )
+    parser.add_argument(
+        "--source", nargs="+", default=(), metavar="SOURCE",
+        help="look at these pictures, publish what is found, and end after the last: images, folders, patterns, "
+        "videos, or webcam:0, of which only the newest frame counts",
+    )  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="begin with the source when someone listens")
+    parser.add_argument(
+        "--camera", metavar="fx,fy,cx,cy[,k1,k2,p1,p2,k3]",
+        help="the source's intrinsics in pixels, OpenCV's: find the robot's pose as well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--joints", metavar="name=value,…|FILE", help="joints that are known and stay so, radians or metres, or a file"
+    )
     try:
         options = parser.parse_args(list(argv))
     except SystemExit as usage:
         return int(usage.code or 0)
     ended = threading.Event()
+    told: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        told.append(number)
+        ended.set()
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         serve(options, ended)
     except UserError as problem:
@@ -56,37 +82,182 @@ def main(argv: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 128 + told[0] if told else 0
 
 
 def serve(options: Any, ended: threading.Event) -> None:
-    """Answer until ``ended``.
+    """Answer and publish until ``ended``, or the source's end.
 
     Raises:
-        UserError: if the model can't be loaded or the address not be used.
+        UserError: if the model can't be loaded, the address not be used, or the source not be read.
     """
-    import torch
-
-    from .prediction import Predictor
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender needs the rest
+    _check(options)
+    sources = picture_sources.find(options.source)
+    if not sources:
+        torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender, which asks, needs the rest
     predictor = Predictor.load(options.model)
     poses = Poses(predictor.info, options.robot)
+    finder = None
+    if options.camera is not None:
+        finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
+        if finder.missing:
+            print(f"warning: The pose goes without {', '.join(finder.missing)}: the robot has none", file=sys.stderr)
     blank = np.zeros((predictor.info.height, predictor.info.width, 3), np.uint8)
     predictor.predict([blank])  # the first one is slow
-    hub = Hub(options.host, options.port, options.keys)
+    desk = Desk(options.host, options.port, options.keys, options.publish)
+    feed = PictureFeed(sources, desk.ring) if sources else None
     try:
-        ready = {"host": hub.endpoints.host, "port": hub.endpoints.control, "model": predictor.info.to_dict()}
+        model = predictor.info.to_dict()
+        ready = {"host": options.host, "port": desk.port, "publish": desk.published, "model": model}
         if options.ready is not None:
             files.write_json(options.ready, ready)
-        print(f"serving {options.model} at {hub.endpoints.url(hub.endpoints.control)}", file=sys.stderr, flush=True)
-        end_with_parent(ended.set)
-        while not ended.is_set():
-            if hub.control.poll(POLL_MS):
-                for frames in newest(hub.control):
-                    hub.control.send_multipart([frames[0], b"", answer(predictor, frames, poses)])
+        print(f"serving {options.model} at {desk.url(desk.port)}", file=sys.stderr, flush=True)
+        if desk.published is not None:
+            print(f"publishing at {desk.url(desk.published)}", file=sys.stderr, flush=True)
+        if is_held():  # a service has no stdin to speak of
+            end_with_parent(ended.set)
+        names = {"robot": poses.name, "model": str(options.model)}
+        Work(predictor, poses, finder, desk, feed, names, options.wait).run(ended)
     finally:
-        hub.close()
+        if feed is not None:
+            feed.close()
+        desk.close()
+
+
+def _check(options: Any) -> None:
+    if options.source and options.publish is None:
+        raise UserError("--source needs --publish PORT: what is found has to go somewhere; 0 takes any free port")
+    for given, name in ((options.camera, "--camera"), (options.joints, "--joints"), (options.wait, "--wait")):
+        if given and not options.source:
+            raise UserError(f"{name} is for --source SOURCE: requests say for themselves what is known")
+    if options.joints is not None and options.camera is None:
+        raise UserError("--joints needs --camera fx,fy,cx,cy: without a camera no pose is solved")
+    for port, name in ((options.port, "--port"), (options.publish, "--publish")):
+        if port is not None and not 0 <= port <= 65535:
+            raise UserError(f"{name} is {port}: a port lies between 0, for any free one, and 65535")
+
+
+class Desk:
+    """The server's sockets: requests on one port, and where ``publish`` is a port, documents on another.
+
+    Raises:
+        UserError: if the address can't be used.
+    """
+
+    def __init__(self, host: str, port: int, keys: str, publish: int | None) -> None:
+        self.host = host
+        self.published: int | None = None
+        self.publisher: PosePublisher | None = None
+        self._security = Security(host, keys, "--keys")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._security.start(self._context)
+        self._poller = zmq.Poller()
+        try:
+            self.control = self._socket(zmq.ROUTER)
+            self.control.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
+            self.port = bind(self.control, host, port, ("--port", "--host"))
+            self._bell, self._rope = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+            self._bell.bind(BELL)
+            self._rope.connect(BELL)
+            if publish is not None:
+                socket = self._socket(zmq.XPUB)
+                PosePublisher.prepare(socket)
+                self.published = bind(socket, host, publish, ("--publish", "--host"))
+                self.publisher = PosePublisher(socket)
+                self._poller.register(socket, zmq.POLLIN)
+        except UserError:
+            self.close()
+            raise
+        self._poller.register(self.control, zmq.POLLIN)
+        self._poller.register(self._bell, zmq.POLLIN)
+
+    def url(self, port: int) -> str:
+        """``tcp://`` address of one of the ports."""
+        return Endpoints(self.host, port, port, port).url(port)
+
+    def ring(self) -> None:
+        """End :meth:`wait`; for one other thread."""
+        with suppress(zmq.Again):  # it has been rung often enough
+            self._rope.send(b"", zmq.NOBLOCK)
+
+    def wait(self) -> None:
+        """Until something has come, or for a moment."""
+        self._poller.poll(POLL_MS)
+        while self._bell.poll(0):
+            self._bell.recv()
+        if self.publisher is not None:
+            self.publisher.welcome()
+
+    def close(self) -> None:
+        """Close all sockets; listeners hear the last document once more."""
+        if self.publisher is not None:
+            self.publisher.close()
+        self._security.stop()
+        self._context.destroy(linger=0)
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        self._security.server(socket)
+        return socket
+
+
+@dataclass
+class Work:
+    """What a running server has."""
+
+    predictor: Predictor
+    poses: Poses
+    finder: PoseFinder | None
+    desk: Desk
+    feed: PictureFeed | None
+    names: Mapping[str, str | None]
+    patient: bool
+
+    def run(self, ended: threading.Event) -> None:
+        begun = False
+        while not ended.is_set():
+            self.desk.wait()
+            self._answer()
+            if self.feed is None:
+                continue
+            publisher = self.desk.publisher
+            if not begun and (not self.patient or (publisher is not None and publisher.listeners)):
+                self.feed.start()
+                begun = True
+            while not ended.is_set() and (taken := self.feed.take()) is not None:
+                found = find(self.predictor, taken.picture.pixels, self.finder)
+                picture = taken.picture
+                self._publish(found, taken.time, picture.source, picture.frame, picture.seconds)
+                self._answer()
+            if self.feed.ended:
+                return
+
+    def _answer(self) -> None:
+        for frames in newest(self.desk.control):
+            came = time.time()
+            message, found = answer(self.predictor, frames, self.poses)
+            self.desk.control.send_multipart([frames[0], b"", message])
+            if found is not None:
+                self._publish(found, came, "request")
+
+    def _publish(
+        self, found: Predicted, when: float, source: str, frame: int | None = None, seconds: float | None = None
+    ) -> None:
+        if self.desk.publisher is None:
+            return
+        try:
+            self.desk.publisher.publish(
+                {
+                    "time": when, "source": source, "frame": frame, "seconds": seconds,
+                    "width": found.width, "height": found.height, "milliseconds": found.milliseconds,
+                    "keypoints": found.keypoints, "camera": found.camera_document(), "pose": found.pose, **self.names,
+                }
+            )  # fmt: skip
+        except ValueError as problem:
+            raise UserError("The model gives something that is no number: train it anew") from problem
 
 
 def newest(socket: zmq.Socket[bytes]) -> list[list[bytes]]:
@@ -97,100 +268,3 @@ def newest(socket: zmq.Socket[bytes]) -> list[list[bytes]]:
         if len(frames) >= 3 and frames[1] == b"":
             waiting[frames[0]] = frames
     return list(waiting.values())
-
-
-class Poses:
-    """Solves the poses that are asked for; the robot is read once.
-
-    Args:
-        urdf: the robot, where the model doesn't bring it.
-
-    Raises:
-        UserError: if ``urdf`` is given and can't be used. A model without a robot only fails those who ask for a pose.
-    """
-
-    def __init__(self, info: ModelInfo, urdf: Path | None = None) -> None:
-        self._info = info
-        self._placed: PlacedRobot | None = None
-        if urdf is not None:
-            from .pose_command import PlacedRobot
-
-            self._placed = PlacedRobot.of(info, urdf)
-
-    def finder(self, request: PoseRequest) -> PoseFinder:
-        """What solves poses as ``request`` says.
-
-        Raises:
-            UserError: if there is no robot, or a joint or a number is of no use.
-        """
-        from .pose_command import PlacedRobot, PoseFinder
-
-        if self._placed is None:
-            self._placed = PlacedRobot.of(self._info)
-        return PoseFinder.of_numbers(self._placed, request.camera, request.joints)
-
-
-def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> bytes:
-    """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
-
-    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as :meth:`.PoseFinder.find`
-    gives it.
-    """
-    number: int | None = None
-    try:
-        header = parse(frames[2])
-        number = header.get("id") if type(header.get("id")) is int else None
-        if header["type"] != "predict" or number is None or len(frames) != 4:
-            raise MessageError("the request is not one for a prediction")
-        finder = None if header.get("pose") is None else poses.finder(PoseRequest.from_dict(header["pose"]))
-        image = decode_image(header, frames[3])
-        begin = time.perf_counter()
-        found = predictor.predict([image])[0]
-        pose = {} if finder is None else {"pose": finder.find(found)}
-        milliseconds = 1000 * (time.perf_counter() - begin)
-    except (MessageError, UserError) as problem:
-        return encode_request("refused", id=number, reason=str(problem))
-    try:
-        return encode_request(
-            "prediction", id=number, width=image.shape[1], height=image.shape[0],
-            keypoints=[k.to_dict() for k in found], skeleton=[list(edge) for edge in predictor.info.skeleton],
-            milliseconds=milliseconds, **pose,
-        )  # fmt: skip
-    except ValueError:
-        return encode_request("refused", id=number, reason="the model gave something that is no number: train it anew")
-
-
-def decode_image(header: dict[str, Any], data: bytes) -> NDArray[np.uint8]:
-    """Raw pixels, or an image file in memory.
-
-    Raises:
-        MessageError: if it is neither.
-    """
-    encoding = header.get("encoding")
-    if encoding == "file":
-        return _decode_file(data)
-    width, height = header.get("width"), header.get("height")
-    if encoding not in CHANNELS:
-        raise MessageError(f"there is no encoding {encoding!r}")
-    if type(width) is not int or type(height) is not int:
-        raise MessageError("the image has no size")
-    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
-        raise MessageError(f"the image has {width} × {height} pixels")
-    channels = CHANNELS[encoding]
-    if len(data) != width * height * channels:
-        raise MessageError(f"the image has {len(data)} bytes, not {width * height * channels}")
-    return np.frombuffer(data, np.uint8).reshape(height, width, channels)
-
-
-def _decode_file(data: bytes) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            # Sizes are known before anything is unpacked.
-            if image.width > LARGEST_SIDE or image.height > LARGEST_SIDE or 4 * image.width * image.height > MAX_IMAGE:
-                raise MessageError(f"the image has {image.width} × {image.height} pixels")
-            has_alpha = "A" in image.getbands() or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    except MessageError:
-        raise
-    except Exception as problem:  # a foreign file can break any decoder in its own way
-        raise MessageError("the file is not an image that can be read") from problem

@@ -20,7 +20,7 @@ from robot_keypoints.core.messages import MessageError, encode_request, parse
 from robot_keypoints.core.model_client import Prediction, decode_answer
 from robot_keypoints.core.pose_messages import PoseRequest, PredictedPose
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
-from robot_keypoints.trainer import network, serve
+from robot_keypoints.trainer import network, serve_requests
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.pose_command import PoseFinder
 from robot_keypoints.trainer.prediction import Found
@@ -55,7 +55,7 @@ class Fake:
 def ask(pose: Any, fake: Fake | None = None, info: ModelInfo = INFO, urdf: Path | None = None) -> dict[str, Any]:
     header = encode_request("predict", id=4, encoding="rgb", width=64, height=48, pose=pose)
     frames = [b"me", b"", header, bytes(64 * 48 * 3)]
-    return parse(serve.answer(fake or Fake(), frames, serve.Poses(info, urdf)))  # type: ignore[arg-type]
+    return parse(serve_requests.answer(fake or Fake(), frames, serve_requests.Poses(info, urdf))[0])  # type: ignore[arg-type]
 
 
 def asked(joints: dict[str, float] | None = None) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_the_robot_comes_from_the_model_or_from_a_file(tmp_path: Path) -> None:
     assert pose["status"] == "solved" and np.abs(np.array(pose["T_cam_base"]) - POSE).max() < 1e-4
     assert ask(None, info=armature)["type"] == "prediction"
     with pytest.raises(UserError, match="no URDF file"):
-        serve.Poses(INFO, tmp_path / "none.urdf")
+        serve_requests.Poses(INFO, tmp_path / "none.urdf")
 
 
 def test_a_model_that_gives_no_numbers_is_refused() -> None:
