@@ -44,6 +44,10 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         row.active = t.pretrained
         row.prop(t, "weights", placeholder="downloaded once")
     column.prop(t, "loss")
+    for name in ("width_weight", "range_weight", "pose_weight"):
+        column.prop(t, name)
+    if t.pose_weight > 0.0:
+        column.prop(t, "pose_from")
     for name in ("first_look", "target_sigma", "hidden_weight", "dropout"):
         column.prop(t, name)
 

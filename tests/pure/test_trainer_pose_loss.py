@@ -14,6 +14,7 @@ from robot_keypoints.core.settings import TrainingSettings
 from robot_keypoints.trainer import belief_maps, network, pose_loss
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine
+from robot_keypoints.trainer.heat_maps import Spots
 from robot_keypoints.trainer.pose_loss import PoseLoss, places
 from robot_keypoints.trainer.schedule import pose_share
 from torch import Tensor
@@ -85,6 +86,13 @@ def test_what_the_network_sees_may_be_a_part_of_the_rendering_turned_and_scaled(
     shown = maps_of(inner, size=size)
     found = loss_of()(shown, inner, None, points, cameras, matrix, size)
     assert belief_maps.inside(inner, *size).sum() > 12
+    own = torch.diag_embed(torch.tensor([9.0, 1.0], dtype=torch.float64)).expand(3, COUNT, 2, 2)
+    moved, turned = pose_loss.in_rendering(inner, own, matrix, STRIDE)
+    assert torch.allclose(moved, pixels)
+    cell = STRIDE * STRIDE / 12
+    assert turned[0, 0].trace() == pytest.approx(0.36 * (10 + 2 * cell))
+    along = matrix[0, :, 0] / 0.6  # where the input's u axis points to
+    assert along @ turned[0, 0] @ along == pytest.approx(0.36 * (9 + cell))
     assert found.max() < 0.1
     assert loss_of()(shown, inner, None, points, cameras, None, size).min() > 0.5
 
@@ -138,6 +146,27 @@ def test_no_maps_however_wild_give_a_wild_gradient() -> None:
     # A cell moves the mean by no more than it is away from it, and these windows reach four cells.
     assert wild.flatten(1).abs().sum(1).max() < 100 * pose_loss.STEEPEST
     assert torch.equal(found[1:4], torch.zeros(3))
+
+
+def test_no_image_has_a_steeper_gradient_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a robot far away, whose distance a pixel changes by metres."""
+    pixels, points, cameras = scene(8)
+    points = points + torch.tensor([0.0, 0.0, 20.0], dtype=torch.float64)
+    pixels = pose_loss.camera_of(cameras).project(points)
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    lengths = []
+    for limit in (math.inf, 0.1):
+        monkeypatch.setattr(pose_loss, "STEEPEST", limit)
+        leaf = (pixels + 0.02 * noise).requires_grad_()
+        spots = Spots(leaf, 4.0 * torch.eye(2).double().expand(8, COUNT, 2, 2), torch.ones(8, 1), torch.ones(8, 1) > 0)
+        monkeypatch.setattr(pose_loss, "located", lambda *_, found=spots, **__: found)
+        loss_of()(torch.zeros(8, COUNT, 30, 40), pixels, None, points, cameras, None, SIZE).sum().backward()
+        assert leaf.grad is not None
+        lengths.append(leaf.grad.flatten(1).norm(dim=1) * SIGMA)
+    assert lengths[0].max() > 0.2
+    assert lengths[1].max() <= 0.1 + 1e-6
+    below = lengths[0] < 0.05
+    assert torch.allclose(lengths[0][below], lengths[1][below])
 
 
 def test_places_are_what_a_camera_with_a_lens_shows() -> None:
