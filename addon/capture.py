@@ -127,23 +127,6 @@ def signature(scene: bpy.types.Scene, longest: int) -> Hashable:
     return (camera.name, pose, data.lens, data.shift_x, data.shift_y, data.sensor_width, size_of(scene, longest))
 
 
-def image_file(path: str) -> tuple[bytes, int, int]:
-    """An image file's bytes and its size in pixels.
-
-    Raises:
-        UserError: if it can't be read.
-    """
-    if not path:
-        raise UserError("No image is chosen: open one first")
-    file = Path(bpy.path.abspath(path))
-    try:
-        data = file.read_bytes()
-    except OSError as problem:
-        raise UserError(f"{file} can't be read ({problem.strerror}): choose another image") from problem
-    image = find_image(file)
-    return data, image.size[0] if image else 0, image.size[1] if image else 0
-
-
 def find_image(file: Path) -> bpy.types.Image | None:
     """The image block of a file, if it is loaded."""
     for image in bpy.data.images:
@@ -152,20 +135,8 @@ def find_image(file: Path) -> bpy.types.Image | None:
     return None
 
 
-def show_behind_camera(scene: bpy.types.Scene, file: Path) -> None:
-    """Load an image and set it as the camera's background.
-
-    Raises:
-        UserError: if it is not an image or there is no camera.
-    """
-    if scene.camera is None:
-        raise UserError("The scene has no camera: add one, or draw a sample, which makes one")
-    try:
-        image = bpy.data.images.load(str(file), check_existing=True)
-    except RuntimeError as problem:
-        raise UserError(f"{file} can't be opened as an image: choose another") from problem
-    if not image.size[0]:
-        raise UserError(f"{file} can't be opened as an image: choose another")
+def put_behind_camera(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
+    """Set an image as the background of the scene's camera, in front of all and alone."""
     camera = scene.camera.data
     slots = [b for b in camera.background_images if b.image == image or b.image is None]
     slot = slots[0] if slots else camera.background_images.new()

@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 
 from ..core.errors import UserError
 from ..core.model_client import BUILTIN_MODEL
-from . import assessment, capture, prediction, reporting, runner
+from . import assessment, capture, following, photo_lens, photo_pose, photo_source, prediction, reporting, runner
 from .definitions import fields
 
 
@@ -81,6 +81,8 @@ class KEYPOINTS_OT_unload_model(bpy.types.Operator):
     bl_label = "Unload Model"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        following.SERVICE.stop()
+        photo_pose.forget()
         prediction.SERVICE.unload()
         context.window_manager.robot_keypoints.live = False
         runner.redraw_viewports()
@@ -140,14 +142,19 @@ class KEYPOINTS_OT_predict(bpy.types.Operator):
 @fields(
     filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
     filter_image=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+    filter_movie=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
     filter_folder=bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
-)
+    sequence=bpy.props.BoolProperty(name="Numbered sequence", description="Take the numbered files beside it as the "
+                                    "frames of a film", options={"SKIP_SAVE"}),
+)  # fmt: skip
 class KEYPOINTS_OT_open_image(bpy.types.Operator):
-    """Show an image from disk in the camera's view and find the keypoints in it"""
+    """Show an image from disk, a movie or a numbered sequence in the camera's view and find the keypoints in it"""
 
     bl_idname = "robot_keypoints.open_image"
     bl_label = "Open Image"
     bl_options = {"REGISTER", "UNDO"}
+    filepath: str
+    sequence: bool
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)
@@ -155,12 +162,16 @@ class KEYPOINTS_OT_open_image(bpy.types.Operator):
 
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = Path(bpy.path.abspath(self.filepath))
-        if not path.is_file():
-            raise UserError(f"There is no image at {path}: choose another")
-        capture.show_behind_camera(context.scene, path)
+        path = bpy.path.abspath(self.filepath)
+        image = photo_source.block(path)
+        if self.sequence:
+            if len(photo_source.sequence(Path(path))) < 2:
+                raise UserError(f"{Path(path).name} has no numbered files beside it: choose one of a sequence")
+            image.source = "SEQUENCE"
+        photo_lens.ensure(context.scene)
+        photo_source.show(context.scene, path, alone=True)
         overlay = context.scene.robot_keypoints.overlay
-        overlay.image, overlay.source = str(path), "IMAGE"
+        overlay.image, overlay.source = path, "IMAGE"
         if prediction.SERVICE.model.state is prediction.State.READY:
             prediction.SERVICE.predict(context)
         return {"FINISHED"}

@@ -14,10 +14,12 @@ import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 
 from ..core.model_client import PredictedKeypoint, Prediction
-from . import inspection, pictures, prediction, sheet
+from . import following, inspection, photo_pose, pictures, prediction, sheet
 
 FONT = 0
 SEGMENTS = 28
+AXES = ((0.9, 0.2, 0.2), (0.3, 0.8, 0.2), (0.25, 0.45, 1.0))
+"""Colours of x, y and z."""
 SIGMAS = 2.0
 """Radius of the uncertainty ellipses, in standard deviations: 86 % of a normal distribution in the plane."""
 
@@ -84,7 +86,8 @@ def _draw() -> None:
     frame = camera_frame(context)
     if frame is None:
         return
-    if prediction.SERVICE.shown_for == "IMAGE":
+    render = context.scene.render
+    if prediction.SERVICE.shown_for == "IMAGE" and render.pixel_aspect_x == render.pixel_aspect_y:
         frame = frame.fitted(shown.width, shown.height)
     _draw_prediction(context, frame, shown)
 
@@ -103,10 +106,13 @@ def _draw_prediction(context: bpy.types.Context, frame: Frame, shown: Prediction
     try:
         if options.chain:
             _draw_chain(shown, places, colours, 3.0 * scale)
+        found = photo_pose.latest()
+        if options.pose and found is not None:
+            _draw_pose(frame, shown, found, scale)
         if options.uncertainty:
             for k in shown.keypoints:
                 if k.covariance is not None:
-                    _draw_ellipse(frame, shown, k, places[k.name], colours[k.name], scale)
+                    _draw_ellipse(frame, shown, k.covariance, places[k.name], colours[k.name], 1.5 * scale)
         if options.points:
             for k in shown.keypoints:
                 _disc(places[k.name], (options.size + 1.5) * scale, (0.0, 0.0, 0.0, 0.75 * colours[k.name][3]))
@@ -130,12 +136,24 @@ def _draw_chain(shown: Prediction, places: dict[str, Point], colours: dict[str, 
 
 
 def _draw_ellipse(
-    frame: Frame, shown: Prediction, k: PredictedKeypoint, centre: Point, colour: pictures.Colour, scale: float
+    frame: Frame, shown: Prediction, covariance: Any, centre: Point, colour: pictures.Colour, width: float
 ) -> None:
-    assert k.covariance is not None
     sx, sy = frame.width / shown.width, frame.height / shown.height
-    outline = [(centre[0] + x * sx, centre[1] - y * sy) for x, y in ellipse(k.covariance)]
-    _line(outline, [(*colour[:3], 0.8 * colour[3])] * len(outline), 1.5 * scale)
+    outline = [(centre[0] + x * sx, centre[1] - y * sy) for x, y in ellipse(covariance)]
+    _line(outline, [(*colour[:3], 0.8 * colour[3])] * len(outline), width)
+
+
+def _draw_pose(frame: Frame, shown: Prediction, found: photo_pose.Found, scale: float) -> None:
+    """The base's axes, and how uncertain the pose leaves each link."""
+    for axis, colour in zip(found.axes, AXES, strict=False):
+        places = [frame.place(u, v, shown.width, shown.height) for u, v in axis.tolist() if math.isfinite(u + v)]
+        if len(places) > 1:
+            _line(places, [(0.0, 0.0, 0.0, 0.6)] * len(places), 5.0 * scale)
+            _line(places, [(*colour, 1.0)] * len(places), 3.0 * scale)
+    for blur in found.blurs:
+        centre = frame.place(blur.u, blur.v, shown.width, shown.height)
+        for tone, width in (((0.0, 0.0, 0.0, 0.6), 3.0), ((1.0, 1.0, 1.0, 1.0), 1.2)):
+            _draw_ellipse(frame, shown, blur.covariance, centre, tone, width * scale)
 
 
 def _draw_labels(
@@ -218,6 +236,8 @@ def _scene_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
 
 @bpy.app.handlers.persistent
 def _file_loaded(*_: Any) -> None:
+    following.SERVICE.stop()
+    photo_pose.forget()
     prediction.SERVICE.clear()
     sheet.SERVICE.forget()
     inspection.SERVICE.forget()

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import capture, panels, panels_assessment, pictures, prediction, runner
+from . import capture, panels, panels_assessment, panels_pose, pictures, prediction, runner
 from .prediction import State
 from .text import plural, size
 
@@ -98,9 +98,10 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
         column = layout.column(align=True)
         panels.advice(column, context, "The camera's frame has other proportions than the training images had")
         column.operator("robot_keypoints.match_proportions", icon="FULLSCREEN_ENTER")
+    panels_pose.draw(layout, context)
     if body := panels.section(layout, "overlay", "Overlay", closed=False):
         grid = body.grid_flow(columns=2, even_columns=True, align=True)
-        for name in ("points", "names", "chain", "uncertainty", "confidence"):
+        for name in ("points", "names", "chain", "uncertainty", "confidence", "pose"):
             grid.prop(overlay, name)
         column = panels.settings_column(body)
         column.prop(overlay, "threshold")

@@ -16,7 +16,7 @@ from ..core.children import Child
 from ..core.errors import UserError
 from ..core.model_client import ModelClient, Prediction, Refusal, Server
 from ..core.session import LAUNCHER
-from . import capture, preferences
+from . import capture, photo_source, preferences
 
 READY_DEADLINE = 120.0
 LIVE_PAUSE = 0.05
@@ -83,6 +83,7 @@ class Service:
         self.live = False
         self._child: Child | None = None
         self._client: ModelClient | None = None
+        self._address: tuple[str, int] | None = None
         self._ready = Path()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._asked_for = ""
@@ -130,6 +131,21 @@ class Service:
         capture.release()
         self.__init__()  # type: ignore[misc]
 
+    def connect(self) -> ModelClient:
+        """A further connection to the model's server, for questions beside the overlay's; the caller closes it.
+
+        Raises:
+            UserError: if no model is loaded.
+        """
+        if self._client is None or self._address is None:
+            raise UserError("No model is loaded yet: load one first")
+        return ModelClient(*self._address)
+
+    def show(self, answer: Prediction, source: str) -> None:
+        """Show an answer that came over another connection; ``source`` as in the overlay's settings."""
+        self.prediction, self.shown_for, self.message = answer, source, ""
+        self._changed = False
+
     def scene_changed(self) -> None:
         """Something in the scene moved: a live overlay must ask again."""
         self._changed = True
@@ -145,8 +161,9 @@ class Service:
         overlay = context.scene.robot_keypoints.overlay
         begin = time.monotonic()
         if overlay.source == "IMAGE":
-            data, width, height = capture.image_file(overlay.image)
-            self._client.request("file", width, height, data)
+            picture = photo_source.read(context.scene, overlay.image)
+            self._client.request(picture.encoding, picture.width, picture.height, picture.data)
+            self._view = (overlay.image, picture.frame)
         else:
             view = capture.find_viewport(context)
             pixels = capture.camera_view(context.scene, view, overlay.resolution)
@@ -188,10 +205,12 @@ class Service:
             view = capture.signature(context.scene, overlay.resolution)
             if not self._changed and view == self._view:
                 return False
-        elif not self._changed and self.shown_for == "IMAGE":
-            return False
         before = self.message
         try:
+            if overlay.source == "IMAGE" and self.shown_for == "IMAGE":
+                frame = photo_source.current(context.scene, overlay.image)
+                if not self._changed and self._view == (overlay.image, frame):
+                    return False
             self.predict(context)
         except UserError as problem:
             self.message = str(problem)
@@ -203,7 +222,7 @@ class Service:
         try:
             server = Server.read(self._ready)
             if server is not None:
-                self._client = ModelClient(server.host, server.port)
+                self._client, self._address = ModelClient(server.host, server.port), (server.host, server.port)
                 self.model.document = dict(server.model)
                 self.model.state = State.READY
                 self._changed = True

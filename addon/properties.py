@@ -30,7 +30,7 @@ from ..core.settings import (
     TrainingSettings,
     WorkerSettings,
 )
-from . import adoption, properties_parts
+from . import adoption, properties_parts, properties_photo
 from .definitions import by_the_user, fields, mirror
 from .properties_parts import (
     KEYPOINTS_PG_edge,
@@ -42,6 +42,7 @@ from .properties_parts import (
     KEYPOINTS_PG_variable,
     is_armature,
 )
+from .properties_photo import KEYPOINTS_PG_photo
 from .words import AUGMENTATION, FEEDBACK, RENDER, SCENE, STREAM, TRAINING, WORKERS
 
 
@@ -102,6 +103,8 @@ def _source_changed(self: Any, context: bpy.types.Context) -> None:
     uncertainty=BoolProperty(name="Uncertainty", description="Show an ellipse where the keypoint lies with 86 % "
                              "probability"),
     confidence=BoolProperty(name="Confidence", description="Show the confidence beside the name"),
+    pose=BoolProperty(name="Pose", description="Show the axes of the base that was found, and around each link's "
+                      "origin an ellipse in which the pose has it with 86 % probability", default=True),
     threshold=FloatProperty(name="Faint below", description="Keypoints of less confidence are drawn faintly", min=0.0,
                             max=1.0, default=0.1, subtype="FACTOR"),
     size=FloatProperty(name="Size", description="Radius of the dots, in pixels", default=6.0, min=2.0, soft_max=20.0),
@@ -181,6 +184,7 @@ def _group_changed(self: Any, context: bpy.types.Context) -> None:
                               "the one of the preferences", subtype="DIR_PATH"),
     model_path=StringProperty(name="Model", description="The model that was loaded last"),
     overlay=PointerProperty(type=KEYPOINTS_PG_overlay),
+    photo=PointerProperty(type=KEYPOINTS_PG_photo),
 )  # fmt: skip
 class KEYPOINTS_PG_scene(bpy.types.PropertyGroup):
     """Everything saved with the .blend."""
@@ -202,6 +206,7 @@ class KEYPOINTS_PG_window(bpy.types.PropertyGroup):
 
 CLASSES: tuple[type, ...] = (
     *properties_parts.CLASSES,
+    *properties_photo.CLASSES,
     KEYPOINTS_PG_render,
     KEYPOINTS_PG_workers,
     KEYPOINTS_PG_training,

@@ -11,10 +11,12 @@ from ..core.lifeline import COMMAND
 from . import (
     assessment,
     environment,
+    following,
     inspection,
     operators_bones,
     operators_environment,
     operators_model,
+    operators_pose,
     operators_presets,
     operators_priors,
     operators_robot,
@@ -28,6 +30,7 @@ from . import (
     panels_priors,
     panels_robot,
     panels_training,
+    photo_pose,
     prediction,
     preferences,
     previews,
@@ -49,6 +52,7 @@ MODULES = (
     operators_sheet,
     operators_training,
     operators_model,
+    operators_pose,
     panels_environment,
     panels_robot,
     panels_priors,
@@ -87,6 +91,8 @@ def unregister() -> None:
     global _command
     runner.unregister()
     environment.SERVICE.shutdown()
+    following.SERVICE.stop()
+    photo_pose.forget()
     prediction.SERVICE.shutdown()
     sheet.SERVICE.forget()
     inspection.SERVICE.forget()

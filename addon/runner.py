@@ -21,7 +21,7 @@ from ..core import settings_check
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, assessment, conversion, environment, inspection, prediction, preferences, rig, sheet
+from . import adoption, assessment, conversion, environment, following, inspection, prediction, preferences, rig, sheet
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
@@ -200,11 +200,13 @@ def tick() -> float:
     for service in (environment.SERVICE, sheet.SERVICE, inspection.SERVICE, assessment.SERVICE):
         changed = service.tick() or changed
     panel, viewport = prediction.SERVICE.tick()
+    if following.SERVICE.tick():
+        panel = viewport = True
     if changed or panel:
         redraw_sidebars()
     if viewport:
         redraw_viewports()
-    return LIVE_INTERVAL if prediction.SERVICE.hurried else INTERVAL
+    return LIVE_INTERVAL if prediction.SERVICE.hurried or following.SERVICE.kind else INTERVAL
 
 
 def redraw_sidebars() -> None:

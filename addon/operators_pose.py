@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators that match camera or rig to a photograph."""
+
+import time
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+
+from ..core.errors import UserError
+from ..core.model_client import ANSWER_DEADLINE
+from . import following, photo_pose, photo_source, prediction, reporting, runner
+from .definitions import fields
+
+TICK = 0.02
+PATH = {
+    "filepath": StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
+    "filter_image": BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+    "filter_movie": BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+    "filter_folder": BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"}),
+}
+
+
+class _FromImage:
+    """What both operators share: ask, wait without holding Blender up, then move something in one undo step."""
+
+    kind = ""
+    bl_options = {"UNDO"}
+    filepath: str
+    _talk: photo_pose.Conversation | None = None
+    _question: photo_pose.Question | None = None
+    _timer: Any = None
+
+    @classmethod
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        if prediction.SERVICE.model.state is not prediction.State.READY:
+            cls.poll_message_set("Load a model first")
+            return False
+        if context.scene.robot_keypoints.armature is None:
+            cls.poll_message_set("Load the robot in the Robot panel first")
+            return False
+        return True
+
+    def invoke(self: Any, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a photograph if there is none, and ask in the background."""
+        if not (self.filepath or context.scene.robot_keypoints.overlay.image):
+            context.window_manager.fileselect_add(self)
+            return {"RUNNING_MODAL"}
+        try:
+            self._begin(context)
+        except UserError as problem:
+            self._refuse(context, problem)
+            return {"CANCELLED"}
+        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self: Any, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Look for the answer; Escape gives it up."""
+        if event.type == "ESC":
+            self.cancel(context)
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        try:
+            found = self._talk.poll()
+            if found is None:
+                return {"PASS_THROUGH"}
+            self._finish(context, found)
+        except UserError as problem:
+            self._refuse(context, problem)
+            self.cancel(context)
+            return {"CANCELLED"}
+        self.cancel(context)
+        return {"FINISHED"}
+
+    def execute(self: Any, context: bpy.types.Context) -> set[str]:
+        """Ask and wait."""
+        try:
+            self._begin(context)
+            end = time.monotonic() + ANSWER_DEADLINE + 1.0
+            while (found := self._talk.poll()) is None:
+                if time.monotonic() > end:
+                    raise UserError("The model did not answer: load it again")
+                time.sleep(TICK / 4)
+            self._finish(context, found)
+        except UserError as problem:
+            self._refuse(context, problem)
+            return {"CANCELLED"}
+        finally:
+            self.cancel(context)
+        return {"FINISHED"}
+
+    def cancel(self: Any, context: bpy.types.Context) -> None:
+        """Put away what waiting needed."""
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+        if self._talk is not None:
+            self._talk.close()
+            self._talk = None
+
+    def _begin(self: Any, context: bpy.types.Context) -> None:
+        scene = context.scene
+        path = bpy.path.abspath(self.filepath) or scene.robot_keypoints.overlay.image
+        following.SERVICE.stop()
+        photo_pose.say("")
+        self._question = photo_pose.Question.of(scene, self.kind, path)
+        self._talk = photo_pose.Conversation()
+        self._talk.ask(self._question)
+
+    def _finish(self: Any, context: bpy.types.Context, found: photo_pose.Found) -> None:
+        question = self._question
+        photo_pose.apply(context.scene, self.kind, found, question.match.offset, str(question.picture.path))
+        area = context.area
+        if area is not None and area.type == "VIEW_3D":
+            area.spaces.active.region_3d.view_perspective = "CAMERA"
+        runner.redraw_viewports()
+        runner.redraw_sidebars()
+        for note in photo_pose.notes(context.scene, found):
+            self.report({"WARNING"}, note)
+
+    def _refuse(self: Any, context: bpy.types.Context, problem: UserError) -> None:
+        photo_pose.say(str(problem))
+        runner.redraw_viewports()
+        runner.redraw_sidebars()
+        self.report({"ERROR"}, str(problem))
+
+
+@fields(**PATH)
+class KEYPOINTS_OT_place_camera(_FromImage, bpy.types.Operator):
+    """Move the scene's camera to where the photograph was taken: the rig's joints must stand as the robot's in the photograph. The camera gets the photograph's lens and size, and shows it over the rig"""  # noqa: E501
+
+    bl_idname = "robot_keypoints.place_camera"
+    bl_label = "Place Camera from Image"
+    kind = photo_pose.CAMERA
+
+
+@fields(**PATH)
+class KEYPOINTS_OT_pose_robot(_FromImage, bpy.types.Operator):
+    """Pose the rig as the robot stands in the photograph: its joints, and its place before the camera. Joints that the picture does not tell stay as they are"""  # noqa: E501
+
+    bl_idname = "robot_keypoints.pose_robot"
+    bl_label = "Pose Robot from Image"
+    kind = photo_pose.ROBOT
+
+
+@fields(kind=EnumProperty(items=[(k, k, "") for k in (photo_pose.CAMERA, photo_pose.ROBOT)], options={"SKIP_SAVE"}))
+class KEYPOINTS_OT_follow(bpy.types.Operator):
+    """Do so again for each frame of the movie, or whenever something new is published, until switched off. Undo goes back to before"""  # noqa: E501
+
+    bl_idname = "robot_keypoints.follow"
+    bl_label = "Follow"
+    bl_options = {"UNDO"}
+    kind: str
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        group = context.scene.robot_keypoints
+        if following.SERVICE.kind:
+            return True
+        if not group.photo.address and not photo_source.moving(group.overlay.image):
+            cls.poll_message_set("Open a movie or a numbered sequence, or give the address of a publisher")
+            return False
+        if group.photo.address:
+            return True
+        if prediction.SERVICE.model.state is not prediction.State.READY:
+            cls.poll_message_set("Load a model first")
+            return False
+        return True
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: Any) -> str:
+        what = "Place the camera" if properties.kind == photo_pose.CAMERA else "Pose the robot"
+        return f"{what} again whenever the photograph shows another frame, until switched off; Undo goes back to before"
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        on = following.SERVICE.kind == self.kind
+        following.SERVICE.stop()
+        if not on:
+            following.SERVICE.start(context.scene, self.kind)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    KEYPOINTS_OT_place_camera,
+    KEYPOINTS_OT_pose_robot,
+    KEYPOINTS_OT_follow,
+)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inside Blender: a photograph whose camera is known, and camera and rig matched to it by clicks.
+
+First with a model whose keypoints are exact, so that what comes out can be judged to the millimetre; then with the
+model that comes with the extension, by its own button.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from driver import MODULE, Driver, MissingError, Steps
+
+WIDTH, HEIGHT = 640, 480
+
+
+def part(name: str) -> Any:
+    """A module of the extension, as Blender has loaded it."""
+    return sys.modules[f"{MODULE}.{name}"]
+
+
+def flat(matrix: Any) -> list[float]:
+    return [float(x) for row in matrix for x in row]
+
+
+def base_in_camera() -> Any:
+    """``T_cam_base`` as the scene has it."""
+    bpy.context.view_layer.update()
+    scene = bpy.context.scene
+    flip = part("core.camera").BLENDER_FROM_OPENCV
+    camera = np.array(scene.camera.matrix_world.normalized()) @ flip
+    return np.linalg.inv(camera) @ np.array(scene.robot_keypoints.armature.matrix_world)
+
+
+def off(wanted: Any) -> list[float]:
+    """By how many metres and degrees the scene's camera stands off a ``T_cam_base``."""
+    motion = np.linalg.inv(base_in_camera()) @ np.linalg.inv(np.linalg.inv(np.array(wanted)))
+    turn = math.degrees(math.acos(min(1.0, max(-1.0, (np.trace(motion[:3, :3]) - 1) / 2))))
+    return [float(np.linalg.norm(motion[:3, 3])), turn]
+
+
+def photograph(path: Path) -> bpy.types.Object:
+    """Render the robot under a sun, and give the camera that took it."""
+    scene = bpy.context.scene
+    for obj in [o for o in scene.objects if o.name in ("Cube", "Light", "Camera")]:
+        bpy.data.objects.remove(obj)
+    sun = bpy.data.objects.new("Sun", bpy.data.lights.new("Sun", "SUN"))
+    sun.data.energy = 3.0
+    sun.matrix_world = Matrix.Rotation(0.6, 4, "X") @ Matrix.Rotation(0.4, 4, "Y")
+    taker = bpy.data.objects.new("Taker", bpy.data.cameras.new("Taker"))
+    for obj in (sun, taker):
+        scene.collection.objects.link(obj)
+    eye = Vector((1.5, -2.0, 1.3))
+    turn = (eye - Vector((0.0, 0.0, 0.45))).to_track_quat("Z", "Y").to_matrix().to_4x4()
+    taker.matrix_world = Matrix.Translation(eye) @ turn
+    taker.data.lens, taker.data.sensor_width = 40.0, 36.0
+    scene.camera = taker
+    render = scene.render
+    render.resolution_x, render.resolution_y, render.resolution_percentage = WIDTH, HEIGHT, 100
+    render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 8, False
+    scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.25, 0.3, 0.35, 1.0)
+    render.image_settings.file_format = "PNG"
+    render.filepath = str(path)
+    bpy.ops.render.render(write_still=True)
+    return taker
+
+
+def story(d: Driver) -> Steps:
+    scene = bpy.context.scene
+    group = scene.robot_keypoints
+    preferences = bpy.context.preferences.addons[MODULE].preferences
+    preferences.python = d.config["exact"]
+    rig, photo_pose, joint_reading = part("addon.rig"), part("addon.photo_pose"), part("addon.joint_reading")
+    prediction, following = part("addon.prediction").SERVICE, part("addon.following").SERVICE
+    ready = part("addon.prediction").State.READY
+    folder = d.folder / "photograph"
+    folder.mkdir()
+
+    bpy.ops.robot_keypoints.load_urdf(filepath=d.config["urdf"])
+    angles = d.config["angles"]
+    rig.pose(group.armature, angles)
+    photo = folder / "photo.png"
+    taker = photograph(photo)
+    wanted = base_in_camera().tolist()
+    f = 40.0 / 36.0 * WIDTH
+    truth = {
+        "camera": [f, f, (WIDTH - 1) / 2, (HEIGHT - 1) / 2], "*": {"T_cam_base": wanted, "joints": angles},
+        "urdf": d.config["urdf"],
+    }  # fmt: skip
+    turn = joint_reading.positions(scene, group.armature)
+    elbow = "elbow_joint"
+    for n in range(6):
+        truth[f"grey {n}"] = {"T_cam_base": wanted, "joints": {**angles, elbow: angles[elbow] + 0.1 * n}}
+    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+    (folder / "exact.safetensors").write_bytes(b"-")
+    bpy.data.objects.remove(taker)
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    scene.collection.objects.link(camera)
+    camera.matrix_world = Matrix.Translation((6.0, 0.0, 1.0))
+    camera.data.lens = 40.0
+    scene.camera = camera
+    scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
+
+    yield from d.open_sidebar("Keypoints")
+    bpy.ops.robot_keypoints.load_model(filepath=str(folder / "exact.safetensors"))
+    yield from d.wait(lambda: prediction.model.state is ready, 120, "the exact model to be loaded")
+    bpy.ops.robot_keypoints.open_image(filepath=str(photo))
+    bpy.ops.ed.undo_push(message="before")
+    yield from d.find_button("robot_keypoints.place_camera", fractions=(0.4,))
+    yield from d.station("1-before", joints=turn)
+
+    def applied() -> Any:
+        if photo_pose.message():
+            raise MissingError(f"it says: {photo_pose.message()}")
+        found = photo_pose.latest()
+        return found if found is not None and found.applied else None
+
+    before = flat(camera.matrix_world)
+    yield from d.click_button("robot_keypoints.place_camera", fractions=(0.4,))
+    found = yield from d.wait(applied, 60, "the camera to be placed")
+    yield from d.move(*d.middle())
+    yield from d.station(
+        "2-placed", off=off(wanted), size=[scene.render.resolution_x, scene.render.resolution_y],
+        lens=scene.camera.data.lens, view=d.view.spaces.active.region_3d.view_perspective,
+        reprojection=found.pose.reprojection, ellipses=len(found.blurs),
+    )  # fmt: skip
+
+    with d.context("WINDOW"):
+        bpy.ops.ed.undo()
+    yield from d.pause(30)
+    scene = bpy.context.scene
+    group = scene.robot_keypoints
+    d.result["undone"] = flat(scene.camera.matrix_world) == before
+    d.result["undone_size"] = [scene.render.resolution_x, scene.render.resolution_y]
+
+    found_joints = list(angles)[2:]
+    rig.pose(group.armature, dict.fromkeys(found_joints, 0.3))
+    photo_pose.forget()
+    yield from d.click_button("robot_keypoints.pose_robot", fractions=(0.4,))
+    yield from d.wait(applied, 60, "the robot to be posed")
+    yield from d.move(*d.middle())
+    yield from d.station("3-posed", off=off(wanted), joints=joint_reading.positions(scene, group.armature))
+
+    bpy.ops.robot_keypoints.open_image(filepath=d.config["movie"])
+    d.region("UI").tag_redraw()
+    yield from d.pause(20)
+    yield from d.click_button("follow(kind='ROBOT')", fractions=(0.93,))
+    followed = []
+    for frame in (1, 4, 2, 6):
+        target = angles[elbow] + 0.1 * (frame - 1)
+        scene.frame_set(frame)
+
+        def there(target: float = target) -> bool:
+            if following.message:
+                raise MissingError(f"following says: {following.message}")
+            now = joint_reading.positions(bpy.context.scene, group.armature)[elbow]
+            return abs(now - target) < 0.02
+
+        yield from d.wait(there, 30, f"frame {frame} to be followed")
+        followed.append(joint_reading.positions(scene, group.armature)[elbow] - angles[elbow])
+    yield from d.move(*d.middle())
+    yield from d.station("4-followed", elbow=followed, rate=following.rate)
+    yield from d.click_button("follow(kind='ROBOT')", fractions=(0.93,))
+    d.result["stopped"] = following.kind == ""
+
+    preferences.python = d.config["python"]
+    yield from d.click_button("robot_keypoints.unload_model", fractions=(0.95, 0.93))
+    yield from d.wait(lambda: prediction.model.state is not ready, 10, "the model to be put away")
+    yield from d.pause(20)
+    yield from d.click_button("robot_keypoints.load_builtin_model", fractions=(0.75, 0.5))
+    yield from d.wait(lambda: prediction.model.state is ready, 120, "the built-in model to be loaded")
+    bpy.ops.robot_keypoints.open_image(filepath=str(photo))
+    rig.pose(group.armature, angles)
+    scene.camera.matrix_world = Matrix.Translation((6.0, 0.0, 1.0))
+    yield from d.click_button("robot_keypoints.place_camera", fractions=(0.4,))
+    found = yield from d.wait(applied, 60, "the camera to be placed by the built-in model")
+    yield from d.move(*d.middle())
+    points = part("core.keypoints").joint_keypoints(rig.robot_of(group.armature))
+    frames = {"": rig.robot_of(group.armature).link_frames(angles)}
+    places = part("core.keypoints").positions(points, frames)
+    k = found.lens.intrinsics
+    pixels = [k.project(part("core.camera").transform(m, places))[0] for m in (wanted, base_in_camera())]
+    yield from d.station(
+        "5-built-in", off=off(wanted), model=prediction.model.name,
+        pixels=np.linalg.norm(pixels[0] - pixels[1], axis=1).tolist(), inliers=found.pose.inliers,
+    )  # fmt: skip
+
+
+DRIVER = Driver()
+DRIVER.play(story)

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Camera and rig go to where a photograph shows them, and nothing else changes.
+
+The server's keypoints are exact, so that what comes out must be, too.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+import robot_keypoints
+from fake_model import ExactServer
+from mathutils import Matrix
+from robot_keypoints.addon import following, joint_reading, photo_pose, photo_source, prediction, preferences, rig
+from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
+from robot_keypoints.core.model_client import ModelClient
+
+WIDTH, HEIGHT = 96, 64
+ANGLES = dict(
+    zip(
+        ("shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint"),
+        (0.4, -1.1, 1.3, -0.5, 0.8, 0.3),
+        strict=True,
+    )
+)
+PAN, LIFT, *_, LAST = ANGLES
+POSE = invert(orbit(0.7, 0.4, 2.6, 0.1, (0.1, 0.0, 0.4)))
+FOCAL = 50.0 / 36.0 * WIDTH
+
+
+def truth(k: Intrinsics | None = None, **more: Any) -> dict[str, Any]:
+    k = k or Intrinsics.from_lens(WIDTH, HEIGHT, 50.0)
+    camera = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
+    return {"camera": camera, "*": {"T_cam_base": POSE.tolist(), "joints": ANGLES, **more}}
+
+
+@pytest.fixture
+def server() -> Iterator[ExactServer]:
+    made = ExactServer(truth())
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def loaded(server: ExactServer, photo: Path) -> Iterator[None]:
+    """A model, a robot whose joints stand as in the photograph, and the photograph."""
+    robot_keypoints.register()
+    bpy.ops.robot_keypoints.builtin_robot()
+    service = prediction.SERVICE
+    service.model = prediction.Model(photo, prediction.State.READY, document=server.info.to_dict())
+    service._client, service._address = ModelClient("127.0.0.1", server.port), ("127.0.0.1", server.port)
+    rig.pose(armature(), ANGLES)
+    group().overlay.image = str(photo)
+    yield
+    robot_keypoints.unregister()
+    preferences._plain = preferences.Plain()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return picture(tmp_path / "photo.png")
+
+
+def picture(path: Path, width: int = WIDTH, height: int = HEIGHT, grey: float = 0.5) -> Path:
+    image = bpy.data.images.new("made", width, height)
+    image.generated_color = (grey, grey, grey, 1.0)
+    image.filepath_raw, image.file_format = str(path), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return path
+
+
+def group() -> Any:
+    return bpy.context.scene.robot_keypoints
+
+
+def armature() -> bpy.types.Object:
+    return group().armature
+
+
+def refusal(operator: Any, **arguments: Any) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        operator(**arguments)
+    text = str(caught.value).removeprefix("Error: ").strip()
+    assert "Traceback" not in text and "\n" not in text
+    return text
+
+
+def base_in_camera() -> np.ndarray:
+    """``T_cam_base`` as the scene has it."""
+    bpy.context.view_layer.update()
+    camera = np.array(bpy.context.scene.camera.matrix_world.normalized()) @ BLENDER_FROM_OPENCV
+    return np.asarray(invert(camera) @ np.array(armature().matrix_world))
+
+
+def new_camera(at: tuple[float, float, float] = (5.0, 1.0, 2.0)) -> bpy.types.Object:
+    camera = bpy.data.objects.new("Own", bpy.data.cameras.new("Own"))
+    camera.matrix_world = Matrix.Translation(at)
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    return camera
+
+
+def shown_by_blender(point: np.ndarray) -> tuple[float, float]:
+    """Pixel of a point in the world as Blender itself would render it; the top left pixel's centre is (0, 0)."""
+    from bpy_extras.object_utils import world_to_camera_view
+    from mathutils import Vector
+
+    scene = bpy.context.scene
+    x, y, _ = world_to_camera_view(scene, scene.camera, Vector(point.tolist()))
+    render = scene.render
+    return x * render.resolution_x - 0.5, (1 - y) * render.resolution_y - 0.5
+
+
+def test_a_camera_is_made_where_there_is_none() -> None:
+    before = np.array(armature().matrix_world)
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert np.abs(base_in_camera() - POSE).max() < 2e-4
+    assert np.array_equal(np.array(armature().matrix_world), before)
+    scene = bpy.context.scene
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (WIDTH, HEIGHT)
+    assert scene.camera.data.lens == pytest.approx(50.0)
+    slot = photo_source.background(scene, bpy.data.images["photo.png"])
+    assert slot.show_background_image and 0 < slot.alpha < 1 and slot.display_depth == "FRONT"
+    assert group().overlay.source == "IMAGE"
+    found = photo_pose.latest()
+    assert found is not None and found.applied == "CAMERA"
+    assert {b.name for b in found.blurs} >= {"base_link", "ee_link"} and len(found.axes) == 3
+
+
+@pytest.mark.parametrize("fit", ["AUTO", "HORIZONTAL", "VERTICAL"])
+@pytest.mark.parametrize("size", [(96, 64), (60, 90)])
+def test_the_users_camera_moves_and_keeps_its_lens(
+    fit: str, size: tuple[int, int], server: ExactServer, photo: Path
+) -> None:
+    """Blender itself must show the robot's points where the photograph has them."""
+    width, height = size
+    picture(photo, width, height)
+    camera = new_camera()
+    data = camera.data
+    data.lens, data.sensor_width, data.sensor_height, data.sensor_fit = 28.0, 23.5, 15.6, fit
+    data.shift_x, data.shift_y = 0.07, -0.04
+    side, sensor = {"AUTO": (max(size), 23.5), "HORIZONTAL": (width, 23.5), "VERTICAL": (height, 15.6)}[fit]
+    f = 28.0 / sensor * side
+    k = Intrinsics(width, height, f, f, (width - 1) / 2 - 0.07 * side, (height - 1) / 2 - 0.04 * side)
+    server.truth = truth(k)
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert bpy.context.scene.camera == camera and data.lens == pytest.approx(28.0)
+    assert data.sensor_fit == fit and data.shift_x == pytest.approx(0.07)
+    assert np.abs(base_in_camera() - POSE).max() < 2e-4
+    tip = (POSE @ server.robot.link_frames(ANGLES)["ee_link"])[:3, 3]
+    world = np.array(armature().matrix_world) @ server.robot.link_frames(ANGLES)["ee_link"]
+    (expected,), _ = k.project(tip)
+    assert shown_by_blender(world[:3, 3]) == pytest.approx(expected.tolist(), abs=0.05)
+
+
+@pytest.mark.parametrize("tall", [1.0, 1.1, 0.9])
+@pytest.mark.parametrize("fit", ["AUTO", "VERTICAL"])
+def test_calibrated_intrinsics(tall: float, fit: str, server: ExactServer) -> None:
+    """Two focal lengths and a principal point off the middle become Blender's lens, shift and pixel aspect."""
+    new_camera().data.sensor_fit = fit
+    k = Intrinsics(WIDTH, HEIGHT, 110.0, 110.0 / tall, 44.0, 35.0)
+    server.truth = truth(k)
+    p = group().photo
+    p.lens, p.fx, p.fy, p.centred, p.cx, p.cy = "PIXELS", k.fx, k.fy, False, k.cx, k.cy
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert np.abs(base_in_camera() - POSE).max() < 2e-4
+    for link in ("base_link", "forearm_link", "ee_link"):
+        place = server.robot.link_frames(ANGLES)[link]
+        (expected,), _ = k.project((POSE @ place)[:3, 3])
+        world = np.array(armature().matrix_world) @ place
+        assert shown_by_blender(world[:3, 3]) == pytest.approx(expected.tolist(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "focal"),
+    [
+        ({"lens": "MM", "focal_mm": 24.0, "sensor_mm": 32.0}, 72.0),
+        ({"lens": "ANGLE", "angle": math.radians(90.0)}, 48.0),
+        ({"lens": "PIXELS", "fx": 80.0}, 80.0),
+        ({"lens": "PIXELS", "fx": 80.0, "distortion": (-0.2, 0.05, 0.001, -0.002, 0.0)}, 80.0),
+    ],
+)
+def test_a_typed_lens(settings: dict[str, Any], focal: float, server: ExactServer) -> None:
+    bent = settings.get("distortion", (0.0,) * 5)
+    server.truth = truth(Intrinsics(WIDTH, HEIGHT, focal, focal, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, bent))
+    for name, value in settings.items():
+        setattr(group().photo, name, value)
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert np.abs(base_in_camera() - POSE).max() < 3e-4
+    data = bpy.context.scene.camera.data
+    assert data.lens / data.sensor_width * WIDTH == pytest.approx(focal)
+    if settings["lens"] == "MM":
+        assert (data.lens, data.sensor_width) == pytest.approx((24.0, 32.0))
+
+
+def test_the_robot_where_it_stands_turned_scaled_and_hung_on_something() -> None:
+    parent = bpy.data.objects.new("cell", None)
+    bpy.context.scene.collection.objects.link(parent)
+    parent.matrix_world = Matrix.Translation((1.0, 2.0, 3.0)) @ Matrix.Rotation(0.5, 4, "X")
+    armature().parent = parent
+    armature().scale = (2.0, 2.0, 2.0)
+    armature().location = (0.3, 0.0, 0.1)
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    there = base_in_camera()
+    assert np.abs(there[:3, :3] / 2 - POSE[:3, :3]).max() < 2e-4
+    assert np.abs(there[:3, 3] / 2 - POSE[:3, 3]).max() < 2e-4
+
+
+@pytest.mark.parametrize("moves", ["CAMERA", "ROBOT"])
+def test_pose_the_robot(moves: str) -> None:
+    """All joints that the picture tells are found; pan and lift keep their values, and so does the last."""
+    camera = new_camera()
+    group().photo.moves = moves
+    rig.pose(armature(), {**dict.fromkeys(ANGLES, 0.2), PAN: ANGLES[PAN], LIFT: ANGLES[LIFT]})
+    still, mover = (armature(), camera) if moves == "CAMERA" else (camera, armature())
+    before, moved = np.array(still.matrix_world), np.array(mover.matrix_world)
+    assert bpy.ops.robot_keypoints.pose_robot() == {"FINISHED"}
+    assert np.array_equal(np.array(still.matrix_world), before)
+    assert np.abs(np.array(mover.matrix_world) - moved).max() > 0.1
+    joints = joint_reading.positions(bpy.context.scene, armature())
+    assert joints[LAST] == pytest.approx(0.2, abs=1e-5)
+    assert {n: joints[n] for n in ANGLES if n != LAST} == pytest.approx(
+        {n: v for n, v in ANGLES.items() if n != LAST}, abs=2e-3
+    )
+    assert np.abs(base_in_camera() - POSE).max() < 2e-3
+    found = photo_pose.latest()
+    assert found is not None and found.applied == moves
+
+
+def test_undo_is_one_step(server: ExactServer) -> None:
+    camera = new_camera()
+    data = camera.data
+    rig.pose(armature(), {LAST: 0.2})
+    bpy.ops.ed.undo_push(message="before")
+    before = np.array(camera.matrix_world), data.lens, bpy.context.scene.render.resolution_x
+    server.truth = truth(Intrinsics(WIDTH, HEIGHT, 80.0, 80.0, 47.5, 31.5))
+    group().photo.lens, group().photo.fx = "PIXELS", 80.0
+    bpy.ops.ed.undo_push(message="lens")
+    bpy.ops.robot_keypoints.pose_robot("EXEC_DEFAULT", True)
+    assert bpy.context.scene.render.resolution_x == WIDTH
+    bpy.ops.ed.undo()
+    camera = bpy.context.scene.camera
+    assert np.array_equal(np.array(camera.matrix_world), before[0])
+    assert (camera.data.lens, bpy.context.scene.render.resolution_x) == before[1:]
+    assert not camera.data.background_images
+    assert armature().pose.bones["wrist_3_link"].rotation_euler[1] == pytest.approx(0.2)
+    bpy.ops.ed.redo()
+    assert np.abs(base_in_camera() - POSE).max() < 2e-3
+
+
+def test_a_shared_cameras_twin_keeps_its_lens(server: ExactServer) -> None:
+    camera = new_camera()
+    twin = bpy.data.objects.new("twin", camera.data)
+    bpy.context.scene.collection.objects.link(twin)
+    server.truth = truth(Intrinsics(WIDTH, HEIGHT, 80.0, 80.0, 47.5, 31.5))
+    group().photo.lens, group().photo.fx = "PIXELS", 80.0
+    bpy.ops.robot_keypoints.place_camera()
+    assert twin.data.lens == 50.0 and camera.data.lens == pytest.approx(30.0) and not twin.data.background_images
+
+
+def test_the_users_background_stays() -> None:
+    camera = new_camera()
+    own = camera.data.background_images.new()
+    own.image = bpy.data.images.new("plan", 4, 4)
+    own.alpha = 0.3
+    for _ in range(2):
+        bpy.ops.robot_keypoints.place_camera()
+        slots = [(b.image.name, b.show_background_image) for b in camera.data.background_images]
+        assert slots == [("plan", False), ("photo.png", True)]
+    assert camera.data.background_images[0].alpha == pytest.approx(0.3)
+    camera.data.background_images[1].alpha = 0.8
+    bpy.ops.robot_keypoints.place_camera()
+    assert camera.data.background_images[1].alpha == pytest.approx(0.8)
+
+
+def test_joints_are_read_as_they_are_seen() -> None:
+    """A constraint, a driver or another turn of the channel: what counts is how the bone stands."""
+    rig.pose(armature(), {PAN: 0.4 + math.tau, LIFT: 0.0})
+    bone = armature().pose.bones["upper_arm_link"]
+    curve = bone.driver_add("rotation_euler", 1)
+    curve.driver.expression = "-1.1"
+    limit = armature().pose.bones["forearm_link"].constraints.new("LIMIT_ROTATION")
+    limit.owner_space, limit.use_limit_y, limit.min_y, limit.max_y = "LOCAL", True, 1.3, 1.3
+    rig.pose(armature(), {"elbow_joint": 2.0})
+    found = joint_reading.positions(bpy.context.scene, armature())
+    expected = {**ANGLES, PAN: 0.4 + math.tau}
+    expected[PAN] = found[PAN]
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert math.remainder(found[PAN] - 0.4, math.tau) == pytest.approx(0.0, abs=1e-5)
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert np.abs(base_in_camera() - POSE).max() < 2e-4
+
+
+def test_refusals(tmp_path: Path, server: ExactServer) -> None:
+    """One sentence each, and the scene stays as it was."""
+    place, pose = bpy.ops.robot_keypoints.place_camera, bpy.ops.robot_keypoints.pose_robot
+    camera = new_camera()
+    before = np.array(camera.matrix_world)
+
+    def refuse(words: str, operator: Any = place, **arguments: Any) -> None:
+        assert words in (text := refusal(operator, **arguments)), text
+        assert photo_pose.message() == text
+        assert np.array_equal(np.array(camera.matrix_world), before)
+
+    text = tmp_path / "notes.txt"
+    text.write_text("no image")
+    refuse("can't be opened as an image", filepath=str(text))
+    refuse("There is no image at", filepath=str(tmp_path / "none.png"))
+    server.truth = truth(hidden=["shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2"])
+    refuse("oo few")
+    server.truth = truth(hidden=server.info.keypoints)
+    refuse("No keypoint")
+    server.truth = truth()
+    group().photo.lens, group().photo.fx = "PIXELS", 1e9
+    refuse("focal length fx")
+    group().photo.fx, group().photo.centred, group().photo.cx = 100.0, False, 1e6
+    refuse("principal point")
+    group().photo.lens = "CAMERA"
+    camera.data.type = "ORTHO"
+    refuse("is not a perspective camera")
+    camera.data.type = "PERSP"
+    camera.constraints.new("TRACK_TO")
+    refuse("held by its constraint Track To")
+    camera.constraints.clear()
+    camera.driver_add("location", 0)
+    refuse("moved by drivers")
+    camera.driver_remove("location", 0)
+    armature().scale = (1.0, 1.0, 2.0)
+    refuse("scaled unevenly", pose)
+    armature().scale = (1.0, 1.0, 1.0)
+    group().armature.name = "arm"
+    document = prediction.SERVICE.model.document
+    other = {**document["robot"], "name": "panda"}
+    other["joints"] = [{**j, "name": f"panda_{j['name']}"} for j in other["joints"]]
+    prediction.SERVICE.model.document = {**document, "robot": other}
+    refuse("The model is of the robot panda, the rig is arm (6 joints differ", pose)
+    longer = {**document["robot"], "joints": [dict(j) for j in document["robot"]["joints"]]}
+    for j in longer["joints"]:
+        j["origin"] = [[*row[:3], 1.3 * row[3]] for row in j["origin"][:3]] + [j["origin"][3]]
+    prediction.SERVICE.model.document = {**document, "robot": longer}
+    refuse("has other measures than the rig arm")
+    prediction.SERVICE.model.document = document
+    assert place() == {"FINISHED"}
+    bpy.data.objects.remove(group().armature)
+    assert not place.poll()
+    prediction.SERVICE.unload()
+    assert not place.poll() and photo_pose.latest() is None
+
+
+def test_a_joint_beyond_its_limits_is_the_servers_sentence() -> None:
+    rig.pose(armature(), {"elbow_joint": 9.0})
+    document = prediction.SERVICE.model.document
+    joints = [{**j, "limits": [0.0, 0.5]} if j["name"] == LIFT else j for j in document["robot"]["joints"]]
+    prediction.SERVICE.model.document = {**document, "robot": {**document["robot"], "joints": joints}}
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}  # the limits of the server's own robot count
+
+
+def follow_until(frame: int, seconds: float = 20.0) -> None:
+    import time
+
+    bpy.context.scene.frame_set(frame)
+    end = time.monotonic() + seconds
+    before = photo_pose.latest()
+    while photo_pose.latest() is before or following.SERVICE._talk is None or following.SERVICE._talk.busy:
+        following.SERVICE.tick()
+        assert not following.SERVICE.message, following.SERVICE.message
+        assert time.monotonic() < end, "nothing was found"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["CAMERA", "ROBOT"])
+def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: ExactServer) -> None:
+    """Frame by frame, each with another pose; each file has a grey of its own."""
+    poses = [invert(orbit(0.7 + 0.2 * n, 0.4, 2.6, 0.1, (0.1, 0.0, 0.4))) for n in range(3)]
+    server.truth = truth()
+    for n, wanted in enumerate(poses):
+        file = picture(tmp_path / f"shot_{n + 7:03}.png", grey=0.1 * n)
+        angles = {**ANGLES, "elbow_joint": 1.3 + 0.1 * n}
+        server.truth[str(zlib.crc32(file.read_bytes()))] = {"T_cam_base": wanted.tolist(), "joints": angles}
+    assert not bpy.ops.robot_keypoints.follow.poll(), "one image is nothing to follow"
+    bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_008.png"), sequence=True)
+    bpy.ops.robot_keypoints.follow(kind=kind)
+    for n in (0, 2, 1):
+        if kind == "CAMERA":
+            rig.pose(armature(), {"elbow_joint": 1.3 + 0.1 * n})
+        follow_until(n + 1)
+        assert np.abs(base_in_camera() - poses[n]).max() < 3e-3
+        joints = joint_reading.positions(bpy.context.scene, armature())
+        assert joints["elbow_joint"] == pytest.approx(1.3 + 0.1 * n, abs=3e-3)
+    bpy.context.scene.frame_set(50)
+    assert photo_source.current(bpy.context.scene, group().overlay.image) == 3, "past its end it stands still"
+    bpy.ops.robot_keypoints.follow(kind=kind)
+    assert not following.SERVICE.kind
+    slot = bpy.context.scene.camera.data.background_images[0]
+    assert slot.image.source == "SEQUENCE" and slot.image_user.frame_offset == 6
+
+
+def test_another_file_ends_following(tmp_path: Path) -> None:
+    for n in range(2):
+        picture(tmp_path / f"shot_{n}.png")
+    bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_0.png"), sequence=True)
+    bpy.ops.robot_keypoints.follow(kind="CAMERA")
+    assert following.SERVICE.kind
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert not following.SERVICE.kind and photo_pose.latest() is None
+
+
+def test_addresses() -> None:
+    from robot_keypoints.core.errors import UserError
+
+    assert following.address("tcp://127.0.0.1:5555") == ("127.0.0.1", 5555)
+    assert following.address(" localhost:99 ") == ("localhost", 99)
+    for text in ("udp://1.2.3.4:5", "nonsense", "tcp://1.2.3.4", "tcp://1.2.3.4:99999999", "tcp://:5"):
+        with pytest.raises(UserError, match="is none"):
+            following.address(text)
