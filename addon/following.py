@@ -16,7 +16,8 @@ from ..core.messages import MessageError
 from ..core.model_client import Prediction
 from ..core.pose_channel import PoseListener, PublishedPose
 from ..core.pose_messages import PoseRequest
-from . import photo_match, photo_pose, photo_source, prediction
+from ..core.pose_view import axes, blurs
+from . import joint_reading, photo_match, photo_pose, photo_source, prediction, rig
 from .photo_lens import Lens
 
 PAUSE = 1.0
@@ -30,12 +31,14 @@ class Service:
 
     Attributes:
         kind: what is done for each frame, :data:`.photo_pose.CAMERA` or :data:`.photo_pose.ROBOT`; empty while off.
+        published: whether a publisher is followed, not a movie.
         message: what is wrong, one sentence; empty if nothing.
         rate: poses a second, lately.
     """
 
     def __init__(self) -> None:
         self.kind = ""
+        self.published = False
         self.message = ""
         self.rate = 0.0
         self._scene = ""
@@ -46,23 +49,24 @@ class Service:
         self._not_before = 0.0
         self._last = 0.0
 
-    def start(self, scene: bpy.types.Scene, kind: str) -> None:
-        """Follow the publisher whose address is given, or else the movie that is open.
+    def start(self, scene: bpy.types.Scene, kind: str, published: bool = False) -> None:
+        """Follow the movie that is open, or the publisher whose address is given.
 
         Raises:
-            UserError: if there is neither.
+            UserError: if there is none, or no robot or no model.
         """
         self.stop()
         photo = scene.robot_keypoints.photo
         photo_match.armature_of(scene)
-        if photo.address.strip():
+        if published:
             keys = scene.robot_keypoints.stream.keys
             self._listener = PoseListener(*address(photo.address), keys=bpy.path.abspath(keys) if keys else "")
         else:
             self._frame = None
             photo_source.current(scene, scene.robot_keypoints.overlay.image)
             self._talk = photo_pose.Conversation()
-        self.kind, self._scene, self._last = kind, scene.name, time.monotonic()
+        self.kind, self.published = kind, published
+        self._scene, self._last = scene.name, time.monotonic()
 
     def stop(self) -> None:
         """Let go."""
@@ -103,7 +107,7 @@ class Service:
             if found is None:
                 return False
             assert self._question is not None
-            self._apply(scene, found, self._question.match.offset, path)
+            photo_pose.apply(scene, self.kind, found, self._question.match.offset, path)
             return True
         frame = (path, photo_source.current(scene, path))
         if frame != self._frame:
@@ -130,20 +134,23 @@ class Service:
             raise UserError("The publisher gives keypoints without a pose: start it with --camera")
         if pose.base_in_camera is None:
             raise UserError(pose.sentence.rstrip(".") or "The publisher found no pose")
-        found = self._found(heard)
-        self._apply(scene, found, _offset(scene, heard), "")
+        found = self._found(scene, heard)
+        photo_pose.apply(scene, self.kind, found, _offset(scene, heard))
         return True
 
-    def _found(self, heard: PublishedPose) -> photo_pose.Found:
-        assert heard.pose is not None
-        edges = heard.document.get("skeleton") or []
-        skeleton = tuple((str(a), str(b)) for a, b in edges)
+    def _found(self, scene: bpy.types.Scene, heard: PublishedPose) -> photo_pose.Found:
+        service = prediction.SERVICE
+        known = service.model.document.get("skeleton") if service.model.name == heard.robot else None
+        skeleton = tuple((str(a), str(b)) for a, b in known or ())
         shown = Prediction(0, heard.width, heard.height, heard.keypoints, skeleton, 0.0)
-        prediction.SERVICE.show(shown, "IMAGE")
-        return photo_pose.Found(shown, heard.pose, _lens(heard))
-
-    def _apply(self, scene: bpy.types.Scene, found: photo_pose.Found, offset: NDArray[np.float64], path: str) -> None:
-        photo_pose.apply(scene, self.kind, found, offset, path)
+        service.show(shown, scene.robot_keypoints.overlay.source)
+        assert heard.pose is not None
+        lens, robot = _lens(heard), rig.robot_of(photo_match.armature_of(scene))
+        if lens is None or robot is None:
+            return photo_pose.Found(shown, heard.pose, lens)
+        k = lens.intrinsics
+        seen = blurs(heard.pose, k, robot.link_frames(heard.pose.joints or {}))
+        return photo_pose.Found(shown, heard.pose, lens, seen, axes(heard.pose, k, robot.reach() / 6))
 
 
 def _lens(heard: PublishedPose) -> Lens | None:
@@ -163,8 +170,6 @@ def _offset(scene: bpy.types.Scene, heard: PublishedPose) -> NDArray[np.float64]
     Raises:
         UserError: if the joints are those of another robot.
     """
-    from . import joint_reading
-
     assert heard.pose is not None
     known = joint_reading.positions(scene, photo_match.armature_of(scene))
     foreign = [n for n in heard.pose.joints or {} if n not in known]

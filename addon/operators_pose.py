@@ -145,41 +145,35 @@ class KEYPOINTS_OT_pose_robot(_FromImage, bpy.types.Operator):
     kind = photo_pose.ROBOT
 
 
-@fields(kind=EnumProperty(items=[(k, k, "") for k in (photo_pose.CAMERA, photo_pose.ROBOT)], options={"SKIP_SAVE"}))
+@fields(
+    kind=EnumProperty(items=[(k, k, "") for k in (photo_pose.CAMERA, photo_pose.ROBOT)], options={"SKIP_SAVE"}),
+    published=BoolProperty(options={"SKIP_SAVE"}),
+)
 class KEYPOINTS_OT_follow(bpy.types.Operator):
-    """Do so again for each frame of the movie, or whenever something new is published, until switched off. Undo goes back to before"""  # noqa: E501
+    """Do so again for each frame of the movie until switched off; Undo goes back to before"""
 
     bl_idname = "robot_keypoints.follow"
     bl_label = "Follow"
     bl_options = {"UNDO"}
     kind: str
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        group = context.scene.robot_keypoints
-        if following.SERVICE.kind:
-            return True
-        if not group.photo.address and not photo_source.moving(group.overlay.image):
-            cls.poll_message_set("Open a movie or a numbered sequence, or give the address of a publisher")
-            return False
-        if group.photo.address:
-            return True
-        if prediction.SERVICE.model.state is not prediction.State.READY:
-            cls.poll_message_set("Load a model first")
-            return False
-        return True
+    published: bool
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: Any) -> str:
         what = "Place the camera" if properties.kind == photo_pose.CAMERA else "Pose the robot"
-        return f"{what} again whenever the photograph shows another frame, until switched off; Undo goes back to before"
+        when = "something new is published" if properties.published else "the movie or the sequence shows another frame"
+        return f"{what} whenever {when}, until switched off; Undo goes back to before"
 
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        on = following.SERVICE.kind == self.kind
-        following.SERVICE.stop()
-        if not on:
-            following.SERVICE.start(context.scene, self.kind)
+        service, group = following.SERVICE, context.scene.robot_keypoints
+        on = (service.kind, service.published) == (self.kind, self.published)
+        service.stop()
+        if on:
+            return {"FINISHED"}
+        if not self.published and not photo_source.moving(group.overlay.image):
+            raise UserError("One photograph is nothing to follow: open a movie or a numbered sequence")
+        service.start(context.scene, self.kind, self.published)
         return {"FINISHED"}
 
 

@@ -55,6 +55,7 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
             _draw_model(layout, model)
             panels_assessment.draw(layout, context, model.path)
             _draw_overlay(layout, context, service)
+        panels_pose.draw_publisher(layout, context)
 
 
 def _draw_model(layout: bpy.types.UILayout, model: prediction.Model) -> None:

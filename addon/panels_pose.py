@@ -39,22 +39,48 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     ):
         row = column.row(align=True)
         row.operator(operator, icon=icon)
-        on = following.SERVICE.kind == kind
-        row.operator("robot_keypoints.follow", text="", icon="PAUSE" if on else "PLAY", depress=on).kind = kind
-    if following.SERVICE.kind:
+        if photo_source.moving(group.overlay.image):
+            _draw_follow(row, kind, False)
+    if following.SERVICE.kind and not following.SERVICE.published:
         _draw_following(body, context)
     elif message := photo_pose.message():
         panels.advice(body, context, message, "ERROR")
     if found is not None and found.pose.base_in_camera is not None:
         _draw_found(body, context, found)
     _draw_background(body, context)
-    if more := panels.section(body, "publisher", "Webcam", group.photo.address):
-        panels.advice(more, context, "robot-keypoints serve MODEL --source 0 --camera … --publish … sees for Blender")
-        panels.settings_column(more).prop(group.photo, "address")
+
+
+def draw_publisher(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The section "Webcam", which needs no model in Blender."""
+    photo = context.scene.robot_keypoints.photo
+    following_it = following.SERVICE.kind and following.SERVICE.published
+    body = panels.section(layout, "publisher", "Webcam", "following" if following_it else "")
+    if body is None:
+        return
+    panels.advice(
+        body,
+        context,
+        "robot-keypoints serve MODEL --source webcam:0 --publish 5555 --camera fx,fy,cx,cy looks for Blender",
+    )
+    column = panels.settings_column(body)
+    column.prop(photo, "address")
+    column.row().prop(photo, "moves", expand=True)
+    row = body.row(align=True)
+    _draw_follow(row, photo_pose.CAMERA, True, "Camera")
+    _draw_follow(row, photo_pose.ROBOT, True, "Robot")
+    if following_it:
+        _draw_following(body, context)
+
+
+def _draw_follow(layout: bpy.types.UILayout, kind: str, published: bool, text: str = "") -> None:
+    service = following.SERVICE
+    on = (service.kind, service.published) == (kind, published)
+    button = layout.operator("robot_keypoints.follow", text=text, icon="PAUSE" if on else "PLAY", depress=on)
+    button.kind, button.published = kind, published
 
 
 def _summary(found: photo_pose.Found | None) -> str:
-    if following.SERVICE.kind:
+    if following.SERVICE.kind and not following.SERVICE.published:
         return "following"
     if found is None or found.pose.base_in_camera is None:
         return ""
@@ -111,7 +137,7 @@ def _draw_following(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         panels.advice(layout, context, service.message, "ERROR")
         return
     path = context.scene.robot_keypoints.overlay.image
-    what = context.scene.robot_keypoints.photo.address or Path(path).name
+    what = context.scene.robot_keypoints.photo.address if service.published else Path(path).name
     panels.status(layout, f"follows {what}, {service.rate:.1f} poses a second", pictures.GREEN)
 
 

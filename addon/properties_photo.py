@@ -46,7 +46,7 @@ LENSES = (
         ("ROBOT", "Robot", "The camera stays where it is, as one whose place in the scene is known, and the robot's "
          "base goes to where the photograph shows it"),
     ]),
-    address=StringProperty(name="Address", description="Where \"serve --publish\" tells what it sees, such as "
+    address=StringProperty(name="Address", default="tcp://127.0.0.1:5555", description="Where \"serve --publish\" tells what it sees, such as "
                            "tcp://127.0.0.1:5555"),
 )  # fmt: skip
 class KEYPOINTS_PG_photo(bpy.types.PropertyGroup):

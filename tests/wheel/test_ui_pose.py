@@ -7,8 +7,9 @@ The server's keypoints are exact, so that what comes out must be, too.
 from __future__ import annotations
 
 import math
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import bpy
 import numpy as np
 import pytest
 import robot_keypoints
+import zmq
 from fake_model import ExactServer
 from mathutils import Matrix
 from robot_keypoints.addon import following, joint_reading, photo_pose, photo_source, prediction, preferences, rig
 from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.model_client import ModelClient
+from robot_keypoints.core.pose_channel import PosePublisher
 
 WIDTH, HEIGHT = 96, 64
 ANGLES = dict(
@@ -364,8 +367,6 @@ def test_a_joint_beyond_its_limits_is_the_servers_sentence() -> None:
 
 
 def follow_until(frame: int, seconds: float = 20.0) -> None:
-    import time
-
     bpy.context.scene.frame_set(frame)
     end = time.monotonic() + seconds
     before = photo_pose.latest()
@@ -385,7 +386,7 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
         file = picture(tmp_path / f"shot_{n + 7:03}.png", grey=0.1 * n)
         angles = {**ANGLES, "elbow_joint": 1.3 + 0.1 * n}
         server.truth[str(zlib.crc32(file.read_bytes()))] = {"T_cam_base": wanted.tolist(), "joints": angles}
-    assert not bpy.ops.robot_keypoints.follow.poll(), "one image is nothing to follow"
+    assert "nothing to follow" in refusal(bpy.ops.robot_keypoints.follow, kind=kind)
     bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_008.png"), sequence=True)
     bpy.ops.robot_keypoints.follow(kind=kind)
     for n in (0, 2, 1):
@@ -411,6 +412,59 @@ def test_another_file_ends_following(tmp_path: Path) -> None:
     assert following.SERVICE.kind
     bpy.ops.wm.read_homefile(use_empty=True)
     assert not following.SERVICE.kind and photo_pose.latest() is None
+
+
+@pytest.mark.parametrize("kind", ["CAMERA", "ROBOT"])
+def test_a_publisher_is_followed(kind: str, server: ExactServer) -> None:
+    """Without a model in Blender; what is heard last counts, and its end is told."""
+    prediction.SERVICE.unload()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.robot_keypoints.builtin_robot()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.XPUB)
+    PosePublisher.prepare(socket)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    publisher = PosePublisher(socket)
+    group().photo.address = f"tcp://127.0.0.1:{port}"
+    camera = dict(zip(("fx", "fy", "cx", "cy"), truth()["camera"], strict=False), distortion=[0.0] * 5)
+    point = {"name": "elbow", "u": 4.0, "v": 5.0, "confidence": 0.9, "covariance": [[1.0, 0.0], [0.0, 1.0]]}
+    pose = {
+        "status": "solved", "T_cam_base": POSE.tolist(), "covariance": (1e-6 * np.eye(6)).tolist(),
+        "reprojection_px": 0.5, "inliers": ["elbow"], "joints": ANGLES,
+    }  # fmt: skip
+    document = {
+        "time": 0.0, "source": "webcam:0", "frame": 1, "seconds": 0.1, "width": WIDTH, "height": HEIGHT,
+        "milliseconds": 1.0, "keypoints": [point], "camera": camera, "pose": pose, "robot": "ur10", "model": "m",
+    }  # fmt: skip
+    try:
+        bpy.ops.robot_keypoints.follow(kind=kind, published=True)
+        publisher.publish(document)
+
+        def until(condition: Callable[[], Any], each: Callable[[], None]) -> None:
+            end = time.monotonic() + 20
+            while not condition():
+                each()
+                following.SERVICE._not_before = 0.0
+                following.SERVICE.tick()
+                assert time.monotonic() < end, following.SERVICE.message
+                time.sleep(0.01)
+
+        until(lambda: photo_pose.latest() is not None and photo_pose.latest_applied(), publisher.welcome)
+        assert np.abs(base_in_camera() - POSE).max() < 2e-4
+        joints = joint_reading.positions(bpy.context.scene, armature())
+        assert joints == pytest.approx(ANGLES if kind == "ROBOT" else dict.fromkeys(ANGLES, 0.0), abs=1e-5)
+        found = photo_pose.latest()
+        assert found is not None and len(found.blurs) > 6
+        publisher.publish({**document, "pose": {**pose, "joints": {"finger": 1.0}}})
+        until(lambda: "has the joint finger, which the rig lacks" in following.SERVICE.message, publisher.welcome)
+        publisher.publish({**document, "pose": None})
+        until(lambda: "without a pose" in following.SERVICE.message, publisher.welcome)
+        publisher.publish({**document, "pose": {"status": "hidden", "sentence": "Nothing is seen."}})
+        until(lambda: following.SERVICE.message == "Nothing is seen", publisher.welcome)
+    finally:
+        bpy.ops.robot_keypoints.follow(kind=kind, published=True)
+        context.destroy(linger=0)
+    assert not following.SERVICE.kind
 
 
 def test_addresses() -> None:
