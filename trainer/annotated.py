@@ -9,6 +9,9 @@
   so they are half a pixel less here. A keypoint is outside the image if its place is; what does not tell whether it
   is hidden counts as visible.
 
+Where the robots' poses are known, as in data sets of ours, they are read as well: the camera (``camera_matrix`` and
+``distortion``) of each image, ``T_cam_base`` and ``joints`` of each robot.
+
 A keypoint of visibility 0 is outside the image in COCO files that were rendered here, but only not annotated in those
 of others, who use 0 for both.
 """
@@ -32,6 +35,9 @@ from . import metrics
 from .ndds import CORNER, NOT_FOUND
 
 UNKNOWN, OUTSIDE = -1, 0
+RIGID = 1e-3
+"""How far a matrix may be from a rotation."""
+
 PICTURES = (".rgb.png", ".rgb.jpg", ".rgb.jpeg", ".png", ".jpg", ".jpeg")
 
 
@@ -44,11 +50,15 @@ class Annotation:
             2 visible. What is not annotated is not in it.
         area: of the robot, pixels²; None where the file does not say.
         robot: number of the robot in its scene, or its name; None where the file does not say.
+        pose: ``T_cam_base``, rows of 4 × 4, metres; None where it is not known.
+        joints: positions, radians or metres; None where they are not known.
     """
 
     points: Mapping[str, tuple[float, float, int]]
     area: float | None = None
     robot: int | str | None = None
+    pose: tuple[tuple[float, ...], ...] | None = None
+    joints: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Item:
     Attributes:
         name: as its file calls it.
         width, height: as annotated; 0 where the annotation does not say.
+        camera: fx, fy, cx, cy, k1, k2, p1, p2, k3, pixels; None where it is not known.
     """
 
     name: str
@@ -65,6 +76,7 @@ class Item:
     width: int
     height: int
     robots: tuple[Annotation, ...]
+    camera: tuple[float, ...] | None = None
 
     def picture(self) -> NDArray[np.uint8]:
         """RGB or RGBA ``(H, W, 3 or 4)``, turned as annotated where the camera noted how it was held.
@@ -182,14 +194,16 @@ def _coco(file: Path, folder: Path, document: Mapping[str, Any]) -> Annotated:
         triples = zip(names, numbers[0::3], numbers[1::3], numbers[2::3], strict=True)
         points = {n: (u, v, int(s)) for n, u, v, s in triples if s > 0 or ours}
         area = float(entry["area"]) if entry.get("area") else None
-        by_image.setdefault(entry["image_id"], []).append(Annotation(points, area, entry.get("instance")))
+        by_image.setdefault(entry["image_id"], []).append(
+            Annotation(points, area, entry.get("instance"), *_pose(entry, f"annotation {entry.get('id')}"))
+        )
     items = []
     for image in document["images"]:
         robots = tuple(by_image.get(image["id"], ()))
         if robots or ours:
             name = str(image["file_name"])
             size = int(image.get("width") or 0), int(image.get("height") or 0)
-            items.append(Item(name, _find(folder, name), *size, robots))
+            items.append(Item(name, _find(folder, name), *size, robots, _camera(image, name)))
     if not items:
         raise UserError(f"None of the images of {file} has annotated keypoints: choose another file")
     every = dict.fromkeys(str(n) for c in categories.values() for n in c["keypoints"])
@@ -257,13 +271,17 @@ def _read_ndds(source: Path, labels: Sequence[Path]) -> Annotated:
         document = _json(path)
         try:
             width, height = _ndds_size(document, picture)
-            robots = tuple(_ndds_robot(o, width, height) for o in document["objects"] if o.get("keypoints"))
+            ours = document.get("robot_keypoints") or {}
+            known = {i["robot"]: i for i in ours.get("instances", ())}
+            objects = [o for o in document["objects"] if o.get("keypoints")]
+            robots = tuple(_ndds_robot(o, width, height, known.get(o.get("name"), {})) for o in objects)
+            camera = _camera(ours, path.name)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             detail = f"no {problem}" if isinstance(problem, KeyError) else str(problem)
             raise UserError(f"{path} breaks NDDS's form ({detail}): export it again") from problem
         for robot in robots:
             names.update(dict.fromkeys(robot.points))
-        items.append(Item(str(picture.relative_to(source)), picture, width, height, robots))
+        items.append(Item(str(picture.relative_to(source)), picture, width, height, robots, camera))
     return Annotated(source, "NDDS", tuple(names), tuple(items), False)
 
 
@@ -278,7 +296,7 @@ def _ndds_size(document: Mapping[str, Any], picture: Path) -> tuple[int, int]:
         raise UserError(f"{picture} can't be read as an image: choose another") from problem
 
 
-def _ndds_robot(entry: Mapping[str, Any], width: int, height: int) -> Annotation:
+def _ndds_robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str, Any]) -> Annotation:
     points: dict[str, tuple[float, float, int]] = {}
     for keypoint in entry["keypoints"]:
         u, v = (float(x) - CORNER for x in keypoint["projected_location"])
@@ -286,7 +304,40 @@ def _ndds_robot(entry: Mapping[str, Any], width: int, height: int) -> Annotation
         seen = metrics.inside(np.array([u, v]), width, height) and NOT_FOUND not in keypoint["projected_location"]
         told = int(keypoint.get("visibility", metrics.VISIBLE))
         points[str(keypoint["name"])] = (u, v, max(metrics.HIDDEN, min(told, metrics.VISIBLE)) if seen else OUTSIDE)
-    return Annotation(points, None, entry.get("name"))
+    return Annotation(points, None, entry.get("name"), *_pose(known, str(entry.get("name") or "the robot")))
+
+
+def _camera(entry: Mapping[str, Any], name: str) -> tuple[float, ...] | None:
+    """Nine numbers of an image's ``camera_matrix`` and ``distortion``, if it has them."""
+    if entry.get("camera_matrix") is None:
+        return None
+    matrix = np.array(entry["camera_matrix"], np.float64)
+    lens = [float(n) for n in entry.get("distortion") or [0.0] * 5]
+    pinhole = matrix.shape == (3, 3) and matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]].tolist() == [0, 0, 0, 0, 1]
+    numbers = (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *lens) if pinhole else ()
+    if len(numbers) != 9 or not all(map(math.isfinite, numbers)) or min(numbers[:2]) <= 0:
+        raise ValueError(f"{name} has a camera_matrix or a distortion that is no camera's")
+    return tuple(float(n) for n in numbers)
+
+
+def _pose(
+    entry: Mapping[str, Any], name: str
+) -> tuple[tuple[tuple[float, ...], ...] | None, Mapping[str, float] | None]:
+    """``T_cam_base`` and joints of one robot, as far as it has them."""
+    pose, joints = entry.get("T_cam_base"), entry.get("joints")
+    if pose is not None:
+        matrix = np.array(pose, np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise ValueError(f"the T_cam_base of {name} is not 4 × 4 finite numbers")
+        turn = matrix[:3, :3]
+        # The frame of a scaled armature is no pose that anything could be compared with.
+        rigid = np.abs(turn @ turn.T - np.eye(3)).max() < RIGID and np.linalg.det(turn) > 0
+        pose = tuple(tuple(row) for row in matrix.tolist()) if rigid and matrix[3].tolist() == [0, 0, 0, 1] else None
+    if joints is not None:
+        joints = {str(k): float(v) for k, v in joints.items()}
+        if not all(map(math.isfinite, joints.values())):
+            raise ValueError(f"the joints of {name} are not all finite numbers")
+    return pose, joints
 
 
 def _json(path: Path) -> Any:

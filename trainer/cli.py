@@ -115,6 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     evaluate.add_argument("--plot", type=Path, metavar="FILE", help="draw the errors (.png, .svg or .pdf)")
     evaluate.add_argument(
+        "--reliability", type=Path, metavar="FILE", help="draw whether variances tell how far off keypoints are"
+    )
+    evaluate.add_argument(
+        "--calibrate", type=Path, metavar="OUT.safetensors",
+        help="write a copy of the model whose variances tell how far off it is on half of these images",
+    )  # fmt: skip
+    evaluate.add_argument("--robot", type=Path, metavar="URDF", help="measure poses of this robot, not the model's own")
+    evaluate.add_argument(
+        "--add-limit", type=float, metavar="METRES",
+        help="up to which the area under the curve of the poses' ADD is taken (default: 0.1)",
+    )  # fmt: skip
+    evaluate.add_argument(
         "--raters", type=Path, nargs="+", default=(), metavar="FILE",
         help="several people's COCO files of the images in DIR (or a folder of these): measure against their mean, "
         "and tell how far they lie apart",
@@ -222,9 +234,11 @@ def _render(options: argparse.Namespace, begun: float) -> int:
 def _evaluate(options: argparse.Namespace, begun: float) -> int:
     from . import evaluate_command
 
-    return evaluate_command.evaluate(
-        options.model, options.data, as_json=options.json, plot=options.plot, people=options.raters
-    )
+    order = evaluate_command.Order(
+        model=options.model, data=options.data, people=options.raters, plot=options.plot,
+        reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
+    )  # fmt: skip
+    return evaluate_command.evaluate(order, as_json=options.json)
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:

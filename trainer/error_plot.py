@@ -111,7 +111,7 @@ def _distributions(axis: Axes, measured: Measurement, people: Floats | None) -> 
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     note = "; people: to the mean of the others" if people is not None else ""
     axis.set_xlabel(f"localisation error, % of the image diagonal (logarithmic){note}", fontsize=9, color=INK)
-    _frame(axis, "x")
+    frame(axis, "x")
     handles = [
         Patch(color=MODEL, alpha=0.75, linewidth=0, label="middle half" if people is None else "model: middle half"),
         *([Patch(color=PEOPLE, alpha=0.75, linewidth=0, label="people")] if people is not None else []),
@@ -170,7 +170,7 @@ def _curves(axis: Axes, measured: Measurement, people: Floats | None) -> None:
     axis.set_yticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)], fontsize=9)
     axis.set_xlabel("within this distance, % of the image diagonal", fontsize=9, color=INK)
     axis.set_title("keypoints found (PCK)", fontsize=9, color=INK, loc="left", pad=6)
-    _frame(axis, "both")
+    frame(axis, "both")
     legend = axis.legend(
         handles=handles, loc="lower right", fontsize=8, frameon=True, title=f"area to {limit:g} %", title_fontsize=8,
         facecolor="white", edgecolor="none", framealpha=0.9,
@@ -184,7 +184,12 @@ def _curve(axis: Axes, errors: Floats, colour: str, width: float, style: Any) ->
         axis.plot(*metrics.pck_curve(errors), color=shade, linewidth=width, linestyle=style, solid_joinstyle="round")
 
 
-def _frame(axis: Axes, grid: str) -> None:
+def frame(axis: Axes, grid: str) -> None:
+    """How the axes of all figures look.
+
+    Args:
+        grid: direction of its lines: ``x`` or ``both``.
+    """
     for side in ("top", "right", *(["left"] if grid == "x" else [])):
         axis.spines[side].set_visible(False)
     for side in ("left", "bottom"):

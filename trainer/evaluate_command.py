@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import annotated, device, matching, metrics, oks, raters
-from .annotated import Annotated
+from ..core.errors import UserError
+from . import annotated, calibrate_command, device, matching, metrics, oks, pose_metrics, raters, reliability
+from .annotated import Annotated, Item
+from .calibrate_command import Calibrated
 from .coco import SIGMA
 from .matching import Truth
 from .metrics import Measurement
 from .prediction import Predictor
+from .reliability import Reliability
 
 Floats = NDArray[np.float64]
 
@@ -28,58 +32,96 @@ BATCH = 8
 NAME = 20
 """Width of the table's first column."""
 
+WIDTH = 105
+"""Where sentences are broken into lines."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    Attributes:
+        people: several people's COCO files of the photographs in ``data``. The model is then measured against their
+            mean instead of the folder's own annotations.
+        plot, reliability: files for the figures.
+        calibrate: file for a model that has learned its covariances from the images.
+        robot: URDF in place of the model's own robot.
+        add_limit: of the area under ADD's curve, metres. With it or ``robot``, poses are a must.
+    """
+
+    model: Path
+    data: Path
+    people: Sequence[Path] = ()
+    plot: Path | None = None
+    reliability: Path | None = None
+    calibrate: Path | None = None
+    robot: Path | None = None
+    add_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's keypoints: pixels ``(N, J, 2)``, pixels² ``(N, J, 2, 2)``, ``(N, J)``, and width and height of each
+    image."""
+
+    predicted: Floats
+    covariances: Floats
+    confidences: Floats
+    sizes: tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True)
 class Measured:
     """What was found out.
 
     Attributes:
-        sizes: width and height of each image.
+        reliability: of the covariances.
         oks: see :func:`.oks.average_precision`; None where ``pycocotools`` is missing.
     """
 
     measurement: Measurement
-    sizes: tuple[tuple[int, int], ...]
+    reliability: Reliability
+    answers: Answers
     truths: tuple[Truth, ...]
     oks: dict[str, float | None] | None
 
     @property
     def diagonals(self) -> Floats:
         """Of each image, pixels."""
-        return np.asarray(np.hypot(*np.array(self.sizes, float).T))
+        return np.asarray(np.hypot(*np.array(self.answers.sizes, float).T))
+
+    @property
+    def true(self) -> Floats:
+        """Annotated pixels ``(N, J, 2)``, NaN where there are none."""
+        return np.stack([t.points for t in self.truths])
 
 
-def evaluate(
-    model: Path, data: Path, *, as_json: bool = False, plot: Path | None = None, people: Sequence[Path] = ()
-) -> int:
+def evaluate(order: Order, *, as_json: bool = False) -> int:
     """Measure, print a table or JSON, and draw.
-
-    Args:
-        people: several people's COCO files of the photographs in ``data``. The model is then measured against their
-            mean instead of the folder's own annotations.
 
     Raises:
         UserError: if anything that was given is of no use; nothing has been written then.
     """
-    if plot is not None:
-        from . import error_plot
-
-        error_plot.check_path(plot)
-    predictor = Predictor.load(model, device.choose("auto"))
+    _check_files(order)
+    predictor = Predictor.load(order.model, device.choose("auto"))
     names = predictor.info.keypoints
-    ratings = raters.read(people, data, names, model) if people else None
-    images = annotated.read(data) if ratings is None else ratings.consensus()
-    shared = matching.check_names(images, names, model)
+    ratings = raters.read(order.people, order.data, names, order.model) if order.people else None
+    images = annotated.read(order.data) if ratings is None else ratings.consensus()
+    shared = matching.check_names(images, names, order.model)
+    if order.calibrate is not None:
+        calibrate_command.check(order.calibrate, len(images.items))
     found = measure(predictor, images)
     document: dict[str, Any] = {
-        "model": str(model),
-        "data": str(data),
+        "model": str(order.model),
+        "data": str(order.data),
         "format": images.format,
         "images": len(images.items),
         "images_of_several_robots": sum(t.several for t in found.truths),
         "keypoints_not_annotated": [n for n in names if n not in shared],
         **found.measurement.to_dict(),
         "oks": found.oks,
+        "reliability": {"calibrated": predictor.network.calibration is not None, **found.reliability.to_dict()},
+        **_poses(order, predictor, images.items, found),
     }
     spread = None
     if ratings is not None:
@@ -87,16 +129,88 @@ def evaluate(
         document["raters"] = ratings.to_dict(found.diagonals)
         for name, errors in zip(document["raters"]["per_photograph"], found.measurement.percent, strict=True):
             document["raters"]["per_photograph"][name]["model"] = metrics.distribution(errors)
-    if plot is not None:
-        count = len(images.items)
-        title = f"{_title(model)} on {count:,} {'photographs' if ratings else 'images'} of {data.resolve().name}"
-        error_plot.draw(plot, found.measurement, title, spread)
-        print(f"plot: {plot}", file=sys.stderr)
+    calibrated = None
+    if order.calibrate is not None:
+        calibrated = calibrate_command.learn(
+            predictor, found.reliability.errors, lambda: _errors(answers(predictor, images.items), found.true)
+        )
+        document["calibration"] = calibrated.to_dict()
+        calibrate_command.save(order.model, order.calibrate, calibrated.learned)
+        print(f"calibrated model: {order.calibrate}", file=sys.stderr)
+    title = f"{_title(order.model)} on {{}} {'photographs' if ratings else 'images'} of {order.data.resolve().name}"
+    if order.plot is not None:
+        from . import error_plot
+
+        error_plot.draw(order.plot, found.measurement, title.format(f"{len(images.items):,}"), spread)
+        print(f"plot: {order.plot}", file=sys.stderr)
+    if order.reliability is not None:
+        _draw_reliability(order.reliability, title, found.reliability, calibrated)
     if as_json:
         print(json.dumps(document, allow_nan=False))
     else:
         print("\n".join(table(document)))
     return 0
+
+
+def _check_files(order: Order) -> None:
+    if order.add_limit is not None and not 0 < order.add_limit < float("inf"):
+        raise UserError(f"--add-limit is {order.add_limit:g}: give metres, such as 0.1")
+    if order.plot is None and order.reliability is None:
+        return
+    from . import error_plot
+
+    for path in (order.plot, order.reliability):
+        if path is not None:
+            error_plot.check_path(path)
+
+
+def _poses(order: Order, predictor: Predictor, items: Sequence[Item], found: Measured) -> dict[str, Any]:
+    """``pose``, and where it is None ``pose_missing``, a sentence saying why.
+
+    Raises:
+        UserError: the same, where poses were asked for.
+    """
+    given = found.answers
+    try:
+        pose_metrics.check(predictor.info, order.robot, items, found.truths)
+        errors = pose_metrics.measure(
+            predictor.info, order.robot, items, found.truths, given.predicted, given.covariances, given.confidences
+        )
+    except UserError as problem:
+        if order.robot is not None or order.add_limit is not None:
+            raise
+        return {"pose": None, "pose_missing": str(problem)}
+    return {"pose": errors.to_dict(order.add_limit or pose_metrics.ADD_LIMIT)}
+
+
+def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated: Calibrated | None) -> None:
+    from . import reliability_plot
+
+    series = [("covariances", measured)]
+    if calibrated is not None:
+        series = [("calibrated", calibrated.after), ("before", calibrated.before)]
+    reliability_plot.draw(path, title.format(f"{len(series[0][1].errors):,}"), series)
+    print(f"plot: {path}", file=sys.stderr)
+
+
+def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
+    """Predict on every image.
+
+    Raises:
+        UserError: if an image can't be read or is not the annotated one.
+    """
+    shape = (len(items), len(predictor.info.keypoints))
+    predicted, covariances, confidences = np.zeros((*shape, 2)), np.zeros((*shape, 2, 2)), np.zeros(shape)
+    sizes: list[tuple[int, int]] = []
+    for begin in range(0, len(items), BATCH):
+        pictures = [item.picture() for item in items[begin : begin + BATCH]]
+        sizes += [(p.shape[1], p.shape[0]) for p in pictures]
+        for i, found in enumerate(predictor.predict(pictures), begin):
+            predicted[i] = [(k.u, k.v) for k in found]
+            covariances[i] = [k.covariance for k in found]
+            confidences[i] = [k.confidence for k in found]
+        _progress(min(begin + BATCH, len(items)), len(items))
+    return Answers(predicted, covariances, confidences, tuple(sizes))
 
 
 def measure(predictor: Predictor, data: Annotated) -> Measured:
@@ -106,39 +220,34 @@ def measure(predictor: Predictor, data: Annotated) -> Measured:
         UserError: if an image can't be read or is not the annotated one.
     """
     names = predictor.info.keypoints
-    items = data.items
-    shape = (len(items), len(names))
-    predicted, confidences = np.zeros((*shape, 2)), np.zeros(shape)
-    sizes: list[tuple[int, int]] = []
-    for begin in range(0, len(items), BATCH):
-        pictures = [item.picture() for item in items[begin : begin + BATCH]]
-        sizes += [(p.shape[1], p.shape[0]) for p in pictures]
-        for i, found in enumerate(predictor.predict(pictures), begin):
-            predicted[i] = [(k.u, k.v) for k in found]
-            confidences[i] = [k.confidence for k in found]
-        _progress(min(begin + BATCH, len(items)), len(items))
+    given = answers(predictor, data.items)
     truths = tuple(
-        _inside(matching.truth(item, names, data.complete), *size) for item, size in zip(items, sizes, strict=True)
+        _inside(matching.truth(item, names, data.complete), *size)
+        for item, size in zip(data.items, given.sizes, strict=True)
     )
     true = np.stack([t.points for t in truths])
-    pixels = np.linalg.norm(predicted - true, axis=-1)
-    percent = pixels / np.hypot(*np.array(sizes, float).T)[:, None] * 100.0
+    pixels = np.linalg.norm(given.predicted - true, axis=-1)
+    percent = pixels / np.hypot(*np.array(given.sizes, float).T)[:, None] * 100.0
     visibility = np.stack([t.visibility for t in truths])
-    measurement = Measurement(names, percent, pixels, visibility, confidences)
+    measurement = Measurement(names, percent, pixels, visibility, given.confidences)
     sigmas = [data.sigmas.get(n, data.sigmas.get(n.rpartition("/")[2], SIGMA)) for n in names]
     try:
-        precision = oks.average_precision(truths, sizes, predicted, confidences, sigmas)
+        precision = oks.average_precision(truths, given.sizes, given.predicted, given.confidences, sigmas)
     except ImportError:
         print("OKS is left out: install pycocotools for it", file=sys.stderr)
         precision = None
-    return Measured(measurement, tuple(sizes), truths, precision)
+    return Measured(measurement, Reliability(names, _errors(given, true)), given, truths, precision)
+
+
+def _errors(given: Answers, true: Floats) -> Floats:
+    return reliability.normalised_errors(given.predicted, given.covariances, true, given.confidences)
 
 
 def _inside(truth: Truth, width: int, height: int) -> Truth:
     """Keypoints annotated beyond the image's edge count as outside."""
     beyond = (truth.visibility > 0) & ~metrics.inside(truth.points, width, height)
     points = np.where(beyond[:, None], np.nan, truth.points)
-    return Truth(points, np.where(beyond, annotated.OUTSIDE, truth.visibility), truth.area, truth.several)
+    return replace(truth, points=points, visibility=np.where(beyond, annotated.OUTSIDE, truth.visibility))
 
 
 def table(document: dict[str, Any]) -> list[str]:
@@ -167,9 +276,24 @@ def table(document: dict[str, Any]) -> list[str]:
     if document["images_of_several_robots"]:
         count = _many(document["images_of_several_robots"], "image")
         lines.append(f"{count} with several robots: the largest one was compared")
+    lines += ["", *_variances(document)]
+    if document["pose"] is not None:
+        lines += ["", *pose_metrics.table(document["pose"])]
+    else:
+        lines += ["", *textwrap.wrap(f"poses are not measured. {document['pose_missing']}", WIDTH)]
     if "raters" in document:
         lines += ["", *_people(document["raters"], document)]
     return lines
+
+
+def _variances(document: dict[str, Any]) -> list[str]:
+    measured = document["reliability"]
+    rows = [("calibrated" if measured["calibrated"] else "not calibrated", measured)]
+    if "calibration" not in document:
+        return reliability.table(rows, NAME)
+    c = document["calibration"]
+    rows += [("before, other half", c["before"]), ("after, other half", c["after"])]
+    return [*reliability.table(rows, NAME), f"calibrated on {_many(c['images'], 'image')}, checked on the other half"]
 
 
 def _row(name: str, entry: dict[str, Any]) -> str:

@@ -24,12 +24,14 @@ class Truth:
         visibility: ``(J,)``: 2 visible, 1 hidden, 0 outside, -1 not annotated.
         area: of the robot, pixels²; None where it is not known.
         several: whether one of several robots had to be chosen.
+        robot: the annotation that belongs to the model's first robot; None where there is none.
     """
 
     points: Floats
     visibility: NDArray[np.int64]
     area: float | None
     several: bool
+    robot: Annotation | None = None
 
 
 def check_names(data: Annotated, names: Sequence[str], model: object) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
     for j, name in enumerate(names):
         robot, _, short = ("", "", name) if whole else name.rpartition("/")
         groups.setdefault(robot, []).append((j, short))
-    area, several = None, False
+    area, several, first = None, False, None
     for number, (robot, members) in enumerate(groups.items()):
         wanted = {short for _, short in members}
         fitting = [r for r in item.robots if wanted & set(r.points)]
@@ -79,13 +81,14 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
         several |= len(fitting) > 1
         chosen = max(fitting, key=_size)
         area = max(area or 0.0, _size(chosen)) or None
+        first = chosen if robot == "" else first
         for j, short in members:
             if short in chosen.points:
                 u, v, seen = chosen.points[short]
                 visibility[j] = seen
                 if seen > 0:
                     points[j] = u, v
-    return Truth(points, visibility, area, several)
+    return Truth(points, visibility, area, several, first)
 
 
 def _size(robot: Annotation) -> float:

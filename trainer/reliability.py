@@ -93,28 +93,22 @@ def curve(errors: Floats, points: int = 101) -> tuple[Floats, Floats]:
     return shares, np.asarray(found, np.float64)
 
 
-def told(name: str, entry: dict[str, Any], width: int) -> str:
-    """One line of a table."""
-    if entry["errors"] is None:
-        return f"{name:<{width}}{0:>7}       –"
-    within = entry["within"]
-    shares = "".join(f"{within[str(p)]:8.1%}" for p in (50, 90, 99))
-    e = entry["errors"]
-    return f"{name:<{width}}{e['count']:>7}{e['mean']:8.2f}{e['median']:8.2f}{shares}{entry['width']:9.2f}"
-
-
-def table(title: str, document: dict[str, Any], width: int, *, each: Sequence[str] = ()) -> list[str]:
-    """The document as lines of text.
+def table(rows: Sequence[tuple[str, dict[str, Any]]], width: int) -> list[str]:
+    """Lines of text: each row's name and its :func:`summary`, and what they should be.
 
     Args:
         width: of the first column.
-        each: keypoints that get a line of their own.
     """
     lines = [
-        f"{title:<{width}}        error² / variance     share within the ellipse of   errors over",
-        f"{'':<{width}}  count    mean  median    50 %    90 %    99 %  variances'",
+        f"{'':<{width}}         error² over variance   % within the ellipse of",
+        f"{'reliability':<{width}}  count    mean  median    50 %    90 %    99 %",
     ]
-    lines += [told(n if len(n) < width else n[: width - 2] + "…", document["per_keypoint"][n], width) for n in each]
-    lines.append(told("all", document, width))
-    lines.append(f"{'should be':<{width}}{'':>7}{2:8.2f}{limit(0.5):8.2f}{0.5:8.1%}{0.9:8.1%}{0.99:8.1%}{1:9.2f}")
+    for name, entry in rows:
+        if entry["errors"] is None:
+            lines.append(f"{name:<{width}}{0:>7}       –")
+            continue
+        e, within = entry["errors"], entry["within"]
+        shares = "".join(f"{within[str(p)]:8.1%}" for p in (50, 90, 99))
+        lines.append(f"{name:<{width}}{e['count']:>7}{e['mean']:8.2f}{e['median']:8.2f}{shares}")
+    lines.append(f"{'should be':<{width}}{'':>7}{2:8.2f}{limit(0.5):8.2f}{0.5:8.1%}{0.9:8.1%}{0.99:8.1%}")
     return lines
