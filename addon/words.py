@@ -103,8 +103,9 @@ TRAINING = {
                        extra={"soft_max": 8}),
     "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
                      extra={"subtype": "FILE_PATH"}),
-    "first_look": Words("First look", "Size at which the network sees a whole picture, over the rendering's; below 1 it "
-                        "looks a second time, closer, at the part with the robot", extra={"subtype": "FACTOR"}),
+    "first_look": Words("First look", "Size at which the network sees a whole picture, over the rendering's, but at "
+                        "least 160 × 120 pixels; below 1 it looks a second time, closer, at the part with the robot",
+                        extra={"subtype": "FACTOR"}),
     "target_sigma": Words("Target width", "Standard deviation of the belief maps' targets, in percent of the image's "
                           "diagonal", extra={"precision": 2}),
     "device": Words("Device", "Where the network is trained", {

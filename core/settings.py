@@ -29,6 +29,10 @@ VERSION = 1
 T = TypeVar("T")
 
 
+LEAST_INPUT = 160 * 120
+"""Pixels of the network's input, however small a part of the rendering's :attr:`TrainingSettings.first_look` asks for."""
+
+
 def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -127,8 +131,8 @@ class RenderSettings:
     """
 
     engine: str = _choice("cycles", "eevee", "workbench")
-    width: int = _limits(160, 32, 4096)
-    height: int = _limits(120, 32, 4096)
+    width: int = _limits(320, 32, 4096)
+    height: int = _limits(240, 32, 4096)
     samples: int = _limits(2, 1, 4096)
     device: str = _choice("cpu", "gpu")
     silhouette: float = _limits(0.0, 0.0, 10.0)
@@ -171,8 +175,8 @@ class TrainingSettings:
         averaging: share of the running average of the weights that a step keeps; 0 takes the weights as they are.
         largest_gradient: longer gradients are cut to this length; 0 leaves them.
         patience: validations without a better one after which the run ends; 0 never ends it.
-        first_look: size at which the network sees a whole picture, over the rendering's; below 1 it looks twice, the
-            second time closer, at the part with the robot.
+        first_look: size at which the network sees a whole picture, over the rendering's, but never fewer pixels than
+            160 × 120; below 1 it looks twice, the second time closer, at the part with the robot.
         target_sigma: standard deviation of the belief maps' targets, in percent of the diagonal of the network's input.
         precision: ``auto`` takes what is faster on the device.
         compile: whether the network is compiled; ``auto`` compiles on a graphics card.
@@ -198,7 +202,7 @@ class TrainingSettings:
     averaging: float = _limits(0.995, 0.0, 0.99999)
     largest_gradient: float = _limits(5.0, 0.0)
     patience: int = _limits(0, 0)
-    first_look: float = _limits(1.0, 0.1, 1.0)
+    first_look: float = _limits(0.5, 0.1, 1.0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
     hidden_weight: float = _limits(1.0, 0.0, 100.0)
@@ -296,10 +300,15 @@ class Settings:
         return SceneModel(tuple(v.variable() for v in self.variables))
 
     @property
+    def first_look(self) -> float:
+        """Size of the network's input over the rendering's; see :class:`TrainingSettings`."""
+        least = math.sqrt(LEAST_INPUT / (self.render.width * self.render.height))
+        return min(1.0, max(self.training.first_look, least))
+
+    @property
     def input_size(self) -> tuple[int, int]:
         """Width and height of the network's input, pixels."""
-        look = self.training.first_look
-        return max(1, round(self.render.width * look)), max(1, round(self.render.height * look))
+        return round(self.render.width * self.first_look), round(self.render.height * self.first_look)
 
     @property
     def robots(self) -> tuple[RobotSettings, ...]:

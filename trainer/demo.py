@@ -65,7 +65,6 @@ def settings(minutes: float) -> tuple[Settings, Robot]:
             epochs=0,
             minutes=minutes,
             batch_size=32,
-            first_look=0.5,
             fresh_share=0.15,
             reuse=7,
             processes=min(2, os.cpu_count() or 1),

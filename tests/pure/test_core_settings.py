@@ -245,3 +245,25 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space"):
         save(full(tmp_path), path)
     assert path.read_bytes() == before and not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "look", "seen"),
+    [
+        ((320, 240), 0.5, 0.5, (160, 120)),
+        ((640, 480), 0.5, 0.5, (320, 240)),
+        ((640, 480), 0.1, 0.25, (160, 120)),
+        ((200, 150), 0.5, 0.8, (160, 120)),
+        ((160, 120), 0.5, 1.0, (160, 120)),
+        ((64, 48), 0.5, 1.0, (64, 48)),
+        ((320, 240), 1.0, 1.0, (320, 240)),
+    ],
+)
+def test_the_first_look_is_at_a_smaller_picture_but_at_no_tiny_one(
+    size: tuple[int, int], asked: float, look: float, seen: tuple[int, int]
+) -> None:
+    settings = Settings(
+        render=RenderSettings(width=size[0], height=size[1]), training=TrainingSettings(first_look=asked)
+    )
+    assert settings.first_look == pytest.approx(look)
+    assert settings.input_size == seen
