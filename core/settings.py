@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 LEAST_INPUT = 160 * 120
-"""Pixels of the network's input, however small a part of the rendering's :attr:`TrainingSettings.first_look` asks for."""
+"""Pixels of the network's input that :attr:`TrainingSettings.first_look` leaves at least."""
 
 
 def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
