@@ -7,15 +7,21 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.messages import Sample
+from robot_keypoints.core.randomization import Hidden, SceneModel
+from robot_keypoints.core.settings import AugmentationSettings, TrainingSettings
 from robot_keypoints.trainer import belief_maps, network, pose_loss
+from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.heat_maps import Spots
+from robot_keypoints.trainer.pipeline import Finishing
 from robot_keypoints.trainer.pose_loss import PoseLoss, places
+from robot_keypoints.trainer.replay import ReplayStore
 from robot_keypoints.trainer.schedule import pose_share
 from torch import Tensor
 
@@ -180,6 +186,45 @@ def test_places_are_what_a_camera_with_a_lens_shows() -> None:
     pixels[1, 2] = math.nan
     found = places(pixels, behind, cameras).isnan().any(-1)
     assert found.sum() == 2 and found[0, 0] and found[1, 2]
+
+
+class Waiting:
+    """A stream of samples that a camera with a lens has taken."""
+
+    def take(self, limit: int) -> list[Sample]:
+        pixels, points, cameras = scene(limit, seed=7)
+        fx, fy, cx, cy, *bent = cameras[0].tolist()
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+        image = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        return [
+            Sample(
+                image, p.numpy(), q[:, 2].numpy(), np.full(COUNT, 2), Hidden({}, {}), 0, 0, 0, matrix, np.eye(4),
+                np.array(bent),
+            )
+            for p, q in zip(pixels, points, strict=True)
+        ]  # fmt: skip
+
+    def wait(self, timeout: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("view", [SIZE, (80, 60)])
+def test_what_the_network_sees_and_where_the_keypoints_are_fit_together(view: tuple[int, int]) -> None:
+    """From samples through the store and the augmentation, whether images are moved, or seen in part."""
+    store = ReplayStore(
+        WIDTH, HEIGHT, COUNT, SceneModel(()), batch=6, memory=1 << 20, reuse=1, fresh_share=1.0, seed=0
+    )  # fmt: skip
+    raw = store.next_batch(Waiting(), lambda: False)
+    assert raw is not None
+    augmentation = Augmentation(AugmentationSettings(geometry=True), *view, 3, torch.device("cpu"))
+    made = Finishing(augmentation, torch.device("cpu"), 1.0, poses=True)(raw)
+    assert made.places is not None and made.cameras is not None and made.to_rendering is not None
+    assert not torch.allclose(made.keypoints.double(), torch.from_numpy(raw.keypoints), atol=1.0)
+    linear, offset = made.to_rendering[:, :, :2], made.to_rendering[:, :, 2]
+    shown = made.keypoints @ linear.mT + offset[:, None]
+    expected = pose_loss.camera_of(made.cameras).project(made.places)
+    assert torch.allclose(shown.double(), expected, atol=1e-3)
+    assert Finishing(augmentation, torch.device("cpu"), 1.0)(raw).places is None
 
 
 def test_the_weight_rises_over_a_tenth_of_the_run_after_its_time_has_come() -> None:
