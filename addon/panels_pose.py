@@ -29,8 +29,6 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row.label(text=Path(group.overlay.image).name or "no image chosen")
         row.operator("robot_keypoints.open_image", text="Open…", icon="FILE_FOLDER")
     _draw_lens(body, context)
-    column = panels.settings_column(body)
-    column.row().prop(group.photo, "moves", expand=True)
     column = body.column(align=True)
     column.scale_y = 1.3
     for operator, kind, icon in (
@@ -41,6 +39,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row.operator(operator, icon=icon)
         if photo_source.moving(group.overlay.image):
             _draw_follow(row, kind, False)
+    panels.settings_column(body).row().prop(group.photo, "moves", expand=True)
     if following.SERVICE.kind and not following.SERVICE.published:
         _draw_following(body, context)
     elif message := photo_pose.message():

@@ -40,14 +40,15 @@ LENSES = (
     distortion=FloatVectorProperty(name="Distortion", description="OpenCV's k1, k2, p1, p2, k3. Blender's cameras have "
                                    "none: it counts for the pose, and the rig fits the photograph less well towards "
                                    "its corners", size=5, precision=4),
-    moves=EnumProperty(name="Moves", description="What moves so that rig and photograph coincide", items=[
+    moves=EnumProperty(name="Posing moves", description="What moves when the robot is posed from a photograph, so that "
+                       "the two coincide", items=[
         ("CAMERA", "Camera", "The robot's base stays where it is in the scene, as it is bolted down in its cell, and "
          "the camera goes to where the photograph was taken"),
         ("ROBOT", "Robot", "The camera stays where it is, as one whose place in the scene is known, and the robot's "
          "base goes to where the photograph shows it"),
     ]),
-    address=StringProperty(name="Address", default="tcp://127.0.0.1:5555", description="Where \"serve --publish\" tells what it sees, such as "
-                           "tcp://127.0.0.1:5555"),
+    address=StringProperty(name="Address", description="Where \"serve --publish\" tells what it sees",
+                           default="tcp://127.0.0.1:5555"),
 )  # fmt: skip
 class KEYPOINTS_PG_photo(bpy.types.PropertyGroup):
     """A photograph of the robot."""
