@@ -72,9 +72,7 @@ class PoseRequest:
             raise MessageError("the camera's distortion is not a list of five numbers k1, k2, p1, p2, k3")
         numbers = [_number(camera.get(n), f"the camera's {n}") for n in FOCAL]
         numbers += [_number(k, "the camera's distortion") for k in bent]
-        if not isinstance(joints, dict) and joints is not None:
-            raise MessageError("the joints are not one table with a number for each name")
-        return cls(tuple(numbers), {n: _number(v, f"the joint {n}") for n, v in (joints or {}).items()})
+        return cls(tuple(numbers), {} if joints is None else joint_table(joints))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +128,17 @@ class PredictedPose:
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError) as problem:
             raise MessageError("the pose lacks something") from problem
+
+
+def joint_table(document: Any) -> dict[str, float]:
+    """Positions of joints by their names, radians or metres, as they stand in a message.
+
+    Raises:
+        MessageError: if it is malformed.
+    """
+    if not isinstance(document, dict):
+        raise MessageError("the joints are not one table with a number for each name")
+    return {n: _number(v, f"the joint {n}") for n, v in document.items()}
 
 
 def _number(value: Any, what: str) -> float:

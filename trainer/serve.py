@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         help="the source's intrinsics in pixels, OpenCV's: find the robot's pose as well",
     )  # fmt: skip
     parser.add_argument(
-        "--joints", metavar="name=value,…|FILE", help="joints that are known and stay so, radians or metres, or a file"
+        "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
     try:
         options = parser.parse_args(list(argv))
@@ -99,11 +99,11 @@ def serve(options: Any, ended: threading.Event) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender, which asks, needs the rest
     predictor = Predictor.load(options.model)
     poses = Poses(predictor.info, options.robot)
-    finder = None
     if options.camera is not None:
-        finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
-        if finder.missing:
-            print(f"warning: The pose goes without {', '.join(finder.missing)}: the robot has none", file=sys.stderr)
+        poses.source = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
+        if poses.source.missing:
+            lacking = ", ".join(poses.source.missing)
+            print(f"warning: The pose goes without {lacking}: the robot has none", file=sys.stderr)
     blank = np.zeros((predictor.info.height, predictor.info.width, 3), np.uint8)
     predictor.predict([blank])  # the first one is slow
     desk = Desk(options.host, options.port, options.keys, options.publish)
@@ -119,7 +119,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         if is_held():  # a service has no stdin to speak of
             end_with_parent(ended.set)
         names = {"robot": poses.name, "model": str(options.model)}
-        Work(predictor, poses, finder, desk, feed, names, options.wait).run(ended)
+        Work(predictor, poses, desk, feed, names, options.wait).run(ended)
     finally:
         if feed is not None:
             feed.close()
@@ -210,7 +210,6 @@ class Work:
 
     predictor: Predictor
     poses: Poses
-    finder: PoseFinder | None
     desk: Desk
     feed: PictureFeed | None
     names: Mapping[str, str | None]
@@ -228,7 +227,7 @@ class Work:
                 self.feed.start()
                 begun = True
             while not ended.is_set() and (taken := self.feed.take()) is not None:
-                found = find(self.predictor, taken.picture.pixels, self.finder)
+                found = find(self.predictor, taken.picture.pixels, self.poses.source)
                 picture = taken.picture
                 self._publish(found, taken.time, picture.source, picture.frame, picture.seconds)
                 self._answer()

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..core.errors import UserError
 from ..core.messages import MAX_IMAGE, MessageError, encode_request, parse
-from ..core.pose_messages import PoseRequest
+from ..core.pose_messages import PoseRequest, joint_table
 from .checkpoint import ModelInfo
 from .pose_command import PlacedRobot, PoseFinder
 from .prediction import Predictor
@@ -50,6 +50,9 @@ class Predicted:
 class Poses:
     """Solves the poses that are asked for; the robot is read once.
 
+    Attributes:
+        source: what solves the poses of the server's own source, where its camera is known.
+
     Args:
         urdf: the robot, where the model doesn't bring it.
 
@@ -58,6 +61,7 @@ class Poses:
     """
 
     def __init__(self, info: ModelInfo, urdf: Path | None = None) -> None:
+        self.source: PoseFinder | None = None
         self._info = info
         self._placed = None if urdf is None else PlacedRobot.of(info, urdf)
 
@@ -68,6 +72,16 @@ class Poses:
             return self._placed.robot.name
         robot = self._info.robot
         return str(robot["name"]) if robot is not None and robot.get("name") else None
+
+    def tell(self, joints: Mapping[str, float]) -> None:
+        """From now on these joints of the robot before the source's camera are known, and no others.
+
+        Raises:
+            UserError: if there is no such camera, or a joint or a number is of no use.
+        """
+        if self.source is None:
+            raise UserError("The server has no source whose camera it knows: start it with --source and --camera")
+        self.source = replace(self.finder(PoseRequest(self.source.numbers, joints)), option=self.source.option)
 
     def finder(self, request: PoseRequest) -> PoseFinder:
         """What solves poses as ``request`` says.
@@ -94,7 +108,8 @@ def find(predictor: Predictor, image: NDArray[np.uint8], finder: PoseFinder | No
 def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple[bytes, Predicted | None]:
     """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
 
-    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well.
+    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well. A request of type
+    ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``.
 
     Returns:
         the message, and what was predicted if something was.
@@ -103,6 +118,9 @@ def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple
     try:
         header = parse(frames[2])
         number = header.get("id") if type(header.get("id")) is int else None
+        if header["type"] == "joints" and number is not None and len(frames) == 3:
+            poses.tell(joint_table(header.get("joints")))
+            return encode_request("noted", id=number), None
         if header["type"] != "predict" or number is None or len(frames) != 4:
             raise MessageError("the request is not one for a prediction")
         finder = None if header.get("pose") is None else poses.finder(PoseRequest.from_dict(header["pose"]))

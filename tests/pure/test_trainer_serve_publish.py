@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 from robot_keypoints.core import session
 from robot_keypoints.core.children import Child
+from robot_keypoints.core.messages import encode_request, parse
 from robot_keypoints.core.model_client import ModelClient, Prediction
 from robot_keypoints.core.pose_channel import PoseListener, PublishedPose
 from robot_keypoints.core.pose_messages import PoseRequest
@@ -28,7 +29,7 @@ from robot_keypoints.trainer import checkpoint, cli, network, picture_feed
 from robot_keypoints.trainer.picture_feed import PictureFeed
 from robot_keypoints.trainer.picture_sources import Picture
 from robot_keypoints.trainer.serve import Desk, Work
-from robot_keypoints.trainer.serve_requests import Poses
+from robot_keypoints.trainer.serve_requests import Poses, answer
 from test_trainer_serve_pose import ANGLES, CAMERA, INFO, LIFT, PAN, POSE, Fake
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "published_pose.schema.json").read_text(encoding="utf-8"))
@@ -116,7 +117,8 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     for model, solver in ((sharp, finder), (blurred, finder), (unsure, finder), (sharp, None)):
         source = Camera()
         feed = PictureFeed([source], desk.ring)  # type: ignore[list-item]
-        work = Work(model, poses, solver, desk, feed, {"robot": poses.name, "model": "m"}, True)  # type: ignore[arg-type]
+        poses.source = solver
+        work = Work(model, poses, desk, feed, {"robot": poses.name, "model": "m"}, True)  # type: ignore[arg-type]
         ended.clear()
         thread = threading.Thread(target=work.run, args=(ended,))
         thread.start()
@@ -140,6 +142,27 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     assert plain.pose is None and plain.document["camera"] is None
     assert [(d.source, d.frame) for d in documents] == [("webcam:0", 0)] * 4 + [("request", None)]
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]
+
+
+def test_a_controller_tells_the_joints() -> None:
+    """Those of before are forgotten; what is of no use is refused, and changes nothing."""
+    poses = Poses(INFO)
+
+    def tell(joints: object, *more: bytes) -> dict[str, Any]:
+        frames = [b"me", b"", encode_request("joints", id=3, joints=joints), *more]
+        return parse(answer(Fake(), frames, poses)[0])  # type: ignore[arg-type]
+
+    assert "start it with --source and --camera" in tell(ANGLES)["reason"]
+    poses.source = poses.finder(PoseRequest.of(CAMERA, {PAN: 0.1}))
+    assert tell(ANGLES) == {"schema": 1, "type": "noted", "id": 3}
+    solved = poses.source.find(Fake().found)
+    assert np.abs(np.array(solved["T_cam_base"]) - POSE).max() < 1e-4 and dict(poses.source.given) == ANGLES
+    for strange, words in (({"x": 1}, "no joint 'x'"), ([1], "not one table"), ({PAN: None}, "finite number")):
+        assert words in tell(strange)["reason"]
+    assert tell({PAN: 0.2}, b"image")["type"] == "refused"
+    assert dict(poses.source.given) == ANGLES
+    tell({LIFT: -1.0})
+    assert dict(poses.source.given) == {LIFT: -1.0}
 
 
 def test_a_feed_reads_ahead_of_files_and_keeps_the_newest_of_a_camera() -> None:
