@@ -34,7 +34,7 @@ class KEYPOINTS_OT_load_model(bpy.types.Operator):
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = Path(bpy.path.abspath(self.filepath))
-        prediction.SERVICE.load(path)
+        prediction.SERVICE.load(path, context.scene.robot_keypoints.armature)
         context.scene.robot_keypoints.model_path = str(path)
         return {"FINISHED"}
 
@@ -56,7 +56,7 @@ class KEYPOINTS_OT_load_trained_model(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = runner.RUNNER.model
         assert path is not None
-        prediction.SERVICE.load(path)
+        prediction.SERVICE.load(path, context.scene.robot_keypoints.armature)
         context.scene.robot_keypoints.model_path = str(path)
         return {"FINISHED"}
 

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..core.errors import UserError
 from ..core.model_client import ANSWER_DEADLINE
-from . import following, photo_pose, photo_source, prediction, reporting, runner
+from . import following, photo_match, photo_pose, photo_source, prediction, reporting, runner
 from .definitions import fields
 
 TICK = 0.02
@@ -38,6 +38,9 @@ class _FromImage:
             return False
         if context.scene.robot_keypoints.armature is None:
             cls.poll_message_set("Load the robot in the Robot panel first")
+            return False
+        if photo_pose.asking():
+            cls.poll_message_set("The model is looking at the photograph")
             return False
         return True
 
@@ -99,6 +102,7 @@ class _FromImage:
         if self._talk is not None:
             self._talk.close()
             self._talk = None
+            photo_pose.set_asking(False)
 
     def _begin(self: Any, context: bpy.types.Context) -> None:
         scene = context.scene
@@ -108,6 +112,7 @@ class _FromImage:
         self._question = photo_pose.Question.of(scene, self.kind, path)
         self._talk = photo_pose.Conversation()
         self._talk.ask(self._question)
+        photo_pose.set_asking(True)
 
     def _finish(self: Any, context: bpy.types.Context, found: photo_pose.Found) -> None:
         question = self._question
@@ -145,6 +150,25 @@ class KEYPOINTS_OT_pose_robot(_FromImage, bpy.types.Operator):
     kind = photo_pose.ROBOT
 
 
+class KEYPOINTS_OT_other_pose(bpy.types.Operator):
+    """Take the next of the poses that fit the keypoints about as well"""
+
+    bl_idname = "robot_keypoints.other_pose"
+    bl_label = "Other Pose"
+    bl_options = {"UNDO"}
+
+    @reporting.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene, found = context.scene, photo_pose.latest()
+        if found is None:
+            raise UserError("There is no pose: place the camera or pose the robot first")
+        offset = photo_match.match(scene, prediction.SERVICE.model.document).offset
+        turned = photo_pose.other(scene, found)
+        photo_pose.apply(scene, found.applied or photo_pose.CAMERA, turned, offset)
+        runner.redraw_viewports()
+        return {"FINISHED"}
+
+
 @fields(
     kind=EnumProperty(items=[(k, k, "") for k in (photo_pose.CAMERA, photo_pose.ROBOT)], options={"SKIP_SAVE"}),
     published=BoolProperty(options={"SKIP_SAVE"}),
@@ -180,5 +204,6 @@ class KEYPOINTS_OT_follow(bpy.types.Operator):
 CLASSES = (
     KEYPOINTS_OT_place_camera,
     KEYPOINTS_OT_pose_robot,
+    KEYPOINTS_OT_other_pose,
     KEYPOINTS_OT_follow,
 )

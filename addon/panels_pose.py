@@ -148,7 +148,9 @@ def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context, found: p
     turn = Matrix(np.asarray(matrix).tolist()).to_euler("XYZ")
     total = len(found.prediction.keypoints)
     sure = not pose.alternatives
-    fit = f"{len(pose.inliers)} of {plural(total, 'keypoint')} fit, {pose.reprojection:.1f} pixels off"
+    fit = f"{len(pose.inliers)} of {plural(total, 'keypoint')} fit"
+    if pose.reprojection is not None:
+        fit += f", {pose.reprojection:.1f} pixels off"
     panels.status(layout, fit, pictures.GREEN if sure else pictures.AMBER)
     box = layout.column(align=True)
     box.scale_y = 0.9
@@ -166,6 +168,7 @@ def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context, found: p
         right.label(text=text)
     if not sure:
         panels.warning(layout, context, photo_pose.notes(context.scene, found)[0])
+        layout.operator("robot_keypoints.other_pose", icon="FILE_REFRESH")
 
 
 def _draw_background(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

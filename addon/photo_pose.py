@@ -154,6 +154,8 @@ def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: st
         UserError: if the camera or the rig can't be moved; nothing has changed then.
     """
     scene.view_layers[0].update()
+    if path:
+        photo_source.block(path)
     pose, armature, camera = found.pose, photo_match.armature_of(scene), scene.camera
     assert pose.base_in_camera is not None
     photo = scene.robot_keypoints.photo
@@ -247,9 +249,30 @@ def notes(scene: bpy.types.Scene, found: Found) -> list[str]:
     return result
 
 
+def other(scene: bpy.types.Scene, found: Found) -> Found:
+    """The next of the poses that fit about as well, the present one being put behind the others.
+
+    Raises:
+        UserError: if there is none.
+    """
+    pose = found.pose
+    if not pose.alternatives or pose.base_in_camera is None:
+        raise UserError("No other pose fits the keypoints as well")
+    following, *rest = pose.alternatives
+    turned = replace(pose, base_in_camera=following, alternatives=(*rest, pose.base_in_camera), reprojection=None)
+    if found.lens is None:
+        return replace(found, pose=turned, blurs=(), axes=())
+    match = photo_match.match(scene, prediction.SERVICE.model.document)
+    k = found.lens.intrinsics
+    reach = match.robot.reach() if match.robot is not None else 1.0
+    seen = blurs(turned, k, match.frames(turned.joints or {}))
+    return replace(found, pose=turned, blurs=seen, axes=axes(turned, k, reach / 6))
+
+
 class _Memory:
     found: Found | None = None
     message: str = ""
+    asking: bool = False
 
 
 def latest() -> Found | None:
@@ -268,6 +291,16 @@ def message() -> str:
     return _Memory.message
 
 
+def asking() -> bool:
+    """Whether an operator waits for an answer."""
+    return _Memory.asking
+
+
+def set_asking(on: bool) -> None:
+    """Note that an operator waits for an answer, or no longer does."""
+    _Memory.asking = on
+
+
 def say(sentence: str) -> None:
     """Keep a sentence for the panel."""
     _Memory.message = sentence
@@ -280,4 +313,4 @@ def remember(found: Found) -> None:
 
 def forget() -> None:
     """The scene is another one, or the model is put away."""
-    _Memory.found, _Memory.message = None, ""
+    _Memory.found, _Memory.message, _Memory.asking = None, "", False

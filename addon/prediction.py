@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -12,14 +13,19 @@ from typing import Any
 
 import bpy
 
+from ..core import files
 from ..core.children import Child
 from ..core.errors import UserError
 from ..core.model_client import ModelClient, Prediction, Refusal, Server
 from ..core.session import LAUNCHER
-from . import capture, photo_source, preferences
+from ..core.urdf_writer import to_urdf
+from . import bone_robot, capture, photo_source, preferences, rig
 
 READY_DEADLINE = 120.0
 LIVE_PAUSE = 0.05
+LONGEST_HEADER = 16 << 20
+METADATA = "robot_keypoints"
+"""Where a model file keeps its document."""
 LIVE_SHARE = 0.25
 """Live pictures are drawn by the window itself: they may take at most this share of its time."""
 
@@ -96,8 +102,11 @@ class Service:
         """Whether the timer should come often."""
         return self._client is not None and (self.live or self._client.busy)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, armature: bpy.types.Object | None = None) -> None:
         """Start a server for a model.
+
+        Args:
+            armature: tells the kinematics of a model that has learned a user's own armature, which don't come with it.
 
         Raises:
             UserError: if the file is missing or no Python is chosen.
@@ -110,6 +119,10 @@ class Service:
         folder = Path(self._scratch.name)
         self._ready = folder / "ready.json"
         command = [python, str(LAUNCHER), "serve", str(path), "--ready", str(self._ready)]
+        if armature is not None and rig.robot_of(armature) is None and not knows_robot(path):
+            urdf = folder / "armature.urdf"
+            files.write_text(urdf, to_urdf(bone_robot.of(armature)))
+            command += ["--robot", str(urdf)]
         self.model = Model(path, State.LOADING, bytes=path.stat().st_size)
         self._child = Child("model", command, folder / "model.log", {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"})
 
@@ -253,6 +266,17 @@ class Service:
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
+
+
+def knows_robot(path: Path) -> bool:
+    """Whether a model file brings its robot's kinematics; true of one that is none, which the server refuses."""
+    try:
+        with open(path, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, LONGEST_HEADER)))
+        return isinstance(json.loads(header["__metadata__"][METADATA])["robot"], dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return True
 
 
 def _last_sentence(child: Child) -> str:

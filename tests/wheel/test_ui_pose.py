@@ -6,7 +6,9 @@ The server's keypoints are exact, so that what comes out must be, too.
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from robot_keypoints.addon import following, joint_reading, photo_pose, photo_so
 from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.model_client import ModelClient
 from robot_keypoints.core.pose_channel import PosePublisher
+from robot_keypoints.core.urdf import load_urdf
 
 WIDTH, HEIGHT = 96, 64
 ANGLES = dict(
@@ -375,6 +378,76 @@ def follow_until(frame: int, seconds: float = 20.0) -> None:
         assert not following.SERVICE.message, following.SERVICE.message
         assert time.monotonic() < end, "nothing was found"
         time.sleep(0.005)
+
+
+def crane() -> bpy.types.Object:
+    """A user's own armature: a mast that turns, a boom that tilts, a slide, and a hook that is no joint."""
+    data = bpy.data.armatures.new("crane")
+    made = bpy.data.objects.new("crane", data)
+    bpy.context.scene.collection.objects.link(made)
+    bpy.context.view_layer.objects.active = made
+    bpy.ops.object.mode_set(mode="EDIT")
+    for name, head, tail, parent in (
+        ("mast", (0, 0, 0), (0, 0, 1), ""), ("boom", (0, 0, 1), (0.9, 0.2, 1.4), "mast"),
+        ("slide", (0.9, 0.2, 1.4), (1.3, 0.3, 1.5), "boom"), ("hook", (1.3, 0.3, 1.5), (1.3, 0.3, 1.1), "slide"),
+    ):  # fmt: skip
+        bone = data.edit_bones.new(name)
+        bone.head, bone.tail = head, tail
+        bone.parent = data.edit_bones.get(parent)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    for name, turns, slides in (("mast", 1, None), ("boom", 0, None), ("slide", None, 1), ("hook", None, None)):
+        bone = made.pose.bones[name]
+        bone.rotation_mode = "XYZ"
+        bone.lock_rotation = [i != turns for i in range(3)]
+        bone.lock_location = [i != slides for i in range(3)]
+    made.pose.bones["hook"].rotation_euler = (0.3, 0.2, 0.1)
+    return made
+
+
+def test_an_own_armature_is_told_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bones, written as URDF and read back, stand as Blender poses them."""
+    made = crane()
+    made.matrix_world = Matrix.Translation((1.0, 2.0, 0.5)) @ Matrix.Rotation(0.4, 4, "Z")
+    started: list[list[str]] = []
+    monkeypatch.setattr(prediction, "Child", lambda name, command, *rest: started.append(command) or Asked())
+
+    class Asked:
+        def kill(self) -> None:
+            pass
+
+    preferences._plain.python = sys.executable
+    group().armature = made
+    learned = tmp_path / "crane.safetensors"
+    for robot, told in ((None, True), ({"name": "r"}, False)):
+        head = json.dumps({"__metadata__": {"robot_keypoints": json.dumps({"robot": robot})}}).encode()
+        learned.write_bytes(len(head).to_bytes(8, "little") + head)
+        bpy.ops.robot_keypoints.load_model(filepath=str(learned))
+        assert ("--robot" in started[-1]) == told
+        if told:
+            known = load_urdf(started[-1][started[-1].index("--robot") + 1])
+    assert [j.name for j in known.moving_joints] == ["mast", "boom", "slide"]
+    wanted = {"mast": 0.7, "boom": -0.4, "slide": 0.05}
+    rig.pose(made, wanted)
+    bpy.context.view_layer.update()
+    assert joint_reading.positions(bpy.context.scene, made) == pytest.approx(wanted, abs=1e-6)
+    frames = known.link_frames(wanted)
+    for bone in made.pose.bones:
+        assert np.abs(frames[bone.name] - np.array(bone.matrix)).max() < 1e-5, bone.name
+
+
+def test_of_poses_that_fit_alike_the_other_one_can_be_taken(server: ExactServer) -> None:
+    from dataclasses import replace
+
+    assert "There is no pose" in refusal(bpy.ops.robot_keypoints.other_pose)
+    bpy.ops.robot_keypoints.place_camera()
+    assert "No other pose" in refusal(bpy.ops.robot_keypoints.other_pose)
+    found = photo_pose.latest()
+    assert found is not None
+    second = invert(orbit(0.2, 0.3, 2.2, 0.0, (0.1, 0.0, 0.4)))
+    photo_pose.remember(replace(found, pose=replace(found.pose, alternatives=(second,))))
+    for wanted in (second, POSE, second):
+        assert bpy.ops.robot_keypoints.other_pose() == {"FINISHED"}
+        assert np.abs(base_in_camera() - wanted).max() < 2e-4
 
 
 @pytest.mark.parametrize("kind", ["CAMERA", "ROBOT"])
