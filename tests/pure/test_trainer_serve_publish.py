@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from robot_keypoints.core import session
+from robot_keypoints.core.channel import Security
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.messages import encode_request, parse
 from robot_keypoints.core.model_client import ModelClient, Prediction
@@ -74,14 +75,14 @@ class Opened:
     def __init__(self) -> None:
         self.all: list[PoseListener | ModelClient] = []
 
-    def listener(self, port: int | None) -> PoseListener:
+    def listener(self, port: int | None, keys: str = "") -> PoseListener:
         assert port is not None
-        ear = PoseListener("127.0.0.1", port)
+        ear = PoseListener("127.0.0.1", port, keys)
         self.all.append(ear)
         return ear
 
-    def client(self, port: int) -> ModelClient:
-        client = ModelClient("127.0.0.1", port)
+    def client(self, port: int, keys: str = "") -> ModelClient:
+        client = ModelClient("127.0.0.1", port, keys)
         self.all.append(client)
         return client
 
@@ -142,6 +143,32 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     assert plain.pose is None and plain.document["camera"] is None
     assert [(d.source, d.frame) for d in documents] == [("webcam:0", 0)] * 4 + [("request", None)]
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]
+
+
+def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened) -> None:
+    Security.create_keys(tmp_path)
+    desk = Desk("127.0.0.1", 0, str(tmp_path), 0)
+    ended = threading.Event()
+    work = Work(Fake(), Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+    thread = threading.Thread(target=work.run, args=(ended,))
+    thread.start()
+    try:
+        assert desk.published is not None
+        stranger, deaf = opened.client(desk.port), opened.listener(desk.published)
+        friend, ear = (
+            opened.client(desk.port, str(tmp_path)),
+            opened.listener(desk.published, str(tmp_path)),
+        )
+        for client in (stranger, friend):
+            client.request("rgb", 64, 48, bytes(64 * 48 * 3))
+        wait_for(lambda: isinstance(friend.poll(), Prediction))
+        assert check(ear.newest(60)).source == "request"
+        time.sleep(0.2)
+        assert stranger.poll() is None and deaf.newest() is None
+    finally:
+        ended.set()
+        thread.join()
+        desk.close()
 
 
 def test_a_controller_tells_the_joints() -> None:
