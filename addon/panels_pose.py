@@ -20,7 +20,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The section "Photograph"."""
     found = photo_pose.latest()
     summary = _summary(found)
-    body = panels.section(layout, "photo", "Match a Photograph", summary, closed=False)
+    body = panels.section(layout, "photo", "Photograph", summary, closed=False)
     if body is None:
         return
     group = context.scene.robot_keypoints

@@ -113,7 +113,7 @@ class Conversation:
             self._send()
             return None
         self._question = None
-        prediction.SERVICE.show(answer, "IMAGE")
+        prediction.SERVICE.show(answer, "IMAGE", str(question.picture.path), question.picture.frame)
         if pose is None:
             raise UserError(
                 "The model's server gives no poses: it is older than this extension, so load the model again"

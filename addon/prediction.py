@@ -94,6 +94,7 @@ class Service:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._asked_for = ""
         self._view: Any = None
+        self._overtaken = False
         self._changed = True
         self._next_request = 0.0
 
@@ -136,6 +137,7 @@ class Service:
         """Forget the prediction."""
         self.prediction = None
         self.message = ""
+        self._view = None
         self._changed = True
 
     def shutdown(self) -> None:
@@ -154,10 +156,11 @@ class Service:
             raise UserError("No model is loaded yet: load one first")
         return ModelClient(*self._address)
 
-    def show(self, answer: Prediction, source: str) -> None:
-        """Show an answer that came over another connection; ``source`` as in the overlay's settings."""
+    def show(self, answer: Prediction, source: str, path: str = "", frame: int = 1) -> None:
+        """Show an answer about an image that came over another connection; ``source`` as in the overlay's settings."""
         self.prediction, self.shown_for, self.message = answer, source, ""
-        self._changed = False
+        self._view = (bpy.path.abspath(path), frame)
+        self._overtaken = self._client is not None and self._client.busy
 
     def scene_changed(self) -> None:
         """Something in the scene moved: a live overlay must ask again."""
@@ -176,7 +179,7 @@ class Service:
         if overlay.source == "IMAGE":
             picture = photo_source.read(context.scene, overlay.image)
             self._client.request(picture.encoding, picture.width, picture.height, picture.data)
-            self._view = (overlay.image, picture.frame)
+            self._view = (bpy.path.abspath(overlay.image), picture.frame)
         else:
             view = capture.find_viewport(context)
             pixels = capture.camera_view(context.scene, view, overlay.resolution)
@@ -203,9 +206,11 @@ class Service:
         panel = viewport = False
         if isinstance(answer, Refusal):
             self.message, panel = answer.reason, True
-        elif answer is not None:
+        elif answer is not None and not self._overtaken:
             self.prediction, self.shown_for = answer, self._asked_for
             panel = viewport = True
+        if answer is not None:
+            self._overtaken = False
         if self.live and not self._client.busy and time.monotonic() > self._next_request:
             panel = self._predict_live() or panel
         return panel, viewport
@@ -221,8 +226,9 @@ class Service:
         before = self.message
         try:
             if overlay.source == "IMAGE" and self.shown_for == "IMAGE":
+                # Whatever else changes in the scene, the picture stays the same.
                 frame = photo_source.current(context.scene, overlay.image)
-                if not self._changed and self._view == (overlay.image, frame):
+                if self._view == (bpy.path.abspath(overlay.image), frame):
                     return False
             self.predict(context)
         except UserError as problem:

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -475,6 +476,32 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
     assert not following.SERVICE.kind
     slot = bpy.context.scene.camera.data.background_images[0]
     assert slot.image.source == "SEQUENCE" and slot.image_user.frame_offset == 6
+
+
+def test_live_looks_again_when_the_frame_changes_and_not_before(tmp_path: Path, server: ExactServer) -> None:
+    for n in range(2):
+        picture(tmp_path / f"shot_{n}.png")
+    service = prediction.SERVICE
+    service._child = SimpleNamespace(exit_code=None, kill=lambda: None)  # type: ignore[assignment]
+    bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_0.png"), sequence=True)
+    service.live = True
+
+    def asked(count: int, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and len(server.asked) < count:
+            service._next_request = 0.0
+            service.tick()
+            time.sleep(0.005)
+        return len(server.asked) >= count
+
+    assert asked(1, 20.0)
+    service.scene_changed()
+    assert not asked(2, 0.5), "the picture is the same"
+    bpy.context.scene.frame_set(2)
+    assert asked(2, 20.0)
+    bpy.ops.robot_keypoints.place_camera()
+    service.scene_changed()
+    assert not asked(4, 0.5) and photo_pose.latest() is not None, "the pose that was found stays"
 
 
 def test_another_file_ends_following(tmp_path: Path) -> None:
