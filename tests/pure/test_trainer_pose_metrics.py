@@ -25,8 +25,11 @@ from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.coco import CocoDataSet
 from robot_keypoints.trainer.data_set import DataSet, Finished
 from robot_keypoints.trainer.ndds import NddsDataSet
+from robot_keypoints.trainer.pose_alternatives import likeliest
+from robot_keypoints.trainer.pose_camera import Camera
 from robot_keypoints.trainer.pose_command import PlacedRobot, PoseFinder
-from robot_keypoints.trainer.pose_problem import Status
+from robot_keypoints.trainer.pose_problem import Options, Status
+from robot_keypoints.trainer.pose_solver import solve_pose
 from robot_keypoints.trainer.prediction import Found, Predictor
 from scipy.spatial.transform import Rotation
 
@@ -295,3 +298,46 @@ def test_broken_numbers_are_one_sentence(ask: Ask, tmp_path: Path, case: str, wo
 def test_a_limit_that_is_none_is_refused(ask: Ask, tmp_path: Path, limit: str) -> None:
     code, _, err = ask(tmp_path, f"--add-limit={limit}")
     assert code == 2 and "--add-limit" in err and len(err.splitlines()) == 1
+
+
+def test_of_several_poses_that_fit_the_likeliest_is_taken() -> None:
+    """From afar and with noise, a robot looks much like its mirror image; ``predict`` looks for that, too."""
+    camera = Intrinsics(WIDTH, HEIGHT, 300.0, 295.0, 161.0, 118.0)
+    numbers, placed = (300.0, 295.0, 161.0, 118.0), PlacedRobot.of(info())
+    rng = np.random.default_rng(3)
+    stands, places, answers = [], [], []
+    for _ in range(60):
+        joints = dict(zip(JOINTS, rng.uniform(-1.5, 1.5, len(JOINTS)).tolist(), strict=True))
+        pose = invert(orbit(rng.uniform(-3, 3), rng.uniform(0.1, 1.0), 6.0, 0.1, (0.1, 0.0, 0.4)))
+        stands.append(joints)
+        places.append(keypoints.positions(POINTS, {"": UR10.link_frames(joints)}))
+        answers.append(camera.project(transform(pose, places[-1]))[0] + rng.normal(0, 6.0, (len(NAMES), 2)))
+    spread = 36.0 * torch.eye(2, dtype=torch.float64).expand(60, len(NAMES), 2, 2)
+    used = torch.ones(60, len(NAMES), dtype=torch.bool)
+    used[::3, 1] = False
+    points, pixels = torch.from_numpy(np.array(places)), torch.from_numpy(np.array(answers))
+    lens = Camera.of_numbers(numbers)
+
+    def cost(poses: torch.Tensor) -> np.ndarray:
+        """Of Huber's kernel, in numpy."""
+        shown = [camera.project(transform(p, x))[0] for p, x in zip(poses.numpy(), places, strict=True)]
+        off = np.linalg.norm(np.array(shown) - answers, axis=-1) / 6.0
+        return np.asarray((np.where(off < 1.5, off**2 / 2, 1.5 * off - 1.125) * used.numpy()).sum(1))
+
+    # With one start each some end in another valley.
+    hasty = Options(kernel="huber", starts=1, triplets=1)
+    found, status = likeliest(points, pixels, lens, spread, used, hasty)
+    assert (status == Status.SOLVED).all()
+    alone = solve_pose(points, pixels, lens, covariances=spread, used=used, options=hasty).pose
+    other = ((found - alone).abs().amax((1, 2)) > 0.1).numpy()
+    assert other.any() and (cost(found)[other] < cost(alone)[other]).all()
+    assert (cost(found) < cost(alone) + 1e-6).all()
+
+    found, _ = likeliest(points[:12], pixels[:12], lens, spread[:12], used[:12], Options(kernel="huber"))
+    for i, joints in enumerate(stands[:12]):
+        seen = [
+            Found(n, float(u), float(v), 0.9 if used[i, j] else 0.1, ((36.0, 0.0), (0.0, 36.0)))
+            for j, (n, (u, v)) in enumerate(zip(NAMES, answers[i], strict=True))
+        ]
+        theirs = PoseFinder.of_numbers(placed, numbers, joints).find(seen)["T_cam_base"]
+        np.testing.assert_allclose(found[i], theirs, atol=1e-3)
