@@ -108,6 +108,11 @@ class Camera:
         distortion = None if self.distortion is None else torch.where(good, self.distortion, 0.0)
         return Camera(torch.where(good, self.matrix, plain), distortion)
 
+    def coefficients(self) -> tuple[Tensor, ...]:
+        """k1, k2, p1, p2, k3, each ``(B, 1)``; of a lens that isn't straight."""
+        assert self.distortion is not None
+        return self.distortion[:, None].unbind(-1)
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Distorted normalised coordinates ``(B, M, 2)`` of pixels ``(B, M, 2)``."""
         return (pixels - self.matrix[:, None, 2:]) / self.matrix[:, None, :2]
@@ -119,7 +124,7 @@ class Camera:
             return target
         a, b = target.unbind(-1)
         for _ in range(STEPS):
-            (da, db), (aa, ab, ba, bb) = distort(a, b, self.distortion)
+            (da, db), (aa, ab, ba, bb) = distort(a, b, self.coefficients())
             ea, eb = da - target[..., 0], db - target[..., 1]
             # Beyond the fold of the polynomial Newton's step goes astray; the plain step does not.
             determinant = aa * bb - ab * ba
@@ -133,15 +138,16 @@ class Camera:
         """Pixels ``(B, M, 2)`` of points ``(B, M, 3)`` in the camera frame, metres, which must lie in front of it."""
         a, b = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
         if self.distortion is not None:
-            (a, b), _ = distort(a, b, self.distortion)
+            (a, b), _ = distort(a, b, self.coefficients())
         return torch.stack([a, b], -1) * self.matrix[:, None, :2] + self.matrix[:, None, 2:]
 
 
 def distort(
-    a: Tensor, b: Tensor, coefficients: Tensor
+    a: Tensor, b: Tensor, coefficients: Sequence[Tensor]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Where lenses ``(B, 5)`` show normalised points ``(B, M)``, and da/da, da/db, db/da, db/db."""
-    k1, k2, p1, p2, k3 = coefficients[:, None, :].unbind(-1)
+    """Where lenses, their k1, k2, p1, p2, k3 of shapes that go with the points', show normalised points, and da/da,
+    da/db, db/da, db/db."""
+    k1, k2, p1, p2, k3 = coefficients
     s = a * a + b * b
     radial = 1 + s * (k1 + s * (k2 + s * k3))
     slope = 2 * (k1 + s * (2 * k2 + s * 3 * k3))

@@ -19,7 +19,7 @@ from .pose_gradient import polish
 from .pose_initial import starts as sampled_starts
 from .pose_problem import Options, Solution, Status, layout_status, observe
 from .pose_solver import invert_information, judge, verdict_of
-from .pose_steps import Joints, Rest, State, Terms, descend
+from .pose_steps import IDLE, Joints, State, Terms, descend
 
 GUESSES = 32
 """So many random settings of the joints are tried where nothing is known about them."""
@@ -101,11 +101,12 @@ def solve_joints(
 
     def geometry(joints: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
         del entries
-        place, slope = chain.with_derivatives(joints.reshape(-1, images, d))
-        whole = place.new_zeros(len(joints), size, 3, images, n)
+        place, slope = chain.with_derivatives(joints.mT.reshape(-1, images, d))
+        number = len(place)
+        whole = place.new_zeros(size, 3, images, n, number)
         for k in range(images):
-            whole[:, k * d : (k + 1) * d, :, k] = slope[:, k].transpose(-1, -2)
-        return place.reshape(len(joints), -1, 3).mT, whole.flatten(3)
+            whole[k * d : (k + 1) * d, :, k] = slope[:, k].permute(1, 3, 2, 0)
+        return place.reshape(number, -1, 3).permute(2, 1, 0).contiguous(), whole.flatten(2, 3)
 
     with torch.no_grad():
         still = seen.detach()
@@ -114,7 +115,7 @@ def solve_joints(
         points = chain(settings.reshape(-1, images, d)).reshape(b * tries, -1, 3)
         repeated = still.repeat(tries) if tries > 1 else still
         first = points.reshape(b, tries, -1, 3)[:, 0]
-        status = layout_status(first, still.used, 3)
+        status = layout_status(first.permute(2, 1, 0), still.used.mT, 3)
         count = still.used.sum(1) * 2 + (precision > 0).sum(1)
         moving = _moved(chain, settings, images, still.used).any(1)
         wanted = 6 + moving.sum(1)
@@ -127,39 +128,34 @@ def solve_joints(
             given_pose = initial.detach().to(device=device, dtype=dtype)
             finite = finite & given_pose.isfinite().flatten(1).all(1)
             start_pose = torch.where(finite[:, None, None], given_pose, torch.eye(4, dtype=dtype, device=device))
-            rotation = start_pose[:, None, :3, :3].repeat_interleave(tries, 0)
-            translation = start_pose[:, None, :3, 3].repeat_interleave(tries, 0)
+            start_pose = start_pose.repeat_interleave(tries, 0).permute(1, 2, 0)
+            rotation, translation = start_pose[:3, :3, None], start_pose[:3, 3, None]
             found = torch.ones(b * tries, dtype=torch.bool, device=device)
         else:
-            rotation, translation, found, _ = sampled_starts(points, repeated, options)
+            rotation, translation, found, _ = sampled_starts(points.permute(2, 1, 0).contiguous(), repeated, options)
         status = torch.where(finite, status, int(Status.NOT_FINITE))
-        starts = rotation.shape[1]
+        starts = rotation.shape[2]
         each = tries * starts
 
         def many(values: Tensor) -> Tensor:
-            return values.repeat_interleave(each, 0)
+            return values.mT.repeat_interleave(each, 1)
 
         limits = Joints(many(lower), many(upper), many(expected.detach()), many(precision), geometry)
-        terms = Terms(
-            points.new_zeros(b * each, 3, 0), still.repeat(each), options, torch.arange(b * each, device=device), limits
-        )
+        terms = Terms.of(points.new_zeros(3, 0, b * each), still.repeat(each), options, limits)
         state = State(
-            rotation.reshape(-1, 3, 3).contiguous(), translation.reshape(-1, 3).contiguous(),
-            settings.reshape(b * tries, size).repeat_interleave(starts, 0).clamp(many(lower), many(upper)),
+            rotation.transpose(2, 3).flatten(2), translation.transpose(1, 2).flatten(1),
+            settings.reshape(b * tries, size).mT.repeat_interleave(starts, 1).clamp(limits.lower, limits.upper),
         )  # fmt: skip
         rest = descend(terms, state, torch.arange(b * each, device=device) // each)
         cost = rest.cost.nan_to_num(nan=math.inf)
-        best = cost.reshape(b, each).argmin(1) + torch.arange(b, device=device) * each
-        held = None if rest.held is None else rest.held[best]
-        rest = Rest(rest.state.take(best), rest.cost[best], rest.converged[best], rest.information[best], held)
+        rest = rest.take(cost.reshape(b, each).argmin(1) + torch.arange(b, device=device) * each)
         found = found.reshape(b, tries).any(1)
-        status = torch.where(status == Status.SOLVED, verdict_of(rest, still.used, found), status)
+        status = torch.where(status == Status.SOLVED, verdict_of(rest, found), status)
         solved = status == Status.SOLVED
-        idle = rest.information.diagonal(dim1=-2, dim2=-1) <= 0
-        held = idle if held is None else idle | held
+        held = None if rest.held is None else rest.held.mT
 
-    joints = rest.state.joints
-    turn, spot = rest.state.rotation, rest.state.translation
+    joints = at_rest = rest.state.joints.mT
+    turn, spot = rest.state.rotation.permute(2, 0, 1), rest.state.translation.mT
     if seen.requires_grad or expected.requires_grad:
         step = polish(
             turn, spot, lambda change: chain((joints if change is None else joints + change).reshape(b, images, d))
@@ -169,8 +165,8 @@ def solve_joints(
         turn, spot = move(turn, spot, step[:, :6])
         joints = joints + step[:, 6:]
     with torch.no_grad():
-        at_rest = chain(rest.state.joints.reshape(b, images, d)).reshape(b, -1, 3)
-        residuals, inliers = judge(at_rest, rest.state, still, solved)
+        places = chain(at_rest.reshape(b, images, d)).reshape(b, -1, 3).permute(2, 1, 0)
+        residuals, inliers = judge(places, rest.state, still, solved)
         covariance = invert_information(rest.information, solved)
     shape = (b, n) if single else (b, images, n)
     return Solution(
@@ -204,5 +200,5 @@ def _moved(chain: Chain, settings: Tensor, images: int, used: Tensor) -> Tensor:
     b = len(settings)
     d, n = len(chain.names), len(chain.keypoints)
     _, slope = chain.with_derivatives(settings[:, :1].reshape(b, images, d))
-    moves = slope.abs().amax(-1) > 1e-9  # (B, I, D, N)
+    moves = slope.abs().amax(-1) > IDLE  # (B, I, D, N)
     return (moves & used.reshape(b, images, 1, n)).any(-1).reshape(b, 1, -1)

@@ -64,7 +64,7 @@ class Options:
     iterations: int = 40
     tolerance: float = 1e-8
     starts: int = 3
-    triplets: int = 8
+    triplets: int = 4
     dtype: torch.dtype = torch.float64
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Options:
     @classmethod
     def quick(cls) -> Options:
         """Fewer starts, for training and video: about one problem in 10,000 then ends in a second-best valley."""
-        return cls(starts=2, triplets=3)
+        return cls(starts=2, triplets=2, tolerance=1e-6)
 
     @property
     def robust(self) -> bool:
@@ -175,7 +175,7 @@ def observe(
     count, device, dtype = pixels.shape[0], pixels.device, options.dtype
     pixels = pixels.to(dtype)
     camera = camera.expand(count, dtype, device).mended()
-    good = pixels.isfinite().all(-1)
+    good = (pixels[..., 0] + pixels[..., 1]).isfinite()
     if used is not None:
         good = good & used.to(device=device, dtype=torch.bool)
     if weights is not None:
@@ -218,21 +218,23 @@ def bend(square: Tensor, options: Options) -> tuple[Tensor, Tensor]:
 
 
 def layout_status(points: Tensor, used: Tensor, least: int) -> Tensor:
-    """:class:`Status` ``(B,)`` of points ``(B, M, 3)`` of which some are used ``(B, M)`` and ``least`` are needed."""
-    gate = used.to(points.dtype)[..., None]
-    number = used.sum(1)
+    """:class:`Status` ``(B,)`` of points ``(3, M, B)`` of which some are used ``(M, B)`` and ``least`` are needed."""
+    gate = used.to(points.dtype)
+    number = used.sum(0)
+    centre = (points * gate).sum(1) / number.clamp_min(1)
+    x, y, z = (points - centre[:, None]) * gate
+    xx, yy, zz = (x * x).sum(0), (y * y).sum(0), (z * z).sum(0)
+    xy, xz, yz = (x * y).sum(0), (x * z).sum(0), (y * z).sum(0)
+    trace = xx + yy + zz
+    minors = xx * yy + zz * (xx + yy) - xy * xy - xz * xz - yz * yz
     # Identical points count once: each is gone where an earlier one is in its place.
     distinct = number
     if points.shape[1] <= 64:
-        spread = (points * gate).abs().amax((1, 2)).clamp_min(1e-12)
-        near = (points[:, :, None] - points[:, None]).abs().amax(-1) < 1e-7 * spread[:, None, None]
-        near = near & used[:, :, None] & used[:, None]
-        distinct = (used & ~near.tril(-1).any(-1)).sum(1)
-    centre = (points * gate).sum(1) / number.clamp_min(1)[:, None]
-    offset = (points - centre[:, None]) * gate
-    scatter = offset.mT @ offset
-    trace = scatter.diagonal(dim1=-2, dim2=-1).sum(-1)
-    minors = 0.5 * (trace * trace - (scatter * scatter).sum((-1, -2)))
+        one, two = torch.triu_indices(len(gate), len(gate), 1, device=points.device)
+        near = (x[one] - x[two]).square() + (y[one] - y[two]).square() + (z[one] - z[two]).square() <= 1e-14 * trace
+        if bool(near.any()):
+            near = near & used[one] & used[two]
+            distinct = number - (torch.zeros_like(gate).index_add_(0, two, near.to(gate.dtype)) > 0).sum(0)
     status = torch.full_like(number, int(Status.SOLVED))
     status = torch.where(minors <= 1e-10 * trace * trace, int(Status.DEGENERATE), status)
     status = torch.where(distinct < least, int(Status.TOO_FEW), status)

@@ -18,8 +18,9 @@ from .lie import as_pose, exp_rotation, move
 from .pose_camera import Camera
 from .pose_gradient import polish
 from .pose_initial import starts
+from .pose_linear import solve
 from .pose_problem import INLIER, Observations, Options, Solution, Status, layout_status, observe
-from .pose_steps import Rest, State, Terms, descend
+from .pose_steps import Rest, State, Terms, descend, idle
 
 POOR = 9.0
 """Sum of squared errors per degree of freedom, in variances, above which more starts are tried."""
@@ -76,8 +77,8 @@ def solve_pose(
     clean = torch.where(seen.used[..., None], flat_points, 0.0)
 
     with torch.no_grad():
-        still, spot = seen.detach(), clean.detach()
-        status = layout_status(spot, still.used, 4 if initial is None else 3)
+        still, spot = seen.detach(), clean.detach().permute(2, 1, 0).contiguous()
+        status = layout_status(spot, still.used.mT, 4 if initial is None else 3)
         finite = camera.expand(shape[0], options.dtype, pixels.device).finite()
         if initial is not None:
             if initial.shape != (shape[0], 4, 4):
@@ -87,15 +88,13 @@ def solve_pose(
         rest, status = _settle(spot, still, initial, status, options)
         solved = status == Status.SOLVED
 
-    state = rest.state
+    rotation, translation = rest.state.rotation.permute(2, 0, 1), rest.state.translation.mT
     if seen.requires_grad or clean.requires_grad:
-        step = polish(state.rotation, state.translation, lambda _: clean, seen, options, solved)
-        rotation, translation = move(state.rotation, state.translation, step)
-    else:
-        rotation, translation = state.rotation, state.translation
+        step = polish(rotation, translation, lambda _: clean, seen, options, solved)
+        rotation, translation = move(rotation, translation, step)
     pose = torch.where(solved[:, None, None], as_pose(rotation, translation), math.nan)
     with torch.no_grad():
-        residuals, inliers = judge(spot, state, still, solved)
+        residuals, inliers = judge(spot, rest.state, still, solved)
         covariance = invert_information(rest.information, solved)
     return Solution(
         pose=pose,
@@ -111,26 +110,24 @@ def solve_pose(
 def _settle(
     points: Tensor, seen: Observations, initial: Tensor | None, status: Tensor, options: Options
 ) -> tuple[Rest, Tensor]:
-    """Follow the starts of entries that can have a pose, and keep the best of each."""
-    count, device = len(points), points.device
+    """Follow the starts of entries that can have a pose, and keep the best of each; points are ``(3, M, B)``."""
+    count, device = points.shape[-1], points.device
     possible = status == Status.SOLVED
     everyone = bool(possible.all())
     index = torch.arange(count, device=device) if everyone else possible.nonzero().squeeze(1)
     rest = Rest(
-        State(
-            torch.eye(3, dtype=points.dtype, device=device).repeat(count, 1, 1),
-            points.new_zeros(count, 3),
-            points.new_zeros(count, 0),
+        State.rigid(
+            torch.eye(3, dtype=points.dtype, device=device)[..., None].repeat(1, 1, count), points.new_zeros(3, count)
         ),
         points.new_zeros(count),
         torch.zeros(count, dtype=torch.bool, device=device),
-        points.new_zeros(count, 6, 6),
+        points.new_zeros(6, 6, count),
         None,
     )
     if not len(index):
         return rest, status
     if not everyone:
-        points, seen = points[index], seen.take(index)
+        points, seen = points[..., index], seen.take(index)
     given = None if initial is None else initial.detach().to(device=device, dtype=points.dtype)[index]
     done, found = _follow(points, seen, given, options)
     if initial is None and not options.robust:
@@ -144,20 +141,14 @@ def _settle(
                 triplets=max(40, options.triplets),
                 iterations=max(LONG, options.iterations),
             )
-            again, found_again = _follow(points[poor], seen.take(poor), None, more, around=done.state.take(poor))
-            better = again.cost < done.cost[poor]
-            done.state.put(poor, again.state.where(better, done.state.take(poor)))
-            done.converged[poor] = torch.where(better, again.converged, done.converged[poor])
-            done.information[poor] = torch.where(better[:, None, None], again.information, done.information[poor])
-            done.cost[poor] = torch.where(better, again.cost, done.cost[poor])
+            again, found_again = _follow(points[..., poor], seen.take(poor), None, more, around=done.state.take(poor))
+            better = (again.cost < done.cost[poor]).nonzero().squeeze(1)
+            done.put(poor[better], again.take(better))
             found[poor] = found_again | found[poor]
-    verdict = verdict_of(done, seen.used, found)
+    verdict = verdict_of(done, found)
     if everyone:
         return done, verdict
-    rest.state.put(index, done.state)
-    rest.cost[index] = done.cost
-    rest.converged[index] = done.converged
-    rest.information[index] = done.information
+    rest.put(index, done)
     status = status.clone()
     status[index] = verdict
     return rest, status
@@ -178,84 +169,86 @@ def _follow(
     """The best end of some starts for each entry, and whether there was any start, ``(B,)``.
 
     Args:
+        points: ``(3, M, B)``.
         around: poses whose object, turned in its place every which way, makes further starts.
     """
-    count, device = len(points), points.device
-    if given is None:
-        rotation, translation, found, worth = starts(points, seen, options)
-    else:
-        rotation, translation = given[:, None, :3, :3], given[:, None, :3, 3]
-        found = torch.ones(count, dtype=torch.bool, device=device)
-        worth = torch.ones_like(found)[:, None]
+    count, device = points.shape[-1], points.device
+    terms = Terms.of(points, seen, options)
+    if given is not None:
+        begin = State.rigid(given[:, :3, :3].permute(1, 2, 0).contiguous(), given[:, :3, 3].mT.contiguous())
+        return descend(terms, begin), torch.ones(count, dtype=torch.bool, device=device)
+    rotation, translation, found, worth = starts(points, seen, options)
     if around is not None:
         turns = _turns().to(points)
-        gate = seen.used.to(points.dtype)[..., None]
-        centre = ((points * gate).sum(1) / gate.sum(1).clamp_min(1))[:, :, None]
-        place = around.rotation @ centre + around.translation[..., None]
-        turned = turns @ around.rotation[:, None]
-        rotation = torch.cat([rotation, turned], 1)
-        worth = torch.ones(count, rotation.shape[1], dtype=torch.bool, device=device)
-        translation = torch.cat([translation, (place[:, None] - turned @ centre[:, None]).squeeze(-1)], 1)
-    number = rotation.shape[1]
-    columns = points.mT.contiguous()
-    if number == 1:
-        terms = Terms(columns, seen, options, torch.arange(count, device=device))
-        start = State(rotation[:, 0].contiguous(), translation[:, 0].contiguous(), points.new_zeros(count, 0))
-        return descend(terms, start), found
+        gate = terms.used.to(points.dtype)
+        centre = (points * gate).sum(1) / gate.sum(0).clamp_min(1)
+        place = (around.rotation * centre).sum(1) + around.translation
+        turned = torch.einsum("sij,jkb->iksb", turns, around.rotation)
+        rotation = torch.cat([rotation, turned], 2)
+        translation = torch.cat([translation, place[:, None] - (turned * centre[:, None]).sum(1)], 1)
+        worth = torch.ones(rotation.shape[2:], dtype=torch.bool, device=device)
     rows = worth.flatten().nonzero().squeeze(1)
-    owners = rows // number
-    terms = Terms(columns[owners], seen.take(owners), options, torch.arange(len(rows), device=device))
-    start = State(rotation.reshape(-1, 3, 3)[rows], translation.reshape(-1, 3)[rows], points.new_zeros(len(rows), 0))
-    done = descend(terms, start, owners, patience=2 if around is None else 10)
-    costs = points.new_full((count * number,), math.inf)
+    rotation, translation = rotation.flatten(2), translation.flatten(1)
+    if len(rows) == count:  # the first of each
+        begin = State.rigid(rotation[..., :count].contiguous(), translation[:, :count].contiguous())
+        return descend(terms, begin), found
+    owners = rows % count
+    begin = State.rigid(rotation[..., rows], translation[..., rows])
+    done = descend(terms.take(owners), begin, owners, patience=2 if around is None else 10)
+    costs = points.new_full((worth.numel(),), math.inf)
     costs[rows] = done.cost.nan_to_num(nan=math.inf)
-    place_of = torch.zeros(count * number, dtype=torch.long, device=device)
+    place_of = torch.zeros(worth.numel(), dtype=torch.long, device=device)
     place_of[rows] = torch.arange(len(rows), device=device)
-    chosen = costs.reshape(count, number).argmin(1) + torch.arange(count, device=device) * number
-    best = place_of[chosen]
-    done = Rest(done.state.take(best), done.cost[best], done.converged[best], done.information[best], None)
-    return done, found
+    chosen = costs.reshape(-1, count).min(0).indices * count + torch.arange(count, device=device)
+    return done.take(place_of[chosen]), found
 
 
-def verdict_of(rest: Rest, used: Tensor, found: Tensor) -> Tensor:
+def _scaled(information: Tensor, still: Tensor) -> tuple[Tensor, Tensor]:
+    """Information ``(P, P, B)`` with a diagonal of ones, unknowns ``(P, B)`` that stand still cut off, and what each
+    was divided by."""
+    free = torch.where(still, 0.0, torch.where(still, 1.0, information.diagonal().mT).rsqrt())
+    scaled = information * free[:, None] * free
+    scaled.diagonal().mT.add_(still)
+    return scaled, free
+
+
+def verdict_of(rest: Rest, found: Tensor) -> Tensor:
     """:class:`Status` ``(B,)`` of where the steps came to rest."""
-    information = rest.information
-    scale = information.diagonal(dim1=-2, dim2=-1)
-    idle = scale <= 0
-    if rest.held is not None:
-        idle = idle | rest.held
-    free = torch.where(idle, 0.0, 1 / torch.where(idle, 1.0, scale).sqrt())
-    scaled = information * free[:, :, None] * free[:, None] + torch.diag_embed(idle.to(scale.dtype))
-    factor, failed = torch.linalg.cholesky_ex(torch.where(scaled.isfinite(), scaled, 0.0))
-    pivot = factor.diagonal(dim1=-2, dim2=-1).square().amin(-1)
-    least = LEAST_PIVOT if scale.dtype == torch.float64 else 1e-5
-    loose = (failed != 0) | ~(pivot > least) | idle[:, :6].any(1)
-    status = torch.where(loose, int(Status.DEGENERATE), torch.zeros_like(failed, dtype=torch.long))
+    still = idle(rest.information) if rest.held is None else rest.held
+    _, pivot = solve(_scaled(rest.information, still)[0])
+    least = LEAST_PIVOT if pivot.dtype == torch.float64 else 1e-5
+    loose = ~(pivot > least) | still[:6].any(0)
+    status = torch.where(loose, int(Status.DEGENERATE), torch.zeros_like(loose, dtype=torch.long))
     # A point behind the camera costs more than any image could.
     lost = ~found | ~rest.cost.isfinite() | (rest.cost > 1e11)
     return torch.where(lost, int(Status.NOT_FOUND), status)
 
 
 def judge(points: Tensor, state: State, seen: Observations, solved: Tensor) -> tuple[Tensor, Tensor]:
-    """Seen minus given pixels ``(B, M, 2)``, NaN where there are none, and which points are inliers, ``(B, M)``."""
-    placed = points @ state.rotation.mT + state.translation[:, None]
-    fine = seen.used & solved[:, None]
-    front = fine & (placed[..., 2] > 0)
-    ahead = torch.tensor([0.0, 0.0, 1.0], dtype=placed.dtype, device=placed.device)
-    error = seen.camera.project(torch.where(front[..., None], placed, ahead)) - seen.pixels
+    """Seen minus given pixels ``(B, M, 2)`` of points ``(3, M, B)``, NaN where there are none, and which points are
+    inliers, ``(B, M)``."""
+    placed = torch.addcmul(state.translation[:, None], state.rotation[:, 0, None], points[0])
+    placed.addcmul_(state.rotation[:, 1, None], points[1]).addcmul_(state.rotation[:, 2, None], points[2])
+    front = seen.used.mT & solved & (placed[2] > 0)
+    if not bool(front.all()):
+        placed = torch.where(front, placed, 1.0)
+    error = seen.camera.project(placed.permute(2, 1, 0)) - seen.pixels
     w00, w10, w11 = seen.whitening.unbind(-1)
     square = (w00 * error[..., 0]).square() + (w10 * error[..., 0] + w11 * error[..., 1]).square()
+    front = front.mT
     return torch.where(front[..., None], error, math.nan), front & (square < INLIER)
 
 
 def invert_information(information: Tensor, solved: Tensor) -> Tensor:
-    """Covariances ``(B, P, P)``: infinite variance for unknowns that nothing tells of, NaN where nothing is solved."""
-    scale = information.diagonal(dim1=-2, dim2=-1)
-    idle = scale <= 0
-    free = torch.where(idle, 0.0, 1 / torch.where(idle, 1.0, scale).sqrt())
-    scaled = information * free[:, :, None] * free[:, None] + torch.diag_embed(idle.to(scale.dtype))
-    scaled = torch.where(solved[:, None, None], scaled, torch.eye(scale.shape[1], dtype=scale.dtype).to(scale.device))
-    inverse, _ = torch.linalg.inv_ex(scaled)
-    covariance = inverse * free[:, :, None] * free[:, None] + torch.diag_embed(torch.where(idle, math.inf, 0.0))
-    covariance = 0.5 * (covariance + covariance.mT)
-    return torch.where(solved[:, None, None], covariance, math.nan)
+    """Covariances ``(B, P, P)`` from ``(P, P, B)``: infinite variance for unknowns that nothing tells of, NaN where
+    nothing is solved."""
+    still = idle(information)
+    scaled, free = _scaled(information, still)
+    unit = torch.eye(len(free), dtype=free.dtype, device=free.device)[..., None]
+    if not bool(solved.all()):
+        scaled = torch.where(solved, scaled, unit)
+    inverse, _ = solve(torch.cat([scaled, unit.expand_as(scaled)], 1))
+    covariance = inverse * free[:, None] * free
+    if bool(still.any()):
+        covariance.diagonal().mT.masked_fill_(still, math.inf)
+    return torch.where(solved, covariance, math.nan).permute(2, 0, 1)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Levenberg–Marquardt on camera poses and joints, for a whole batch at once."""
+"""Levenberg–Marquardt on camera poses and joints, for a whole batch at once.
+
+The batch is the last dimension of every tensor here, so that each operation runs over all entries without a gap: with a
+few points and unknowns to an entry, that is what takes the time.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .lie import cross_matrix, orthonormal
+from .lie import orthonormal
 from .pose_camera import distort
+from .pose_linear import gram, mirrored, solve
 from .pose_problem import Observations, Options, bend
 
 NEAR = 1e-6
@@ -20,42 +25,44 @@ BEHIND = 1e12
 """Squared error of a point that isn't."""
 FLOOR = 1e-20
 """Squared error, in standard deviations, below which nothing is left to gain."""
+IDLE = 1e-6
+"""Metres per radian, or per metre, up to which a joint doesn't move the keypoints: axes are given with so many digits
+only, and rounding moves a keypoint on an axis as well."""
+DAMPING = 1e-4
+"""Share of the curvature that holds the first step back."""
 
 Geometry = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From joints ``(B, Q)`` of the entries at some index ``(B,)``: points ``(B, 3, M)`` and their derivatives
-``(B, Q, 3, M)``, in the base frame."""
+"""From joints ``(Q, B)`` of the entries at some index ``(B,)``: points ``(3, M, B)`` and their derivatives
+``(Q, 3, M, B)``, in the base frame."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Where the steps have come to: ``T_cam_base`` as ``(B, 3, 3)`` and ``(B, 3)``, and joints ``(B, Q)``."""
+    """Where the steps have come to: ``T_cam_base`` as ``(3, 3, B)`` and ``(3, B)``, and joints ``(Q, B)``."""
 
     rotation: Tensor
     translation: Tensor
     joints: Tensor
 
+    @classmethod
+    def rigid(cls, rotation: Tensor, translation: Tensor) -> State:
+        """Without joints."""
+        return cls(rotation, translation, translation.new_empty(0, translation.shape[-1]))
+
     def take(self, index: Tensor) -> State:
         """The entries at ``index``."""
-        return State(self.rotation[index], self.translation[index], self.joints[index])
+        return State(self.rotation[..., index], self.translation[..., index], self.joints[..., index])
 
     def put(self, index: Tensor, other: State) -> None:
         """Overwrite the entries at ``index``."""
-        self.rotation[index] = other.rotation
-        self.translation[index] = other.translation
-        self.joints[index] = other.joints
-
-    def where(self, choice: Tensor, other: State) -> State:
-        """This state where ``choice`` ``(B,)``, the other elsewhere."""
-        return State(
-            torch.where(choice[:, None, None], self.rotation, other.rotation),
-            torch.where(choice[:, None], self.translation, other.translation),
-            torch.where(choice[:, None], self.joints, other.joints) if self.joints.shape[1] else self.joints,
-        )
+        self.rotation[..., index] = other.rotation
+        self.translation[..., index] = other.translation
+        self.joints[..., index] = other.joints
 
 
 @dataclass(frozen=True)
 class Joints:
-    """What is known about the joints sought, each ``(B, Q)``.
+    """What is known about the joints sought, each ``(Q, B)``.
 
     Attributes:
         lower, upper: limits, infinite where there are none.
@@ -74,10 +81,10 @@ class Joints:
         """The entries at ``index``; the geometry is told of it by its caller."""
         return replace(
             self,
-            lower=self.lower[index],
-            upper=self.upper[index],
-            expected=self.expected[index],
-            precision=self.precision[index],
+            lower=self.lower[..., index],
+            upper=self.upper[..., index],
+            expected=self.expected[..., index],
+            precision=self.precision[..., index],
         )
 
 
@@ -86,144 +93,203 @@ class Terms:
     """The least-squares problem of a batch.
 
     Attributes:
-        points: in the base frame ``(B, 3, M)``, metres; not looked at where there are joints.
+        points: in the base frame ``(3, M, B)``, metres; not looked at where there are joints.
+        target: distorted normalised coordinates of the pixels, ``(2, M, B)``.
+        whitening: lower triangle of what makes errors of such coordinates white: 00, 10, 11, ``(3, M, B)``.
+        used: ``(M, B)``.
+        distortion: k1, k2, p1, p2, k3, ``(5, B)``; None where the lens is straight.
+        skewed: whether any 10 of the whitening isn't zero.
         entries: number of each entry in the whole batch, ``(B,)``, for the joints' geometry.
     """
 
     points: Tensor
-    observations: Observations
+    target: Tensor
+    whitening: Tensor
+    used: Tensor
+    distortion: Tensor | None
+    skewed: bool
     options: Options
     entries: Tensor
     joints: Joints | None = None
+
+    @classmethod
+    def of(cls, points: Tensor, seen: Observations, options: Options, joints: Joints | None = None) -> Terms:
+        """From points ``(3, M, B)`` and what the image shows of them."""
+        matrix = seen.camera.matrix.mT  # (4, B)
+        whitening = seen.whitening.permute(2, 1, 0).contiguous()
+        skewed = bool((whitening[1] != 0).any())
+        whitening[:2] *= matrix[0]
+        whitening[2] *= matrix[1]
+        target = (seen.pixels.permute(2, 1, 0) - matrix[2:, None]) / matrix[:2, None]
+        distortion = None if seen.camera.distortion is None else seen.camera.distortion.mT.contiguous()
+        entries = torch.arange(target.shape[-1], device=target.device)
+        return cls(
+            points, target.contiguous(), whitening, seen.used.mT.contiguous(), distortion, skewed, options, entries,
+            joints,
+        )  # fmt: skip
 
     def take(self, index: Tensor) -> Terms:
         """The entries at ``index``."""
         return replace(
             self,
-            points=self.points[index],
-            observations=self.observations.take(index),
+            points=self.points[..., index],
+            target=self.target[..., index],
+            whitening=self.whitening[..., index],
+            used=self.used[..., index],
+            distortion=None if self.distortion is None else self.distortion[..., index],
             entries=self.entries[index],
             joints=None if self.joints is None else self.joints.take(index),
         )
 
-    def target(self) -> tuple[Tensor, ...]:
-        """Distorted normalised coordinates (B, M) of the pixels, and the whitening of such coordinates."""
-        o = self.observations
-        a, b = o.camera.normalise(o.pixels).unbind(-1)
-        fx, fy = o.camera.matrix[:, 0:1], o.camera.matrix[:, 1:2]
-        w00, w10, w11 = o.whitening.unbind(-1)
-        return a.contiguous(), b.contiguous(), w00 * fx, w10 * fx, w11 * fy
+    def room(self) -> Tensor:
+        """Memory for the derivatives and errors of all points, ``(P + 1, 2, M, B)``."""
+        unknowns = 6 if self.joints is None else 6 + len(self.joints.expected)
+        return self.target.new_empty(unknowns + 1, *self.target.shape)
 
-    def normal(self, state: State, target: tuple[Tensor, ...], skewed: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """``JᵀJ`` ``(B, P, P)``, ``Jᵀr`` ``(B, P)`` and the cost ``(B,)`` at ``state``."""
+    def normal(self, state: State, room: Tensor) -> tuple[Tensor, Tensor]:
+        """``JᵀJ`` and beside it ``Jᵀr``, ``(P, P + 1, B)``, of which the upper half counts, and the cost ``(B,)``.
+
+        Args:
+            room: what :meth:`room` gives, to be overwritten.
+        """
         joints, derivatives = self.joints, None
         points = self.points
         if joints is not None:
             points, derivatives = joints.geometry(state.joints, self.entries)
-        placed = torch.baddbmm(state.translation[..., None], state.rotation, points)
-        x, y, z = placed.unbind(1)
-        front = z > NEAR
-        inside = bool(front.all())
-        inverse = (z if inside else torch.where(front, z, 1.0)).reciprocal()
-        a, b = x * inverse, y * inverse
-        ta, tb, m00, w10, m11 = target
-        m01 = m10 = None
-        if self.observations.camera.distortion is None:
-            ea, eb = a - ta, b - tb
-            if skewed:
-                m10 = w10
-        else:
-            (da, db), (jaa, jab, jba, jbb) = distort(a, b, self.observations.camera.distortion)
-            ea, eb = da - ta, db - tb
-            w00, w11 = m00, m11
-            m00, m01 = w00 * jaa, w00 * jab
-            m10, m11 = w11 * jba + w10 * jaa, w11 * jbb + w10 * jab
-        r0, r1 = target[2] * ea, target[4] * eb
-        if skewed:
-            r1 = r1 + w10 * ea
-        square = r0 * r0 + r1 * r1
-        gate = None
-        if self.options.robust or not inside:
-            value, slope = bend(square, self.options)
-            if not inside:
-                used = self.observations.used
-                value = torch.where(front, value, bend(torch.full_like(value, BEHIND), self.options)[0] * used)
-                slope = slope * front
-            gate = slope.sqrt()
-            r0, r1, m00, m11 = r0 * gate, r1 * gate, m00 * gate, m11 * gate
-            m01 = None if m01 is None else m01 * gate
-            m10 = None if m10 is None else m10 * gate
-            cost = 0.5 * value.sum(1)
-        else:
-            cost = 0.5 * square.sum(1)
+        placed = torch.addcmul(state.translation[:, None], state.rotation[:, 0, None], points[0])
+        placed.addcmul_(state.rotation[:, 1, None], points[1]).addcmul_(state.rotation[:, 2, None], points[2])
+        z = placed[2]
+        inside = bool(z.min() > NEAR) if z.numel() else True
+        front = None if inside else z > NEAR
+        inverse = (z if front is None else torch.where(front, z, 1.0)).reciprocal()
+        a, b = placed[0] * inverse, placed[1] * inverse
 
-        number, extra = len(x), 0 if derivatives is None else derivatives.shape[1]
-        size, m = 6 + extra, x.shape[1]
-        u = x.new_empty(number, size, m)
-        v = x.new_empty(number, size, m)
-        ab = a * b
-        torch.neg(ab, out=u[:, 0])
-        torch.addcmul(x.new_ones(()), a, a, out=u[:, 1])
-        torch.neg(b, out=u[:, 2])
-        u[:, 3] = inverse
-        u[:, 4] = 0
-        torch.mul(a, -inverse, out=u[:, 5])
-        torch.addcmul(x.new_full((), -1.0), b, b, value=-1, out=v[:, 0])
-        v[:, 1] = ab
-        v[:, 2] = a
-        v[:, 3] = 0
-        v[:, 4] = inverse
-        torch.mul(b, -inverse, out=v[:, 5])
+        w00, w10, w11 = self.whitening
+        # Slopes of the two whitened errors by a and by b; None is zero.
+        slopes: list[tuple[Tensor | None, Tensor | None]] = [(w00, None), (w10 if self.skewed else None, w11)]
+        if self.distortion is None:
+            ea, eb = a - self.target[0], b - self.target[1]
+        else:
+            (da, db), (jaa, jab, jba, jbb) = distort(a, b, self.distortion.unbind())
+            ea, eb = da - self.target[0], db - self.target[1]
+            slopes = [(w00 * jaa, w00 * jab), (w11 * jba + w10 * jaa, w11 * jbb + w10 * jab)]
+        size = len(room) - 1
+        r0, r1 = room[size]
+        torch.mul(w00, ea, out=r0)
+        torch.mul(w11, eb, out=r1)
+        if self.skewed:
+            r1.addcmul_(w10, ea)
+        square = (r0 * r0).addcmul_(r1, r1)
+        if self.options.robust or front is not None:
+            value, bent = bend(square, self.options)
+            if front is not None:
+                value = torch.where(front, value, bend(torch.full_like(value, BEHIND), self.options)[0] * self.used)
+                bent = bent * front
+            gate = bent.sqrt()
+            room[size] *= gate
+            slopes = [(None if p is None else p * gate, None if q is None else q * gate) for p, q in slopes]
+            cost = 0.5 * value.sum(0)
+        else:
+            cost = 0.5 * square.sum(0)
+        moves = None
         if derivatives is not None:
-            dx, dy, dz = (state.rotation[:, None] @ derivatives).unbind(2)  # (B, Q, M)
-            u[:, 6:] = (dx - a[:, None] * dz) * inverse[:, None]
-            v[:, 6:] = (dy - b[:, None] * dz) * inverse[:, None]
-        rows = x.new_empty(number, size + 1, 2, m)
-        torch.mul(u, m00[:, None], out=rows[:, :size, 0])
-        torch.mul(v, m11[:, None], out=rows[:, :size, 1])
-        if m01 is not None:
-            rows[:, :size, 0] += v * m01[:, None]
-        if m10 is not None:
-            rows[:, :size, 1] += u * m10[:, None]
-        rows[:, size, 0] = r0
-        rows[:, size, 1] = r1
-        flat = rows.flatten(2)
-        product = flat @ flat.mT
-        hessian, gradient = product[:, :size, :size], product[:, :size, size]
+            moves = [torch.einsum("jb,qjmb->qmb", row, derivatives) for row in state.rotation]
+        for k, (by_a, by_b) in enumerate(slopes):
+            _derive(room[:size, k], a, b, inverse, by_a, by_b, moves)
+        system = gram(room.flatten(1, 2))[:size]
         if joints is not None:
             off = state.joints - joints.expected
             pull = joints.precision * off
-            hessian = hessian.clone()
-            hessian.diagonal(dim1=-2, dim2=-1)[:, 6:] += joints.precision
-            gradient = torch.cat([gradient[:, :6], gradient[:, 6:] + pull], 1)
-            cost = cost + 0.5 * (pull * off).sum(1)
-        return hessian, gradient, cost
+            system[:, :size].diagonal()[:, 6:] += joints.precision.mT
+            system[6:, size] += pull
+            cost = cost + 0.5 * (pull * off).sum(0)
+        return system, cost
 
-    def held(self, state: State, gradient: Tensor) -> Tensor | None:
-        """Which unknowns ``(B, P)`` stand at a limit and would go beyond it."""
+    def held(self, state: State, system: Tensor) -> Tensor | None:
+        """Which unknowns ``(P, B)`` move nothing, or stand at a limit and would go beyond it; None without joints."""
         if self.joints is None:
             return None
-        q, slope = state.joints, gradient[:, 6:]
+        q, slope = state.joints, system[6:, -1]
         stuck = ((q <= self.joints.lower) & (slope > 0)) | ((q >= self.joints.upper) & (slope < 0))
-        return torch.cat([torch.zeros_like(gradient[:, :6], dtype=torch.bool), stuck], 1)
+        held = idle(system)
+        held[6:] |= stuck
+        return held
 
     def moved(self, state: State, step: Tensor) -> State:
-        """The state after ``step`` ``(B, P)``, joints kept within their limits."""
-        turn = _turned(step[:, :3])
-        translation = torch.baddbmm(step[:, 3:6, None], turn, state.translation[..., None]).squeeze(-1)
+        """The state after ``step`` ``(P, B)``, joints kept within their limits."""
+        turn = _turned(step[:3])
+        was, at = state.rotation, state.translation
+        rotation = turn[:, 0, None] * was[0]
+        rotation.addcmul_(turn[:, 1, None], was[1]).addcmul_(turn[:, 2, None], was[2])
+        translation = torch.addcmul(step[3:6], turn[:, 0], at[0])
+        translation.addcmul_(turn[:, 1], at[1]).addcmul_(turn[:, 2], at[2])
         joints = state.joints
         if self.joints is not None:
-            joints = (joints + step[:, 6:]).clamp(self.joints.lower, self.joints.upper)
-        return State(turn @ state.rotation, translation, joints)
+            joints = (joints + step[6:]).clamp(self.joints.lower, self.joints.upper)
+        return State(rotation, translation, joints)
+
+
+def idle(information: Tensor) -> Tensor:
+    """Which unknowns ``(P, B)`` move nothing, by the diagonal of ``(P, ·, B)``; joints are compared with shifts of the
+    camera."""
+    diagonal = information.diagonal().mT
+    still = diagonal <= 0
+    still[6:] |= diagonal[6:] <= IDLE**2 * diagonal[3:6].amax(0)
+    return still
+
+
+def _derive(
+    rows: Tensor, a: Tensor, b: Tensor, inverse: Tensor, p: Tensor | None, q: Tensor | None, moves: list[Tensor] | None
+) -> None:
+    """Write the derivatives ``(6 + Q, M, B)`` of ``p a + q b``, by a turn and a shift of the camera and by joints.
+
+    Args:
+        a, b, inverse: x/z, y/z and 1/z of the points, ``(M, B)``.
+        p, q: ``(M, B)``; None is zero.
+        moves: derivatives of x, y and z by the joints, each ``(Q, M, B)``.
+    """
+    pitch, yaw, roll, x, y, z = rows[:6].unbind()
+    if p is None:
+        assert q is not None
+        s = q * b
+        torch.mul(s, b, out=pitch).add_(q).neg_()
+        torch.mul(s, a, out=yaw)
+        torch.mul(q, a, out=roll)
+        x.zero_()
+        torch.mul(q, inverse, out=y)
+    else:
+        s = p * a
+        if q is not None:
+            s.addcmul_(q, b)
+        torch.mul(s, b, out=pitch)
+        torch.mul(s, a, out=yaw).add_(p)
+        torch.mul(p, b, out=roll)
+        torch.mul(p, inverse, out=x)
+        if q is None:
+            y.zero_()
+        else:
+            pitch.add_(q)
+            roll.addcmul_(q, a, value=-1)
+            torch.mul(q, inverse, out=y)
+        pitch.neg_()
+        roll.neg_()
+    torch.mul(s, inverse, out=z).neg_()
+    if moves is not None:
+        torch.mul(x, moves[0], out=rows[6:]).addcmul_(y, moves[1]).addcmul_(z, moves[2])
 
 
 def _turned(vector: Tensor) -> Tensor:
-    """Rotations ``(B, 3, 3)`` that agree with those of rotation vectors ``(B, 3)`` to second order: Cayley's."""
+    """Rotations ``(3, 3, B)`` that agree with those of rotation vectors ``(3, B)`` to second order: Cayley's."""
     half = 0.5 * vector
-    cross = cross_matrix(half)
-    factor = 2 / (1 + (half * half).sum(1))
-    turn = factor[:, None, None] * torch.baddbmm(cross, cross, cross)
-    turn.diagonal(dim1=-2, dim2=-1).add_(1)
+    square = (half * half).sum(0)
+    factor = 2 / (1 + square)
+    scaled = factor * half
+    turn = scaled[:, None] * half
+    straight = 1 - factor * square
+    for i in range(3):
+        turn[i, i].add_(straight)
+        turn[(i + 2) % 3, (i + 1) % 3].add_(scaled[i])
+        turn[(i + 1) % 3, (i + 2) % 3].sub_(scaled[i])
     return turn
 
 
@@ -232,8 +298,8 @@ class Rest:
     """Where the steps came to rest.
 
     Attributes:
-        information: ``JᵀJ`` there, ``(B, P, P)``.
-        held: unknowns at a limit, ``(B, P)``, or None.
+        information: ``JᵀJ`` there, ``(P, P, B)``.
+        held: unknowns that move nothing or stand at a limit, ``(P, B)``, or None.
     """
 
     state: State
@@ -241,6 +307,18 @@ class Rest:
     converged: Tensor
     information: Tensor
     held: Tensor | None
+
+    def take(self, index: Tensor) -> Rest:
+        """The entries at ``index``."""
+        held = None if self.held is None else self.held[..., index]
+        return Rest(self.state.take(index), self.cost[index], self.converged[index], self.information[..., index], held)
+
+    def put(self, index: Tensor, other: Rest) -> None:
+        """Overwrite the entries at ``index``, :attr:`held` left as it is."""
+        self.state.put(index, other.state)
+        self.cost[index] = other.cost
+        self.converged[index] = other.converged
+        self.information[..., index] = other.information
 
 
 def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: int = 10) -> Rest:
@@ -252,45 +330,45 @@ def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: 
         patience: steps before that.
     """
     options, origin = terms.options, terms
-    whole = len(start.translation)
-    final = State(start.rotation.clone(), start.translation.clone(), start.joints.clone())
-    device = start.translation.device
+    whole, device = start.translation.shape[-1], start.translation.device
     position = torch.arange(whole, device=device)
-    skewed = bool((terms.observations.whitening[..., 1] != 0).any())
-    target = terms.target()
     state = start
-    hessian, gradient, cost = terms.normal(state, target, skewed)
-    final_cost, final_hessian, final_gradient = cost.clone(), hessian.clone(), gradient.clone()
+    room = terms.room()
+    system, cost = terms.normal(state, room)
+    size = len(system)
+    final, final_cost, final_system = state, cost.clone(), system
     converged = torch.zeros(whole, dtype=torch.bool, device=device)
     rest = torch.zeros_like(converged)
-    damping = torch.full_like(cost, 1e-3)
+    damping = torch.full_like(cost, DAMPING)
     for k in range(options.iterations):
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        diagonal = torch.where(diagonal > 0, diagonal, 1.0)
-        slope = gradient
-        matrix = hessian.clone()
-        held = terms.held(state, gradient)
+        slope = system[:, size]
+        diagonal = system.diagonal().mT.clamp_min(torch.finfo(system.dtype).tiny)
+        trial = system.clone()
+        held = terms.held(state, system)
         if held is not None:
-            free = (~held).to(matrix.dtype)
-            matrix = matrix * free[:, :, None] * free[:, None]
-            slope = gradient * free
+            free = (~held).to(slope.dtype)
+            trial[:, :size] *= free[:, None] * free[None]
+            slope = slope * free
+            trial[:, size] = slope
             diagonal = torch.where(held, 1.0, diagonal)
-        damp = damping[:, None] * diagonal
-        matrix.diagonal(dim1=-2, dim2=-1).copy_(diagonal + damp)
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        step = -torch.cholesky_solve(slope[..., None], factor).squeeze(-1)
-        bad = (failed != 0) | ~step.isfinite().all(1)
-        step = torch.where(bad[:, None], 0.0, step)
-        promise = 0.5 * (step * (damp * step - slope)).sum(1)
-        small = (promise <= options.tolerance * cost + FLOOR) & ~bad & (damping <= 1)
+        damp = damping * diagonal
+        torch.add(diagonal, damp, out=trial.diagonal().mT)
+        answer, pivot = solve(trial)
+        step = -answer[:, 0]
+        fine = (pivot > 0) & (step.abs().sum(0) < math.inf)
+        if not bool(fine.all()):
+            step = torch.where(fine, step, 0.0)
+        promise = 0.5 * (step * (damp * step - slope)).sum(0)
+        small = (promise <= options.tolerance * cost + FLOOR) & fine & (damping <= 1)
         new = terms.moved(state, step)
-        new_hessian, new_gradient, new_cost = terms.normal(new, target, skewed)
-        better = new_cost <= cost
-        state = new.where(better, state)
-        hessian = torch.where(better[:, None, None], new_hessian, hessian)
-        gradient = torch.where(better[:, None], new_gradient, gradient)
-        cost = torch.where(better, new_cost, cost)
-        damping = torch.where(better, (damping * 0.1).clamp_min(1e-14), damping * 10)
+        new_system, new_cost = terms.normal(new, room)
+        worse = (~(new_cost <= cost)).nonzero().squeeze(1)
+        calmer = (damping * 0.1).clamp_min(1e-14)
+        if len(worse):
+            new.put(worse, state.take(worse))
+            new_system[..., worse], new_cost[worse] = system[..., worse], cost[worse]
+            calmer[worse] = damping[worse] * 10
+        state, system, cost, damping = new, new_system, new_cost, calmer
         rest = rest | small
         stopped = rest | (damping > 1e12)
         if owners is not None and k >= patience:
@@ -301,16 +379,19 @@ def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: 
         left = int((~stopped).sum())
         last = left == 0 or k + 1 == options.iterations
         if last or (left < 0.7 * len(position) and len(position) > 32):
-            final.put(position, state)
-            final_cost[position] = cost
-            final_hessian[position] = hessian
-            final_gradient[position] = gradient
+            if len(position) == whole:
+                final, final_cost, final_system = state, cost.clone(), system
+            else:
+                final.put(position, state)
+                final_cost[position] = cost
+                final_system[..., position] = system
             if last:
                 break
             keep = (~stopped).nonzero().squeeze(1)
             position, state, terms = position[keep], state.take(keep), terms.take(keep)
-            hessian, gradient, cost = hessian[keep], gradient[keep], cost[keep]
-            damping, rest = damping[keep], rest[keep]
-            target = tuple(x[keep] for x in target)
-    final = State(orthonormal(final.rotation), final.translation, final.joints)
-    return Rest(final, final_cost, converged, final_hessian, origin.held(final, final_gradient))
+            room = terms.room()
+            system, cost, damping, rest = system[..., keep], cost[keep], damping[keep], rest[keep]
+    rotation = orthonormal(final.rotation.permute(2, 0, 1)).permute(1, 2, 0).contiguous()
+    final = State(rotation, final.translation, final.joints)
+    held = origin.held(final, final_system)
+    return Rest(final, final_cost, converged, mirrored(final_system[:, :size]), held)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,13 @@ def scene(count: int, seed: int = 0, images: int = 1) -> tuple[Chain, Tensor, Te
     placed = chain(angles) @ turn.mT[:, None] + pose[:, None, None, :3, 3]
     pixels = CAMERA.expand(count, torch.float64, placed.device).project(placed.flatten(1, 2))
     return chain, angles, pose, pixels.reshape(count, images, -1, 2)
+
+
+def poses_before(count: int) -> Tensor:
+    """``T_cam_base`` ``(B, 4, 4)`` of cameras three metres away."""
+    generator = torch.Generator().manual_seed(7)
+    turn = lie.exp_rotation(torch.randn(count, 3, generator=generator, dtype=torch.float64))
+    return lie.as_pose(turn, torch.tensor([0.0, 0.1, 3.0], dtype=torch.float64).expand(count, 3))
 
 
 def test_kinematics_are_those_of_the_robot(ur10_urdf: Path) -> None:
@@ -161,6 +169,25 @@ def test_a_joint_that_moves_nothing_visible_stays() -> None:
     assert ((found.angles - angles)[..., 2] - 0.01).abs().max() < 1e-12
     assert found.covariance[:, 8, 8].isinf().all()
     assert (found.angles - angles)[..., :2].abs().max() < 1e-6
+
+
+def test_a_joint_whose_keypoints_lie_on_its_axis_stays(ur10_urdf: Path) -> None:
+    """The UR10's last joint moves its keypoints by what rounding leaves, or by a tenth of a micrometre."""
+    robot = load_urdf(ur10_urdf)
+    points = keypoints.joint_keypoints(robot)
+    last = next(j for j in robot.joints if j.name == "wrist_3_joint").child
+    off = [replace(p, offset=(1e-7, 0.0, 1e-7)) if p.frame == last else p for p in points]
+    angles = torch.tensor([[1.2, 0.4, -0.7, 0.2]], dtype=torch.float64).repeat(4, 1)
+    pose = poses_before(4)
+    for marked in (points, off):
+        chain = Chain.of(robot, marked, Chain.of(robot, points).names[2:])
+        placed = chain(angles) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
+        pixels = CAMERA.expand(4, torch.float64, placed.device).project(placed)
+        found = solve_joints(chain, pixels, CAMERA, angles=angles + 0.02)
+        assert found.determined.all() and found.converged.all() and found.angles is not None
+        assert (found.angles[:, 0, 3] == angles[:, 3] + 0.02).all()
+        assert found.covariance[:, 9, 9].isinf().all()
+        assert (found.angles[:, 0] - angles)[:, :3].abs().max() < 1e-5
 
 
 def test_what_the_image_cannot_tell_is_said(ur10_urdf: Path) -> None:
