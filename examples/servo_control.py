@@ -57,6 +57,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class View:
+    """A camera that looks at the robot.
+
+    Attributes:
+        camera: its intrinsics.
+        base_in_camera: ``T_cam_base`` ``(4, 4)``; a rough one will do.
+        goal: what it saw of the goal.
+    """
+
+    camera: Intrinsics
+    base_in_camera: Floats
+    goal: Seen
+
+
+@dataclass(frozen=True)
 class Step:
     """What to do.
 
@@ -65,7 +80,7 @@ class Step:
         error: weighted root mean square distance of the keypoints from where they should be, pixels.
         doubt: the same in standard deviations of what is predicted: under 1 the picture can't tell it from the goal.
         remaining: the largest motion that is still asked for, radians or metres.
-        used: how many keypoints counted.
+        used: how many keypoints counted, in all views together.
     """
 
     motion: Mapping[str, float]
@@ -76,12 +91,11 @@ class Step:
 
 
 class Servo:
-    """Moves a robot until its keypoints are where ``goal`` has them.
+    """Moves a robot until its keypoints are where the goals of all views have them.
 
     Args:
         keypoints: in the order of what is seen.
-        camera: of the pictures.
-        base_in_camera: ``T_cam_base`` ``(4, 4)``; a rough one will do.
+        views: two see what one alone hardly does, motions along its line of sight.
         gain: share of the way that one step goes.
         largest: the most that a joint moves in one step, radians or metres.
         noise: standard deviation, pixels, that is added to what the keypoints say of themselves.
@@ -90,11 +104,10 @@ class Servo:
     """
 
     def __init__(
-        self, robot: Robot, keypoints: Sequence[Keypoint], camera: Intrinsics, base_in_camera: Floats, goal: Seen, *,
-        gain: float = 0.5, largest: float = 0.15, noise: float = 0.5, expected: float = 0.3,
+        self, robot: Robot, keypoints: Sequence[Keypoint], views: Sequence[View], *, gain: float = 0.5,
+        largest: float = 0.15, noise: float = 0.5, expected: float = 0.3,
     ) -> None:  # fmt: skip
-        self.robot, self.keypoints, self.camera, self.goal = robot, tuple(keypoints), camera, goal
-        self.base_in_camera = base_in_camera
+        self.robot, self.keypoints, self.views = robot, tuple(keypoints), tuple(views)
         self.gain, self.largest, self.noise, self.expected = gain, largest, noise, expected
         self._start: dict[str, float] = {}
         self.names = [j.name for j in robot.moving_joints if not j.held]
@@ -103,47 +116,52 @@ class Servo:
         """Keypoints ``(J, 3)`` in the base frame, metres."""
         return positions(self.keypoints, {"": self.robot.link_frames(joints)})
 
-    def project(self, joints: Mapping[str, float]) -> Floats:
-        """Where the controller would expect the keypoints, pixels ``(J, 2)``; NaN behind the camera."""
-        return self.camera.project(transform(self.base_in_camera, self.places(joints)))[0]
-
-    def slopes(self, joints: Mapping[str, float]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Pixels per radian or metre ``(J, 2, N)`` of each joint, and which joints ``(N,)`` move any keypoint."""
-        columns, moving = [], []
+    def slopes(self, joints: Mapping[str, float]) -> tuple[list[Floats], NDArray[np.bool_]]:
+        """For each view pixels per radian or metre ``(J, 2, N)`` of each joint, and which joints ``(N,)`` move any
+        keypoint; NaN for keypoints behind a camera."""
+        moving = []
+        columns: list[list[Floats]] = [[] for _ in self.views]
         for name in self.names:
-            ends = [{**joints, name: joints[name] + sign * TURN} for sign in (1, -1)]
-            columns.append((self.project(ends[0]) - self.project(ends[1])) / (2 * TURN))
-            apart = (self.places(ends[0]) - self.places(ends[1])) / (2 * TURN)
-            moving.append(float(np.linalg.norm(apart, axis=1).max()) > STILL)
-        return np.stack(columns, -1), np.array(moving)
+            ends = [self.places({**joints, name: joints[name] + sign * TURN}) for sign in (1, -1)]
+            moving.append(float(np.linalg.norm(ends[0] - ends[1], axis=1).max()) > 2 * TURN * STILL)
+            for view, column in zip(self.views, columns, strict=True):
+                pixels = [view.camera.project(transform(view.base_in_camera, e))[0] for e in ends]
+                column.append((pixels[0] - pixels[1]) / (2 * TURN))
+        return [np.stack(c, -1) for c in columns], np.array(moving)
 
-    def step(self, joints: Mapping[str, float], seen: Seen) -> Step:
+    def step(self, joints: Mapping[str, float], seen: Sequence[Seen], calm: int = 0) -> Step:
         """The next motion.
 
         Args:
             joints: what the sensors read, for every joint that moves.
+            seen: in each view.
+            calm: how many times in a row the goal was seen already: steps grow shorter then, so that the pictures'
+                noise averages out.
         """
         self._start = self._start or {n: joints[n] for n in self.names}
         slopes, moving = self.slopes(joints)
-        finite = np.isfinite(slopes).all((1, 2)) & np.isfinite(seen.points).all(1)
-        used = finite & (seen.confidences >= SURE) & (self.goal.confidences >= SURE)
-        if used.sum() < LEAST or not moving.any():
-            return Step({}, math.inf, math.inf, math.inf, int(used.sum()))
-        off = (seen.points - self.goal.points)[used]
-        spread = SHARE**2 * (seen.covariances + self.goal.covariances)[used] + self.noise**2 * np.eye(2)
-        whiten = np.linalg.inv(np.linalg.cholesky(spread))
-        jacobian = (whiten @ slopes[used][:, :, moving]).reshape(-1, int(moving.sum()))
-        target = -(whiten @ off[:, :, None]).reshape(-1)
+        rows, targets, offs = [], [], []
+        for view, now, slope in zip(self.views, seen, slopes, strict=True):
+            used = np.isfinite(slope).all((1, 2)) & np.isfinite(now.points).all(1)
+            used &= (now.confidences >= SURE) & (view.goal.confidences >= SURE)
+            off = (now.points - view.goal.points)[used]
+            spread = SHARE**2 * (now.covariances + view.goal.covariances)[used] + self.noise**2 * np.eye(2)
+            whiten = np.linalg.inv(np.linalg.cholesky(spread))
+            rows.append((whiten @ slope[used][:, :, moving]).reshape(-1, int(moving.sum())))
+            targets.append(-(whiten @ off[:, :, None]).reshape(-1))
+            offs.append(off)
+        jacobian, target, off = np.concatenate(rows), np.concatenate(targets), np.concatenate(offs)
+        if len(off) < LEAST or not moving.any():
+            return Step({}, math.inf, math.inf, math.inf, len(off))
         back = np.array([self._start[n] - joints[n] for n in self.names])[moving]
         motion, weights = _robust(jacobian, target, back, self.expected)
         error = math.sqrt(float((weights * (off**2).sum(1)).sum() / weights.sum()))
         doubt = math.sqrt(float((weights * (target.reshape(-1, 2) ** 2).sum(1)).sum() / (2 * weights.sum())))
         asked = dict(zip(np.array(self.names)[moving].tolist(), motion.tolist(), strict=True))
-        shorter = min(1.0, self.largest / max(self.gain * float(np.abs(motion).max()), 1e-12))
-        return Step(
-            {n: self._allowed(n, joints[n], shorter * self.gain * m) for n, m in asked.items()},
-            error, doubt, float(np.abs(motion).max()), int(used.sum()),
-        )  # fmt: skip
+        gain = self.gain / (1 + calm / 2)
+        gain *= min(1.0, self.largest / max(gain * float(np.abs(motion).max()), 1e-12))
+        moved = {n: self._allowed(n, joints[n], gain * m) for n, m in asked.items()}
+        return Step(moved, error, doubt, float(np.abs(motion).max()), len(off))
 
     def _allowed(self, name: str, position: float, motion: float) -> float:
         joint = next(j for j in self.robot.joints if j.name == name)

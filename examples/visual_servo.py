@@ -4,7 +4,7 @@
     .venv/bin/python examples/visual_servo.py [--model MODEL] [--seed N] [--pictures DIR]
 
 Blender (the bpy wheel) renders the robot; ``robot-keypoints serve`` finds the keypoints and publishes them; the
-controller listens and moves the joints until the keypoints are where the model found them in a picture of the goal. The
+controller listens and moves the joints until the keypoints are where the model found them in pictures of the goal. The
 joints' sensors are off by some degrees, so that going where they say would miss it. The controller never sees where
 the robot really is: that is only measured, and decides at the end. Exit code 0 if the robot arrived, 1 if it did not,
 2 and one sentence on a mistake.
@@ -41,25 +41,28 @@ from robot_keypoints.core.robot import Robot
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings, complete
 from robot_keypoints.core.urdf import load_urdf
-from servo_control import SURE, Seen, Servo
+from servo_control import SURE, Seen, Servo, View
 
 Floats = NDArray[np.float64]
 
 START_DEADLINE = 300.0
 ANSWER_DEADLINE = 60.0
 
-VIEW = {
-    "camera/azimuth": -0.8, "camera/elevation": 0.5, "camera/distance": 2.4, "camera/target_x": 0.0,
-    "camera/target_y": 0.0, "camera/target_z": 0.45, "light/ambient": 1.0,
-}  # fmt: skip
-"""Where the camera stands, radians and metres, and clear light; the controller isn't told."""
+VIEWS = tuple(
+    {
+        "camera/azimuth": azimuth, "camera/elevation": 0.5, "camera/distance": 2.4, "camera/target_x": 0.0,
+        "camera/target_y": 0.0, "camera/target_z": 0.45, "light/ambient": 1.0,
+    }
+    for azimuth in (-0.8, 0.9)
+)  # fmt: skip
+"""Where the cameras stand, radians and metres, and clear light; the controller isn't told."""
 
 REST = (0.0, -1.3, 1.2, -0.6, 0.8, 0.0)
 WITHIN = 0.5
 """Goals lie so far around ``REST`` in each joint, radians, and starts as far around goals."""
 
-SETTLED = 3
-"""Pictures in a row that must show the goal."""
+SETTLED = 8
+"""Pictures in a row that must not be told from the goal's."""
 
 
 class World:
@@ -77,19 +80,22 @@ class World:
         detail.keep_geometry(bpy.context.scene)
         self._renderer = Renderer(bpy.context.scene, settings.render, 2, self._stage.camera, self._stage.light.world)
         self._taken = 0
+        self._joints: dict[str, float] = {}
 
     def move(self, joints: Mapping[str, float]) -> None:
         """Put the joints where they are told, radians."""
-        self._stage.apply({**VIEW, **{f"joint/{n}": (q + math.pi) % math.tau - math.pi for n, q in joints.items()}})
+        self._joints = {f"joint/{n}": (q + math.pi) % math.tau - math.pi for n, q in joints.items()}
+        self._stage.apply({**VIEWS[0], **self._joints})
 
-    def picture(self) -> NDArray[np.uint8]:
-        """RGBA ``(H, W, 4)``; the noise is another one each time."""
+    def picture(self, view: int) -> NDArray[np.uint8]:
+        """RGBA ``(H, W, 4)`` of one camera; the noise is another one each time."""
         self._taken += 1
+        self._stage.apply({**VIEWS[view], **self._joints})
         return self._renderer.render(self._taken)
 
     @property
     def camera(self) -> Intrinsics:
-        """The camera's intrinsics."""
+        """The cameras' intrinsics, all the same."""
         return self._stage.camera.intrinsics()
 
     def truth(self) -> Floats:
@@ -164,10 +170,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--urdf", type=Path, help="the UR10 (default: that of example-robot-data)")
     parser.add_argument("--seed", type=int, default=0, help="chooses start, goal and errors of the sensors")
     parser.add_argument("--steps", type=int, default=40, help="give up after so many")
+    parser.add_argument("--cameras", type=int, default=2, choices=(1, 2), help="how many look (default: %(default)s)")
     parser.add_argument("--size", default="320x240", metavar="WxH", help="of the pictures (default: %(default)s)")
     parser.add_argument("--sensors", type=float, default=3.0, metavar="DEGREES", help="how far joint sensors are off")
-    parser.add_argument("--still", type=float, default=1.0, metavar="DEGREES", help="end when less is asked for")
-    parser.add_argument("--arrived", type=float, default=0.05, metavar="METRES", help="what counts as arrived")
+    parser.add_argument("--arrived", type=float, default=0.1, metavar="METRES", help="what counts as arrived")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write every picture")
     try:
         options = parser.parse_args(list(argv))
@@ -188,7 +194,7 @@ def drive(options: argparse.Namespace, out: IO[str]) -> int:
         UserError: if something that was given is of no use.
     """
     width, height = _size(options.size)
-    for name in ("steps", "still", "arrived"):
+    for name in ("steps", "arrived"):
         if not 0 < getattr(options, name) < math.inf:
             raise UserError(f"--{name} is {getattr(options, name)}: it must be positive")
     if not 0 <= options.sensors <= 30:
@@ -222,41 +228,48 @@ def _loop(
     options: argparse.Namespace, out: IO[str], world: World, eyes: Eyes, robot: Robot, keypoints: Sequence[Keypoint],
     goal: Mapping[str, float], joints: dict[str, float], errors: Mapping[str, float],
 ) -> int:  # fmt: skip
-    def look(name: str, request: PoseRequest | None = None) -> PublishedPose:
-        picture = world.picture()
-        if options.pictures is not None:
-            Image.fromarray(picture).save(options.pictures / f"{name}.png")
-        return eyes.look(picture, request)
+    def look(name: str, request: PoseRequest | None = None) -> list[PublishedPose]:
+        found = []
+        for view in range(options.cameras):
+            picture = world.picture(view)
+            if options.pictures is not None:
+                Image.fromarray(picture).save(options.pictures / f"{name}-{view + 1}.png")
+            found.append(eyes.look(picture, request))
+        return found
 
     def readings() -> dict[str, float]:
         return {n: q + errors[n] for n, q in joints.items()}
 
     world.move(goal)
-    aim = seen(look("goal"))
+    aims = [seen(f) for f in look("goal")]
     meant = world.truth()
     world.move(joints)
     found = look("000", PoseRequest.of(world.camera, readings()))
-    names = [k.name for k in found.keypoints]
+    names = [k.name for k in found[0].keypoints]
     by_name = {k.name: k for k in keypoints}
     if not set(names) <= set(by_name):
         raise UserError(
             f"The model finds {', '.join(names)}, which the robot {robot.name} has not: give a UR10's model"
         )
-    if found.pose is None or found.pose.base_in_camera is None:
-        reason = "" if found.pose is None else f" ({found.pose.sentence})"
-        raise UserError(f"The first picture does not tell where the camera stands{reason}: choose another --seed")
-    servo = Servo(robot, [by_name[n] for n in names], world.camera, found.pose.base_in_camera, aim)
-    print(f"{int((aim.confidences >= SURE).sum())} of {len(names)} keypoints are seen in the goal's picture", file=out)
+    views = []
+    for one, aim in zip(found, aims, strict=True):
+        if one.pose is None or one.pose.base_in_camera is None:
+            reason = "" if one.pose is None else f" ({one.pose.sentence})"
+            raise UserError(f"The first picture does not tell where its camera stands{reason}: choose another --seed")
+        views.append(View(world.camera, one.pose.base_in_camera, aim))
+    servo = Servo(robot, [by_name[n] for n in names], views)
+    counted = sum(int((aim.confidences >= SURE).sum()) for aim in aims)
+    print(f"{counted} of {len(views) * len(names)} keypoints are seen in the goal's pictures", file=out)
     print("step   predicted error             asks for   really: keypoints  end effector", file=out)
     settled = 0
     for number in range(1, options.steps + 1):
-        step = servo.step(readings(), seen(found))
+        step = servo.step(readings(), [seen(f) for f in found], settled)
         apart = np.linalg.norm(world.truth() - meant, axis=1)
         print(
             f"{number:4d}   {step.error:8.2f} px = {step.doubt:5.2f} σ   {math.degrees(step.remaining):8.2f}°"
             f"   {1000 * apart.mean():12.1f} mm {1000 * apart[-1]:12.1f} mm", file=out, flush=True,
         )  # fmt: skip
-        settled = settled + 1 if step.doubt <= 1 and math.degrees(step.remaining) <= options.still else 0
+        settled = settled + 1 if step.doubt <= 1 else 0
         if settled == SETTLED:
             break
         for name, motion in step.motion.items():

@@ -28,7 +28,7 @@ def _example(name: str) -> ModuleType:
 
 
 control = _example("servo_control")
-Seen, Servo = control.Seen, control.Servo
+Seen, Servo, View = control.Seen, control.Servo, control.View
 
 ROBOT = load_urdf(builtin_urdf())
 POINTS = joint_keypoints(ROBOT)
@@ -44,8 +44,14 @@ def places(joints: dict[str, float]) -> np.ndarray:
     return np.array([frames[k.frame][:3, 3] for k in POINTS])
 
 
-def shown(joints: dict[str, float], noise: float = 0.0, rng: np.random.Generator | None = None, deviation: float = 2.0):
-    pixels = CAMERA.project(transform(POSE, places(joints)))[0]
+def shown(
+    joints: dict[str, float],
+    noise: float = 0.0,
+    rng: np.random.Generator | None = None,
+    deviation: float = 2.0,
+    pose=POSE,
+):
+    pixels = CAMERA.project(transform(pose, places(joints)))[0]
     if rng is not None:
         pixels = pixels + rng.normal(0, noise, pixels.shape)
     return Seen(pixels, np.broadcast_to(deviation**2 * np.eye(2), (len(POINTS), 2, 2)), np.full(len(POINTS), 0.99))
@@ -53,12 +59,12 @@ def shown(joints: dict[str, float], noise: float = 0.0, rng: np.random.Generator
 
 def test_slopes_are_those_of_the_projection() -> None:
     """Through the lens; the last joint turns a point on its own axis."""
-    servo = Servo(ROBOT, POINTS, CAMERA, POSE, shown(GOAL))
-    slopes, moving = servo.slopes(START)
+    servo = Servo(ROBOT, POINTS, [View(CAMERA, POSE, shown(GOAL))])
+    (slopes,), moving = servo.slopes(START)
     assert slopes.shape == (len(POINTS), 2, 6) and moving.tolist() == [True] * 5 + [False]
     for i, name in enumerate(NAMES):
-        there = servo.project({**START, name: START[name] + 0.01})
-        assert np.abs((there - servo.project(START)) / 0.01 - slopes[:, :, i]).max() < 8.0
+        there = shown({**START, name: START[name] + 0.01}).points
+        assert np.abs((there - shown(START).points) / 0.01 - slopes[:, :, i]).max() < 8.0
     assert np.allclose(servo.places(START), places(START))
 
 
@@ -71,7 +77,7 @@ def drive(servo: object, errors: dict[str, float], noise: float = 0.0, spoilt: i
         seen = shown(joints, noise, rng)
         if spoilt is not None:
             seen.points[spoilt] = 30.0, 200.0
-        step = servo.step({n: q + errors[n] for n, q in joints.items()}, seen)  # type: ignore[attr-defined]
+        step = servo.step({n: q + errors[n] for n, q in joints.items()}, [seen])  # type: ignore[attr-defined]
         assert all(abs(m) <= 0.15 + 1e-9 for m in step.motion.values())
         joints = {n: q + step.motion.get(n, 0.0) for n, q in joints.items()}
     return apart
@@ -85,15 +91,30 @@ def test_it_arrives_with_sensors_and_camera_that_are_off() -> None:
     assert float(np.linalg.norm(places(blind) - places(GOAL), axis=1).max()) > 0.05
     turned = invert(orbit(-1.2 + math.radians(5), 0.4, 2.5, 0.0, (0.0, 0.0, 0.45)))
     sharp = replace(shown(GOAL), covariances=np.broadcast_to(0.01 * np.eye(2), (len(POINTS), 2, 2)))
-    servo = Servo(ROBOT, POINTS, CAMERA, turned, sharp, expected=1.0)
+    servo = Servo(ROBOT, POINTS, [View(CAMERA, turned, sharp)], expected=1.0)
     apart = drive(servo, errors)
     assert apart[0] > 0.3 and apart[-1] < 0.015 and max(apart[12:]) < 0.05
+
+
+def test_two_views_see_what_one_hardly_does() -> None:
+    """With noise in the pictures, along the first camera's line of sight."""
+    other = invert(orbit(0.9, 0.4, 2.4, 0.0, (0.0, 0.0, 0.45)))
+    doubts = []
+    for poses in ([POSE], [POSE, other]):
+        servo = Servo(ROBOT, POINTS, [View(CAMERA, p, shown(GOAL, pose=p)) for p in poses])
+        slopes, moving = servo.slopes(GOAL)
+        jacobian = np.concatenate(slopes).reshape(-1, len(NAMES))[:, moving]
+        covariance = np.linalg.inv(jacobian.T @ jacobian)
+        doubts.append(math.sqrt(covariance[0, 0]))
+        step = servo.step(START, [shown(START, pose=p) for p in poses])
+        assert step.used == len(poses) * len(POINTS) and step.motion[NAMES[0]] > 0
+    assert doubts[1] < 0.6 * doubts[0]
 
 
 def test_a_keypoint_that_is_wrong_hardly_counts() -> None:
     none = dict.fromkeys(NAMES, 0.0)
     ends = [
-        drive(Servo(ROBOT, POINTS, CAMERA, POSE, shown(GOAL), expected=1.0), none, 0.5, spoilt)[-1]
+        drive(Servo(ROBOT, POINTS, [View(CAMERA, POSE, shown(GOAL))], expected=1.0), none, 0.5, spoilt)[-1]
         for spoilt in (None, 3)
     ]
     assert ends[0] < 0.02 and ends[1] < 0.02
@@ -101,29 +122,29 @@ def test_a_keypoint_that_is_wrong_hardly_counts() -> None:
 
 def test_what_the_picture_hardly_tells_stays_where_it_was() -> None:
     """Keypoints that are known to hundreds of pixels move nothing far, however long the controller goes on."""
-    servo = Servo(ROBOT, POINTS, CAMERA, POSE, shown(GOAL, deviation=300.0))
+    servo = Servo(ROBOT, POINTS, [View(CAMERA, POSE, shown(GOAL, deviation=300.0))])
     joints = dict(START)
     rng = np.random.default_rng(1)
     for _ in range(30):
-        step = servo.step(joints, shown(joints, 40.0, rng, 300.0))
+        step = servo.step(joints, [shown(joints, 40.0, rng, 300.0)])
         joints = {n: q + step.motion.get(n, 0.0) for n, q in joints.items()}
     assert max(abs(joints[n] - START[n]) for n in NAMES) < 0.2
     assert step.doubt < 1
 
 
 def test_at_the_goal_nothing_is_asked_for_and_blind_nothing_is_moved() -> None:
-    servo = Servo(ROBOT, POINTS, CAMERA, POSE, shown(GOAL))
-    step = servo.step(GOAL, shown(GOAL))
+    servo = Servo(ROBOT, POINTS, [View(CAMERA, POSE, shown(GOAL))])
+    step = servo.step(GOAL, [shown(GOAL)])
     assert (
         step.error < 1e-9 and step.remaining < 1e-9 and step.used == len(POINTS) and set(step.motion) == set(NAMES[:5])
     )
     blind = replace(shown(START), confidences=np.full(len(POINTS), 0.4))
-    step = servo.step(START, blind)
+    step = servo.step(START, [blind])
     assert step.motion == {} and step.remaining == math.inf and step.used == 0
 
 
 def test_limits_are_kept() -> None:
     joints = tuple(replace(j, kind="revolute", lower=-1.2, upper=1.2) if j.moving else j for j in ROBOT.joints)
-    servo = Servo(replace(ROBOT, joints=joints), POINTS, CAMERA, POSE, shown(GOAL))
-    step = servo.step({**START, NAMES[1]: -1.19}, shown({**START, NAMES[1]: -1.19}))
+    servo = Servo(replace(ROBOT, joints=joints), POINTS, [View(CAMERA, POSE, shown(GOAL))])
+    step = servo.step({**START, NAMES[1]: -1.19}, [shown({**START, NAMES[1]: -1.19})])
     assert step.motion[NAMES[1]] == pytest.approx(-0.01)
