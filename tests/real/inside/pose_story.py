@@ -153,7 +153,7 @@ def story(d: Driver) -> Steps:
     bpy.ops.robot_keypoints.open_image(filepath=d.config["movie"])
     d.region("UI").tag_redraw()
     yield from d.pause(20)
-    yield from d.click_button("follow(kind='ROBOT')", fractions=(0.93,))
+    yield from d.click_button("follow(kind='ROBOT'", fractions=(0.93,))
     followed = []
     for frame in (1, 4, 2, 6):
         target = angles[elbow] + 0.1 * (frame - 1)
@@ -169,7 +169,7 @@ def story(d: Driver) -> Steps:
         followed.append(joint_reading.positions(scene, group.armature)[elbow] - angles[elbow])
     yield from d.move(*d.middle())
     yield from d.station("4-followed", elbow=followed, rate=following.rate)
-    yield from d.click_button("follow(kind='ROBOT')", fractions=(0.93,))
+    yield from d.click_button("follow(kind='ROBOT'", fractions=(0.93,))
     d.result["stopped"] = following.kind == ""
 
     preferences.python = d.config["python"]
