@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,24 @@ class BackboneNetwork(KeypointNetwork):
         w = self.config.width
         self.backbone = self.make_backbone()
         channels = self.channels
-        finest = {2: 0, 4: 1, 8: 2}[self.stride]
-        self.taps = range(len(channels) - 1, finest - 1, -1)
+        self.taps = range(len(channels) - 1, self.finest - 1, -1)
         self.sideways = nn.ModuleList(nn.Conv2d(channels[i], w, 1, bias=False) for i in self.taps)
         self.merge = nn.ModuleList(block(w, w) for _ in self.taps)
         self.dropout = nn.Dropout2d(self.config.dropout)
         self.head = self.last_layer(w)
         self.outside = self.outside_layer(channels[-1])
 
+    @abstractmethod
     def make_backbone(self) -> nn.Module:
         """torchvision's features, from scratch, by torchvision's names."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weights(self) -> Any:
         """Where torchvision has the weights of the features."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
         """Features at strides 2, 4, 8, 16 and 32."""
-        raise NotImplementedError
 
     def load_pretrained(self, file: str | Path = "") -> None:
         """Take the features from torchvision; see :func:`.pretrained.copy`.

@@ -69,6 +69,11 @@ class KeypointNetwork(nn.Module):
         self.calibration = None
 
     @property
+    def finest(self) -> int:
+        """Rank of the features at ``stride`` among those at strides 2, 4 and 8."""
+        return {2: 0, 4: 1, 8: 2}[self.stride]
+
+    @property
     def draws(self) -> bool:
         """Whether a map is one draw among its cells, of mass one, and not one Gaussian of height one."""
         return self.config.loss in losses.DRAW_LOSSES

@@ -29,7 +29,6 @@ class LightNetwork(KeypointNetwork):
         w = self.config.width
         # Channels at strides 2, 4, 8, 16 and 32.
         c = (w, 2 * w, w * 7 // 2, 6 * w, 8 * w)
-        self.finest = {2: 0, 4: 1, 8: 2}[self.stride]
         deeper = [nn.Sequential(block(a, b, stride=2), block(b, b)) for a, b in itertools.pairwise(c)]
         self.down = nn.ModuleList([block(3, c[0], stride=2), *deeper])
         upwards = range(3, self.finest - 1, -1)
