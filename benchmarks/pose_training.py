@@ -34,8 +34,7 @@ from robot_keypoints.trainer.checkpoint import flatten_optimiser, load_model, re
 from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.evaluation import EvaluationSet
 from robot_keypoints.trainer.kinematics_torch import Chain
-from robot_keypoints.trainer.metrics import errors_percent
-from robot_keypoints.trainer.overlay_image import SURE
+from robot_keypoints.trainer.metrics import SURE, errors_percent
 from robot_keypoints.trainer.pipeline import Finishing
 from robot_keypoints.trainer.pose_loss import camera_of
 from robot_keypoints.trainer.pose_problem import Options

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .checkpoint import ModelInfo
+from .metrics import SURE
 
-SURE = 0.5
 Box = tuple[float, float, float, float]
 
 

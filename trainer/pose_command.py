@@ -23,7 +23,7 @@ from ..core.keypoints import Keypoint
 from ..core.robot import Joint, Robot
 from .checkpoint import ModelInfo
 from .kinematics_torch import Chain
-from .overlay_image import SURE
+from .metrics import SURE
 from .pose_alternatives import alternatives
 from .pose_camera import Camera
 from .pose_joints import solve_joints
@@ -124,8 +124,8 @@ class PoseFinder:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.
 
         Returns:
-            ``status``, ``solved`` or why not, then with it ``sentence``, and ``undetermined``, joints that would have to
-            be given, where that is why. Of a pose: ``T_cam_base`` (4 × 4, metres),
+            ``status``, ``solved`` or why not, then with it ``sentence``, and ``undetermined``, joints that would have
+            to be given, where that is why. Of a pose: ``T_cam_base`` (4 × 4, metres),
             ``covariance`` (6 × 6) of the small motion (ω, v) of the camera frame by which it may be wrong, a point p
             going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
             keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and

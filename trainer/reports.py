@@ -27,6 +27,7 @@ from ..core import catalogue, files
 from ..core.randomization import SceneModel, Variable
 from .checkpoint import ModelInfo
 from .evaluation import Evaluation
+from .metrics import SURE
 
 PICTURES = 12
 COLUMNS = 3
@@ -42,9 +43,6 @@ INK = "#22262b"
 
 FAINT = 0.01
 """A belief map whose peak is lower is shown as dark as it is."""
-
-SURE = 0.5
-"""Predicted keypoints of less confidence are taken to lie outside the image."""
 
 
 def predictions_picture(
