@@ -27,6 +27,8 @@ LIBRARIES = (
     ("safetensors", "safetensors", "0.4"),
     ("matplotlib", "matplotlib", "3.8"),
     ("tensorboard", "tensorboard", "2.16"),
+    ("pycocotools", "pycocotools", "2.0.8"),
+    ("cv2", "opencv-python-headless", "4.8"),
     ("torch", "torch", "2.5"),
     ("torchvision", "torchvision", "0.20"),
 )
@@ -89,10 +91,13 @@ def _python() -> Check:
 def _library(module: str, package: str, oldest: str) -> Check:
     install = f'{sys.executable} -m pip install "{package}>={oldest}"'
     try:
-        importlib.import_module(module)
+        library = importlib.import_module(module)
     except Exception as problem:  # half-done installations raise more than ImportError
         return Check(package, False, _line(problem), install)
-    version = importlib.metadata.version(package)
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # there are several packages with OpenCV
+        version = str(library.__version__)
     if _numbers(version) < _numbers(oldest):
         return Check(package, False, f"{version} is older than {oldest}", install)
     return Check(package, True, version)
