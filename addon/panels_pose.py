@@ -137,7 +137,8 @@ def _draw_following(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         return
     path = context.scene.robot_keypoints.overlay.image
     what = context.scene.robot_keypoints.photo.address if service.published else Path(path).name
-    panels.status(layout, f"follows {what}, {service.rate:.1f} poses a second", pictures.GREEN)
+    rate = f", {service.rate:.1f} poses a second" if service.published else ""
+    panels.status(layout, f"follows {what}{rate}", pictures.GREEN)
 
 
 def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context, found: photo_pose.Found) -> None:
