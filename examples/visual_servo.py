@@ -142,8 +142,10 @@ class Eyes:
             refusal = self._client.poll()
             if isinstance(refusal, Refusal):
                 raise UserError(refusal.reason)
-            if time.monotonic() > end or self._child.exit_code is not None:
-                raise UserError("The model server does not answer: look at robot-keypoints doctor")
+            if self._child.exit_code is not None:
+                raise UserError(f"The model server ended: {' '.join(self._child.last_words(1))}")
+            if time.monotonic() > end:
+                raise UserError(f"The model server did not answer within {ANSWER_DEADLINE:.0f} s: end other programs")
         return published
 
     def close(self) -> None:
