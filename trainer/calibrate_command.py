@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
@@ -93,9 +94,10 @@ def learn(predictor: Predictor, before: Floats, errors_of: Callable[[], Floats])
 
 
 def save(model: Path, out: Path, learned: Calibration) -> None:
-    """A copy of the model with what it has learned."""
-    network, info = checkpoint.load_model(model, torch.device("cpu"))
+    """A copy of the model with what it has learned; its weights are the file's, in the precision they have there."""
+    _, info = checkpoint.load_model(model, torch.device("cpu"))
+    weights = safetensors.torch.load_file(model)
     try:
-        checkpoint.save_model(out, network.state_dict(), replace(info, calibration=learned))
+        checkpoint.save_model(out, weights, replace(info, calibration=learned))
     except OSError as problem:
         raise UserError(f"{out} can't be written ({problem.strerror}): choose another for --calibrate") from problem

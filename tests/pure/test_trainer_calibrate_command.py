@@ -35,7 +35,8 @@ def folder(path: Path, count: int = COUNT, shift: float = 0.0) -> tuple[Path, np
     assert net.outside is not None
     torch.nn.init.constant_(net.outside.bias, -9.0)  # which claims all keypoints
     path.mkdir(exist_ok=True)
-    checkpoint.save_model(path / "model.safetensors", net.state_dict(), INFO)
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    checkpoint.save_model(path / "model.safetensors", halves, INFO)
     rng = np.random.default_rng(5)
     pictures = list(rng.integers(0, 256, (count, 48, 64, 3), dtype=np.uint8))
     found = Predictor.load(path / "model.safetensors").predict(pictures)
@@ -92,6 +93,7 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     assert told["after"]["errors"]["median"] == pytest.approx(np.median(errors[1::2]), rel=1e-3)
     _, info = checkpoint.load_model(out, torch.device("cpu"))
     assert replace(info, calibration=None) == INFO
+    assert abs(out.stat().st_size - len(before)) < 1000  # of the same precision
 
     (data / "model.safetensors").write_bytes(out.read_bytes())
     code, table, _ = ask(data)
