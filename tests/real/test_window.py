@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,34 @@ def config(tmp_path: Path, **more: Any) -> dict[str, Any]:
     return {"python": sys.executable, "runs": str(tmp_path / "runs"), "settings": TINY, **more}
 
 
+Play = Callable[..., tuple[Window, dict[str, Any]]]
+
+
+@pytest.fixture
+def play(blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path) -> Play:
+    """Plays a script with the extension in a new window, which is closed again: the window, and the script's notes."""
+
+    def playing(
+        script: str, seconds: float, *, until: Callable[[], bool] | None = None,
+        before_closing: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> tuple[Window, dict[str, Any]]:  # fmt: skip
+        blender.install(home, archive)
+        window = Window(blender, screen, home, artefacts, script, config(tmp_path))
+        try:
+            window.follow(seconds, until=until)
+            result = window.result()
+            assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+            before_closing(result)
+        finally:
+            window.close()
+        return window, result
+
+    return playing
+
+
 @pytest.mark.timeout(1200)
-def test_from_robot_to_overlay(
-    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
-) -> None:
-    blender.install(home, archive)
-    window = Window(blender, screen, home, artefacts, "training_story.py", config(tmp_path))
-    try:
-        window.follow(1000)
-        result = window.result()
-        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
-    finally:
-        window.close()
+def test_from_robot_to_overlay(play: Play, artefacts: Path) -> None:
+    window, result = play("training_story.py", 1000)
 
     assert result["stations"] == STATIONS
     for name in STATIONS:
@@ -117,17 +134,8 @@ PARTS = {
 
 
 @pytest.mark.timeout(600)
-def test_every_part_of_the_panel(
-    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
-) -> None:
-    blender.install(home, archive)
-    window = Window(blender, screen, home, artefacts, "panel_story.py", config(tmp_path))
-    try:
-        window.follow(400)
-        result = window.result()
-        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
-    finally:
-        window.close()
+def test_every_part_of_the_panel(play: Play, artefacts: Path) -> None:
+    window, result = play("panel_story.py", 400)
     assert len(result["stations"]) == 6
     assert set(result["6-no-joints"]["opened"]) >= PARTS, PARTS - set(result["6-no-joints"]["opened"])
     assert result["6-no-joints"]["notes"]
@@ -140,17 +148,10 @@ def test_every_part_of_the_panel(
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-def test_killing_blender_leaves_no_process(
-    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
-) -> None:
+def test_killing_blender_leaves_no_process(play: Play, artefacts: Path) -> None:
     import signal
 
-    blender.install(home, archive)
-    window = Window(blender, screen, home, artefacts, "killed_story.py", config(tmp_path))
-    try:
-        window.follow(600, until=(artefacts / "result.json").exists)
-        result = window.result()
-        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+    def kill(result: dict[str, Any]) -> None:
         pids = result["training"]["pids"]
         assert len(pids) == 3 and all(alive(pid) for pid in pids.values())
         os.kill(result["pid"], signal.SIGKILL)
@@ -158,21 +159,12 @@ def test_killing_blender_leaves_no_process(
         while left := [name for name, pid in pids.items() if alive(pid)]:
             assert time.monotonic() < end, f"{', '.join(left)} outlives Blender by more than five seconds"
             time.sleep(0.05)
-    finally:
-        window.close()
+
+    play("killed_story.py", 600, until=(artefacts / "result.json").exists, before_closing=kill)
 
 
 @pytest.mark.timeout(400)
-def test_the_cameras_picture_beside_a_second_window(
-    blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path
-) -> None:
-    blender.install(home, archive)
-    window = Window(blender, screen, home, artefacts, "windows_story.py", config(tmp_path))
-    try:
-        window.follow(200)
-        result = window.result()
-        assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
-    finally:
-        window.close()
+def test_the_cameras_picture_beside_a_second_window(play: Play) -> None:
+    _, result = play("windows_story.py", 200)
     black = [when for when, spread in result["spreads"].items() if spread < 5]
     assert len(result["spreads"]) == 5 and not black, f"the picture is empty: {', '.join(black)}"
