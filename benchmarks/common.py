@@ -3,10 +3,18 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from robot_keypoints.core import settings as settings_module
+from robot_keypoints.core.channel import Hub, SampleReceiver
+from robot_keypoints.core.children import Child
+from robot_keypoints.core.messages import SampleContract
+from robot_keypoints.core.session import Programs
 from robot_keypoints.core.settings import Settings, complete
 from robot_keypoints.trainer import demo
 
@@ -23,3 +31,39 @@ def ur10_settings(preset: str = "fast") -> Settings:
         return settings
     joints = tuple(v for v in settings.variables if v.name.startswith("joint/"))
     return complete(replace(settings, variables=joints, scene=replace(settings.scene, preset=preset)), robot)
+
+
+@contextmanager
+def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[SampleReceiver, list[Child]]]:
+    """Two workers of one thread each, started as a run starts them, and what receives and checks their samples.
+
+    A sample that has to be dropped ends the program.
+
+    Args:
+        folder: where the scene is made, and logs are written.
+        run: what the workers call themselves part of.
+    """
+    from robot_keypoints.addon import background
+
+    settings_module.save(settings, folder / "settings.toml")
+    (folder / "logs").mkdir()
+    background.build_scene(settings, folder)
+    render = settings.render
+    hub = Hub("127.0.0.1", 0)
+    e = hub.endpoints
+    contract = SampleContract.of(run, render.width, render.height, len(settings.keypoints), settings.scene_model())
+    receiver = SampleReceiver(hub.samples, contract, lambda reason: sys.exit(f"a sample was dropped: {reason}"))
+    command = Programs.with_python(sys.executable).worker(1)
+    workers = [
+        Child(f"worker {i}", [
+            *command, "worker", "--run", str(folder), "--identity", run, "--host", e.host, "--endpoints",
+            f"{e.samples},{e.news},{e.control}", "--index", str(i),
+        ], folder / "logs" / f"{i}.log")
+        for i in range(2)
+    ]  # fmt: skip
+    try:
+        yield receiver, workers
+    finally:
+        for worker in workers:
+            worker.kill()
+        hub.close()

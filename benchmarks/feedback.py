@@ -100,6 +100,24 @@ def smaller(images: torch.Tensor, factor: int) -> NDArray[np.uint8]:
     return np.asarray(straight.round().byte().permute(0, 2, 3, 1).numpy())
 
 
+def begin(data: Data, seed: int, t: TrainingSettings) -> tuple[Engine, Augmentation]:
+    """A new network's training, and what lays its images over backgrounds; the same for the same seed."""
+    torch.manual_seed(seed)
+    height, width = data.images.shape[1:3]
+    settings = data.recording.settings
+    sigma = t.target_sigma / 100 * float(np.hypot(width, height))
+    config = network.NetworkConfig.of(t, len(settings.keypoints), sigma)
+    engine = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
+    engine.begin()
+    return engine, Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
+
+
+def finished(augmentation: Augmentation, images: torch.Tensor, keypoints: torch.Tensor, values: Floats) -> Batch:
+    """Renderings ``(B, H, W, 4)`` with their keypoints ``(B, J, 2)`` as the network takes them."""
+    pictures, points, _ = augmentation(images, keypoints, values)
+    return Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
+
+
 def train(
     data: Data,
     sets: Sets,
@@ -111,15 +129,9 @@ def train(
     f: FeedbackSettings,
 ) -> dict[str, Any]:
     """One training; its errors on the test images, at every validation and at the end."""
-    torch.manual_seed(seed)
+    engine, augmentation = begin(data, seed, t)
     rng = np.random.default_rng(seed)
-    height, width = data.images.shape[1:3]
     settings = replace(data.recording.settings, training=t, feedback=f)
-    sigma = t.target_sigma / 100 * float(np.hypot(width, height))
-    config = network.NetworkConfig.of(settings.training, len(settings.keypoints), sigma)
-    engine = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
-    engine.begin()
-    augmentation = Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
     (validation, hidden), test = sets
     model, p = data.model, data.probabilities(data.model)
     steps = images // t.batch_size
@@ -129,10 +141,8 @@ def train(
     for step in range(steps):
         plain = rng.integers(0, data.pool, t.batch_size - following)
         chosen = np.concatenate([plain, rng.choice(data.pool, following, p=p)])
-        pictures, points, _ = augmentation(
-            torch.from_numpy(data.images[chosen]), torch.from_numpy(data.keypoints[chosen]), data.effects[chosen]
-        )
-        batch = Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
+        pictures, points = torch.from_numpy(data.images[chosen]), torch.from_numpy(data.keypoints[chosen])
+        batch = finished(augmentation, pictures, points, data.effects[chosen])
         engine.step(batch, learning_rate(t, step, step / steps), len(batch), lambda: False)
         if (step + 1) * validations // steps > step * validations // steps:
             if following and step + 1 < steps:

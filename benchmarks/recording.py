@@ -19,13 +19,9 @@ from typing import Any
 import common
 import numpy as np
 from numpy.typing import NDArray
-from robot_keypoints.addon import background
 from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.channel import Hub, SampleReceiver
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import SampleContract
+from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.randomization import Hidden
-from robot_keypoints.core.session import Programs
 from robot_keypoints.core.settings import Settings
 
 RUN = "recording"
@@ -68,13 +64,20 @@ class Recording:
         return tuple(result)
 
 
+def as_sample(
+    image: NDArray[np.uint8], keypoints: NDArray[np.float64], visibility: NDArray[np.int64], hidden: Hidden, number: int
+) -> Sample:
+    """A rendering as a worker would send it, but for depths and camera, which a recording does not keep."""
+    return Sample(
+        image=image, keypoints=keypoints, depths=np.ones(len(keypoints)), visibility=visibility, hidden=hidden,
+        version=0, worker=0, sequence=number, camera_matrix=np.eye(3), base_in_camera=np.eye(4),
+    )  # fmt: skip
+
+
 def record(folder: Path, settings: Settings, count: int) -> None:
     """Render with two workers, from the initial priors."""
     folder.mkdir(parents=True)
     settings = replace(settings, workers=replace(settings.workers, count=2, adaptive=0))
-    settings_module.save(settings, folder / "settings.toml")
-    (folder / "logs").mkdir()
-    background.build_scene(settings, folder)
     render, joints = settings.render, len(settings.keypoints)
     names = [v.name for v in settings.variables]
 
@@ -85,19 +88,7 @@ def record(folder: Path, settings: Settings, count: int) -> None:
     keypoints = array("keypoints", (count, joints, 2), np.float64)
     visibility = array("visibility", (count, joints), np.int64)
     values = array("values", (count, len(names)), np.float64)
-    hub = Hub("127.0.0.1", 0)
-    e = hub.endpoints
-    contract = SampleContract.of(RUN, render.width, render.height, joints, settings.scene_model())
-    receiver = SampleReceiver(hub.samples, contract, lambda reason: sys.exit(f"a sample was dropped: {reason}"))
-    command = Programs.with_python(sys.executable).worker(1)
-    workers = [
-        Child(f"worker {i}", [
-            *command, "worker", "--run", str(folder), "--identity", RUN, "--host", e.host, "--endpoints",
-            f"{e.samples},{e.news},{e.control}", "--index", str(i),
-        ], folder / "logs" / f"{i}.log")
-        for i in range(2)
-    ]  # fmt: skip
-    try:
+    with common.two_workers(folder, settings, RUN) as (receiver, _):
         for number in range(count):
             sample = receiver.receive(120.0)
             if sample is None:
@@ -109,10 +100,6 @@ def record(folder: Path, settings: Settings, count: int) -> None:
             if (number + 1) % 1000 == 0 or number + 1 == count:
                 (folder / "count.json").write_text(str(number + 1), encoding="utf-8")
                 print(f"{number + 1} of {count}", file=sys.stderr, flush=True)
-    finally:
-        for worker in workers:
-            worker.kill()
-        hub.close()
 
 
 def main() -> None:

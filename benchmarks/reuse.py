@@ -17,14 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from feedback import PRECISION, TEST, VALIDATION, Data, errors, summary
-from recording import Recording
+from feedback import TEST, VALIDATION, Data, begin, errors, finished, summary
+from recording import Recording, as_sample
 from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.randomization import Hidden
 from robot_keypoints.core.settings import TrainingSettings
-from robot_keypoints.trainer import network
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.replay import ReplayStore
 from robot_keypoints.trainer.schedule import learning_rate
 
@@ -60,26 +57,17 @@ class Recorded:
         d = self._data
         names = [v.name for v in d.model.variables]
         values = dict(zip(names, d.recording.values[i].tolist(), strict=True))
-        return Sample(
-            d.images[i], d.keypoints[i], np.zeros(d.keypoints.shape[1]), d.recording.visibility[i], Hidden({}, values),
-            0, 0, 0, np.eye(3), np.eye(4),
-        )  # fmt: skip
+        return as_sample(d.images[i], d.keypoints[i], d.recording.visibility[i], Hidden({}, values), 0)
 
 
 def train(data: Data, seed: int, images: int, t: TrainingSettings) -> dict[str, float]:
     """One training; its errors on the test images, and how many renderings it took."""
-    torch.manual_seed(seed)
+    engine, augmentation = begin(data, seed, t)
     height, width = data.images.shape[1:3]
-    settings = data.recording.settings
-    sigma = t.target_sigma / 100 * float(np.hypot(width, height))
-    net = network.build(network.NetworkConfig.of(t, len(settings.keypoints), sigma))
-    engine = Engine(net.to(memory_format=torch.channels_last), t, PRECISION)
-    engine.begin()
-    augmentation = Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
     test, _ = data.held_out(data.pool + VALIDATION, TEST)
     stream = Recorded(data, np.random.default_rng(seed).permutation(data.pool).tolist(), 1.0 / t.reuse)
     store = ReplayStore(
-        width, height, len(settings.keypoints), data.model, batch=t.batch_size, memory=t.store_mb << 20, reuse=t.reuse,
+        width, height, data.keypoints.shape[1], data.model, batch=t.batch_size, memory=t.store_mb << 20, reuse=t.reuse,
         fresh_share=1.0, seed=seed, hard_share=t.hard_share,
     )  # fmt: skip
     steps = images // t.batch_size
@@ -87,8 +75,8 @@ def train(data: Data, seed: int, images: int, t: TrainingSettings) -> dict[str, 
         stream.tick(t.batch_size)
         raw = store.next_batch(stream, lambda: False)
         assert raw is not None
-        pictures, points, _ = augmentation(torch.from_numpy(raw.images), torch.from_numpy(raw.keypoints), raw.values)
-        batch = Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
+        pictures, points = torch.from_numpy(raw.images), torch.from_numpy(raw.keypoints)
+        batch = finished(augmentation, pictures, points, raw.values)
         found = engine.step(batch, learning_rate(t, step, step / steps), len(batch), lambda: False)
         assert found is not None
         store.note(raw.numbers, found.losses)

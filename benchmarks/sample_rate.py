@@ -16,12 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import common
-from robot_keypoints.addon import background
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.channel import Hub, SampleReceiver
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import SampleContract
-from robot_keypoints.core.session import Programs
 
 RUN = "benchmark"
 WARM_UP = 40
@@ -33,34 +27,17 @@ def measure(preset: str, width: int, height: int, samples: int, count: int) -> t
     folder = common.scratch()
     settings = common.ur10_settings(preset)
     settings = replace(settings, render=replace(settings.render, width=width, height=height, samples=samples))
-    settings_module.save(settings, folder / "settings.toml")
-    (folder / "logs").mkdir()
-    background.build_scene(settings, folder)
-    hub = Hub("127.0.0.1", 0)
-    e = hub.endpoints
-    contract = SampleContract.of(RUN, width, height, len(settings.keypoints), settings.scene_model())
-    receiver = SampleReceiver(hub.samples, contract, lambda reason: sys.exit(f"a sample was dropped: {reason}"))
-    command = Programs.with_python(sys.executable).worker(1)
-    workers = [
-        Child(f"worker {i}", [
-            *command, "worker", "--run", str(folder), "--identity", RUN, "--host", e.host, "--endpoints",
-            f"{e.samples},{e.news},{e.control}", "--index", str(i),
-        ], folder / "logs" / f"{i}.log")
-        for i in range(2)
-    ]  # fmt: skip
     memory: list[list[float]] = []
     start = time.perf_counter()
-    for number in range(-WARM_UP, count):
-        if receiver.receive(120.0) is None:
-            sys.exit(f"no sample came for two minutes: see {folder / 'logs'}")
-        if number == 0:
-            start = time.perf_counter()
-        if number > 0 and (number + 1) % (count // 4) == 0:
-            memory.append([_resident(w.pid) for w in workers])
-    seconds = time.perf_counter() - start
-    for worker in workers:
-        worker.kill()
-    hub.close()
+    with common.two_workers(folder, settings, RUN) as (receiver, workers):
+        for number in range(-WARM_UP, count):
+            if receiver.receive(120.0) is None:
+                sys.exit(f"no sample came for two minutes: see {folder / 'logs'}")
+            if number == 0:
+                start = time.perf_counter()
+            if number > 0 and (number + 1) % (count // 4) == 0:
+                memory.append([_resident(w.pid) for w in workers])
+        seconds = time.perf_counter() - start
     return (count - 1) / seconds, memory
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import Recording
+from recording import Recording, as_sample
 from robot_keypoints.core.messages import Sample
 from robot_keypoints.trainer import device, loop, network
 from robot_keypoints.trainer.engine import Engine
@@ -36,10 +36,8 @@ class Recorded:
     def __init__(self, recording: Recording, count: int) -> None:
         hidden = recording.hidden(range(count))
         self._samples = [
-            Sample(
-                image=np.array(recording.images[i]), keypoints=recording.keypoints[i], depths=np.ones(1),
-                visibility=recording.visibility[i], hidden=hidden[i], version=0, worker=0, sequence=i,
-                camera_matrix=np.eye(3), base_in_camera=np.eye(4),
+            as_sample(
+                np.array(recording.images[i]), recording.keypoints[i], recording.visibility[i], hidden[i], i
             )
             for i in range(count)
         ]  # fmt: skip
