@@ -37,7 +37,7 @@ def picture(folder: Path, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), dtype=np.int16)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(800)
 def test_a_photograph_is_matched(
     blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path, ur10_urdf: Path
 ) -> None:
@@ -52,7 +52,7 @@ def test_a_photograph_is_matched(
     }  # fmt: skip
     window = Window(blender, screen, home, artefacts, "pose_story.py", config)
     try:
-        window.follow(240)
+        window.follow(640)
         result = window.result()
         assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
     finally:
