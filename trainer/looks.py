@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from .belief_maps import inside
+from .metrics import SURE
 from .network_base import Beliefs, KeypointNetwork, Output, normalise
 from .scales import beliefs_over_scales
 
@@ -28,9 +29,6 @@ WORTH_IT = 0.85
 
 LEAST_FOUND = 2
 """Keypoints that say where to look."""
-
-SURE = 0.5
-"""Confidence above which a keypoint counts as found."""
 
 Size = tuple[int, int]
 """Width and height, pixels."""
