@@ -165,7 +165,9 @@ class Course:
     def _batch(self, augmentation: Augmentation, chosen: np.ndarray[Any, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         r = self.recording
         values = effects.table([dict(zip(self.names, r.values[i].tolist(), strict=True)) for i in chosen])
-        pixels, points, _ = augmentation(torch.from_numpy(r.images[chosen]), torch.from_numpy(r.keypoints[chosen]), values)
+        pixels, points, _ = augmentation(
+            torch.from_numpy(r.images[chosen]), torch.from_numpy(r.keypoints[chosen]), values
+        )
         return network.normalise(pixels).contiguous(memory_format=torch.channels_last), points
 
 

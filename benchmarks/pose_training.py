@@ -47,7 +47,7 @@ from torch import Tensor
 MAPS = "maps alone"
 """The others are named after what counts beside the maps, and with which weight."""
 
-VARIANTS: dict[str, dict[str, float]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     MAPS: {},
     "pose 0.2": {"pose_weight": 0.2},
     "pose 0.5": {"pose_weight": 0.5},
@@ -90,9 +90,8 @@ class Scenes:
         poses, cameras = [], []
         for row in recording.values.tolist():
             v = {n.removeprefix("camera/"): x for n, x in zip(names, row, strict=True) if n.startswith("camera/")}
-            place = orbit(
-                *(v[n] for n in ("azimuth", "elevation", "distance", "roll")), [v[f"target_{a}"] for a in "xyz"]
-            )
+            target = [v[f"target_{a}"] for a in "xyz"]
+            place = orbit(v["azimuth"], v["elevation"], v["distance"], v["roll"], target)
             poses.append(invert(place))
             k = Intrinsics.from_lens(
                 width, height, v["focal_length"], principal=(v["principal_x"], v["principal_y"]),
@@ -194,7 +193,7 @@ def table(errors: dict[str, Floats]) -> dict[str, float]:
 
 def train(
     data: Data, scenes: Scenes, test: EvaluationSet, seed: int, images: int, t: TrainingSettings,
-    variants: dict[str, dict[str, float]], start: Path | None,
+    variants: dict[str, dict[str, Any]], start: Path | None,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
     """The variants' trainings side by side, from where their common beginning has come to, by ``t.pose_from`` of the
     images; their errors."""

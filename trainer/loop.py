@@ -492,7 +492,14 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     document = json.loads(kinematics.read_text(encoding="utf-8")) if kinematics.exists() else None
     names = tuple(k.name for k in settings.keypoints)
     return ModelInfo(
-        config, width, height, names, settings.skeleton, document, places=settings.keypoints, first_look=settings.first_look
+        config,
+        width,
+        height,
+        names,
+        settings.skeleton,
+        document,
+        places=settings.keypoints,
+        first_look=settings.first_look,
     )
 
 
