@@ -25,12 +25,15 @@ from typing import Any
 import numpy as np
 import torch
 from recording import Recording
+from robot_keypoints.core.settings import TrainingSettings
 from robot_keypoints.trainer import device, effects, metrics, network
 from robot_keypoints.trainer.augmentation import Augmentation
+from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
 from robot_keypoints.trainer.finishing import Finisher
 from robot_keypoints.trainer.fusion import fused
 from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig
+from robot_keypoints.trainer.schedule import learning_rate
 
 WIDTH, HEIGHT = 640, 480
 KINDS = ("light", "mobilenet", "resnet", "vgg")
@@ -117,58 +120,46 @@ class Course:
         """Train for so many seconds, or images where that is not zero, and test."""
         torch.manual_seed(self.seed)
         net = network.build(config, pretrained=pretrained)
-        net = net.to(memory_format=torch.channels_last).train()
-        average = copy.deepcopy(net).eval().requires_grad_(False)
-        rate, batch = RATES[config.kind], BATCHES.get(config.kind, 16)
-        optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
+        net = net.to(memory_format=torch.channels_last)
+        batch = BATCHES.get(config.kind, 16)
+        t = TrainingSettings(
+            network=config.kind, batch_size=batch, learning_rate=RATES[config.kind], warm_up=WARM_UP,
+            averaging=AVERAGING, seed=self.seed,
+        )  # fmt: skip
         augmentation = Augmentation(
             self.settings.augmentation, self.size.width, self.size.height, self.seed, torch.device("cpu")
         )
         precision = device.decide(net, "auto", batch, self.size.width, self.size.height)
+        engine = Engine(net, t, precision)
+        engine.begin()
         order = np.random.default_rng(self.seed)
         queue = order.permutation(self.count)
         self._batch(augmentation, np.arange(batch))  # draws its first backgrounds
-        step, begin = 0, time.monotonic()
+        begin = time.monotonic()
         while True:
             share = reading.images / images if images else (time.monotonic() - begin) / seconds
             if share >= 1:
                 break
-            for group in optimiser.param_groups:
-                fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
-                group["lr"] = rate * min(1.0, (step + 1) / WARM_UP) * fall
             if len(queue) < batch:
                 queue = order.permutation(self.count)
             chosen, queue = np.sort(queue[:batch]), queue[batch:]
-            pixels, points = self._batch(augmentation, chosen)
-            optimiser.zero_grad(set_to_none=True)
-            with precision.autocast():
-                output = net(pixels)
-            net.loss(output, points, self.size.width, self.size.height).mean().backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
-            step += 1
-            keep = min(AVERAGING, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-                    if a.is_floating_point():
-                        a.lerp_(b, 1 - keep)
-                    else:
-                        a.copy_(b)
+            taken = self._batch(augmentation, chosen)
+            engine.step(taken, learning_rate(t, engine.steps, share), len(taken), lambda: False)
             reading.images += len(chosen)
         reading.seconds = time.monotonic() - begin
-        found = evaluate(average, self.test, precision, batch)
+        found = evaluate(engine.average, self.test, precision, batch)
         assert found is not None
         result = metrics.localisation(found.errors, [k.name for k in self.settings.keypoints])
         assert result.mean is not None and result.median is not None
         reading.mean, reading.median = result.mean, result.median
 
-    def _batch(self, augmentation: Augmentation, chosen: np.ndarray[Any, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batch(self, augmentation: Augmentation, chosen: np.ndarray[Any, Any]) -> Batch:
         r = self.recording
         values = effects.table([dict(zip(self.names, r.values[i].tolist(), strict=True)) for i in chosen])
         pixels, points, _ = augmentation(
             torch.from_numpy(r.images[chosen]), torch.from_numpy(r.keypoints[chosen]), values
         )
-        return network.normalise(pixels).contiguous(memory_format=torch.channels_last), points
+        return Batch(network.normalise(pixels).contiguous(memory_format=torch.channels_last), points)
 
 
 def draw(readings: list[Reading], path: Path) -> None:
