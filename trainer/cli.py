@@ -154,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
+    predict.add_argument(
+        "--joints-by-image", type=Path, metavar="FILE",
+        help="JSON, {image: {joint: value}}: all images are by one camera that rests, and place it together",
+    )  # fmt: skip
     predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
 
@@ -247,7 +251,7 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
     order = predict_command.Order(
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
-        camera=options.camera, joints=options.joints, robot=options.robot,
+        camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
     )  # fmt: skip
     return predict_command.predict(order, as_json=options.json)
 

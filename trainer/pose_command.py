@@ -214,16 +214,17 @@ def _settled(
 
 
 def told(pose: Mapping[str, Any]) -> list[str]:
-    """The same for people."""
+    """A pose of one image, or of several together, for people."""
     if "T_cam_base" not in pose:
         return [f"  no pose: {pose['sentence']}"]
     matrix = np.array(pose["T_cam_base"])
     x, y, z = matrix[:3, 3]
     metres, degrees = _deviations(matrix, np.array(pose["covariance"]))
+    fitting = pose["inliers"] if isinstance(pose["inliers"], int) else len(pose["inliers"])
     across = "; ".join(" ".join(f"{v:7.4f}" for v in row) for row in matrix[:3, :3])
     lines = [
         f"  {'T_cam_base':<24} ({x:.4f}, {y:.4f}, {z:.4f}) m ± {1000 * metres:.1f} mm, ± {degrees:.2f}°; "
-        f"{len(pose['inliers'])} keypoints fit, {pose['reprojection_px']:.2f} px",
+        f"{fitting} keypoints fit, {pose['reprojection_px']:.2f} px",
         f"  {'':<24} [{across}]",
     ]
     if "alternatives" in pose:
@@ -231,7 +232,7 @@ def told(pose: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  {'':<24} not for certain: {'another pose fits' if n == 1 else f'{n} other poses fit'} about as well"
         )
-    if pose["joints"]:
+    if pose.get("joints"):
         lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
     return lines
 

@@ -18,6 +18,7 @@ from .overlay_image import draw
 from .picture_sources import Picture, Source
 from .pose_command import PoseFinder, told
 from .prediction import Found, Predictor
+from .resting_camera import RestingCamera
 from .video_overlay import VideoOverlay
 
 
@@ -32,6 +33,7 @@ class Order:
         frames: the most to take of a video or webcam.
         scales, peaks: see :meth:`.Predictor.predict`.
         camera, joints, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
+        joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
     """
 
     model: Path
@@ -44,6 +46,7 @@ class Order:
     camera: str | None = None
     joints: str | None = None
     robot: Path | None = None
+    joints_by_image: Path | None = None
 
 
 def predict(order: Order, *, as_json: bool = False) -> int:
@@ -59,6 +62,9 @@ def predict(order: Order, *, as_json: bool = False) -> int:
         raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
     predictor = Predictor.load(order.model, device.choose("auto"))
     finder = _finder(order, predictor)
+    if isinstance(finder, RestingCamera):
+        for source in sources:
+            finder.finder(source.name)  # before anything is written
     if order.overlay is not None:
         _make(order.overlay)
     entries: list[dict[str, Any]] = []
@@ -78,15 +84,21 @@ def predict(order: Order, *, as_json: bool = False) -> int:
     finally:
         if lines is not None:
             lines.close()
+    together = finder.solve() if isinstance(finder, RestingCamera) else None
     if as_json:
         skeleton = [list(edge) for edge in predictor.info.skeleton]
-        print(json.dumps({"model": str(order.model), "skeleton": skeleton, "images": entries}, allow_nan=False))
+        document = {"model": str(order.model), "skeleton": skeleton, "images": entries}
+        print(json.dumps(document | ({} if together is None else {"pose": together}), allow_nan=False))
+    elif together is not None:
+        print("\n".join([f"all {together['images']} images together", *told(together)]))
     return 0
 
 
-def _finder(order: Order, predictor: Predictor) -> PoseFinder | None:
+def _finder(order: Order, predictor: Predictor) -> PoseFinder | RestingCamera | None:
     if order.camera is None:
         return None
+    if order.joints_by_image is not None:
+        return RestingCamera.of(predictor.info, order.camera, order.joints_by_image, order.robot)
     finder = PoseFinder.of(predictor.info, order.camera, order.joints, order.robot)
     if finder.missing:
         names = ", ".join(finder.missing)
@@ -95,8 +107,11 @@ def _finder(order: Order, predictor: Predictor) -> PoseFinder | None:
 
 
 def _check(order: Order) -> None:
-    if order.camera is None and (order.joints is not None or order.robot is not None):
+    joints = [order.joints, order.joints_by_image]
+    if order.camera is None and [*joints, order.robot] != [None] * 3:
         raise UserError("--joints and --robot are for the robot's pose, which needs --camera fx,fy,cx,cy: add it")
+    if None not in joints:
+        raise UserError("--joints and --joints-by-image are both there: give one of them")
     if order.frames is not None and order.frames < 1:
         raise UserError(f"--frames is {order.frames}: it must be at least 1")
     if not 0 <= order.peaks <= 100:
@@ -137,9 +152,10 @@ def _open(path: Path | None) -> IO[str] | None:
 
 
 def _entries(
-    order: Order, sources: Sequence[Source], predictor: Predictor, finder: PoseFinder | None
+    order: Order, sources: Sequence[Source], predictor: Predictor, finder_or_all: PoseFinder | RestingCamera | None
 ) -> Iterator[dict[str, Any]]:
     for source in sources:
+        finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
         if order.overlay is not None and source.kind != "image":
             name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
@@ -148,6 +164,8 @@ def _entries(
             for picture in source.pictures(order.frames):
                 found = predictor.predict([picture.pixels], order.scales, order.peaks)[0]
                 pose = finder.find(found) if finder is not None else None
+                if finder is not None and isinstance(finder_or_all, RestingCamera):
+                    finder_or_all.add(finder, found)
                 if order.overlay is not None:
                     drawn = draw(picture.pixels, predictor.info, _places(found), [k.confidence for k in found])
                     if finder is not None and pose is not None:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a camera stands, from several images that it took of a robot at known joints (camera-to-robot calibration)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import UserError
+from .checkpoint import ModelInfo
+from .kinematics_torch import Chain
+from .metrics import SURE
+from .pose_camera import Camera
+from .pose_command import PlacedRobot, PoseFinder, camera_numbers
+from .pose_problem import Options, Status
+from .pose_solver import solve_pose
+from .prediction import Found
+
+Shot = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+"""Points in the base frame ``(N, 3)``, metres; pixels ``(N, 2)``, their covariances ``(N, 2, 2)``; which count."""
+
+
+class RestingCamera:
+    """Collects what is seen in one image after another."""
+
+    def __init__(
+        self, placed: PlacedRobot, numbers: Sequence[float], joints: Mapping[str, Mapping[str, float]], file: Path
+    ) -> None:
+        """
+        Args:
+            joints: of each image, by its file's name; all that move.
+            file: where they were read.
+
+        Raises:
+            UserError: if a joint is missing, isn't the robot's, or can't be there.
+        """
+        self._file = file
+        self._placed = placed
+        self._camera = Camera.of_numbers(numbers)
+        self._finders: dict[str, PoseFinder] = {}
+        moving = [j.name for j in placed.robot.moving_joints]
+        for image, values in joints.items():
+            lacking = [n for n in moving if n not in values]
+            if lacking:
+                raise UserError(f"{file} has no {lacking[0]} for the image {image}: give all joints of each image")
+            self._finders[image] = PoseFinder.of_numbers(placed, numbers, values)
+        self._shots: list[Shot] = []
+
+    @classmethod
+    def of(cls, info: ModelInfo, camera: str, file: Path, urdf: Path | None = None) -> RestingCamera:
+        """As the command line says it.
+
+        Args:
+            file: JSON, {image: {joint: radians or metres}}.
+
+        Raises:
+            UserError: if any of it can't be used.
+        """
+        return cls(PlacedRobot.of(info, urdf), camera_numbers(camera), _read(file), file)
+
+    def finder(self, source: str) -> PoseFinder:
+        """For the image ``source`` alone.
+
+        Raises:
+            UserError: if its joints were not told.
+        """
+        finder = self._finders.get(source) or self._finders.get(Path(source).name)
+        if finder is None:
+            raise UserError(f"{self._file} says nothing of the image {source}: add its joints, or leave it out")
+        return finder
+
+    def add(self, finder: PoseFinder, found: Sequence[Found]) -> None:
+        """Keypoints of an image, in the model's order."""
+        order = list(finder.points)
+        chain = Chain.of(finder.robot, [finder.points[j] for j in order])
+        seen = [found[j] for j in order]
+        self._shots.append((
+            chain(torch.zeros(len(chain.names), dtype=torch.float64)),
+            torch.tensor([(k.u, k.v) for k in seen], dtype=torch.float64),
+            torch.tensor([k.covariance for k in seen], dtype=torch.float64),
+            torch.tensor([k.confidence >= SURE for k in seen]),
+        ))  # fmt: skip
+
+    def solve(self) -> dict[str, Any]:
+        """From all images together, as plain JSON values: ``status``, ``images`` and the number of ``keypoints`` used,
+        then ``sentence``, or as :meth:`.PoseFinder.find` has them ``T_cam_base``, ``covariance``, ``reprojection_px``
+        and the number of ``inliers``."""
+        if not self._shots:
+            return {"status": Status.HIDDEN.name.lower(), "images": 0, "keypoints": 0, "sentence": "There is no image."}
+        points, pixels, covariances, used = (torch.stack(part)[None] for part in zip(*self._shots, strict=True))
+        solution = solve_pose(
+            points, pixels, self._camera, covariances=covariances, used=used, options=Options(kernel="huber")
+        )
+        status = Status(int(solution.status[0]))
+        counts = {"status": status.name.lower(), "images": len(self._shots), "keypoints": int(used.sum())}
+        if status != Status.SOLVED:
+            return {**counts, "sentence": status.sentence}
+        residuals = solution.residuals[solution.residuals.isfinite().all(-1)]
+        return {
+            **counts,
+            "T_cam_base": solution.pose[0].tolist(),
+            "covariance": solution.covariance[0].tolist(),
+            "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
+            "inliers": int(solution.inliers.sum()),
+        }
+
+
+def _read(file: Path) -> dict[str, dict[str, float]]:
+    wanted = 'one object {"image.png": {"joint": radians or metres, …}, …}'
+    try:
+        # A whole number of any length becomes one that can be checked.
+        document = json.loads(file.read_text(encoding="utf-8"), parse_int=float)
+    except OSError as problem:
+        raise UserError(f"{file} can't be read ({problem.strerror}): choose another --joints-by-image") from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"{file} is not JSON: write {wanted}") from problem
+    fine = isinstance(document, dict) and document and all(
+        isinstance(v, dict) and all(type(x) is float for x in v.values()) for v in document.values()
+    )  # fmt: skip
+    if not fine:
+        raise UserError(f"{file} does not tell the joints of images: write {wanted}")
+    return dict(document)
