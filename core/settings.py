@@ -206,7 +206,7 @@ class TrainingSettings:
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
     hidden_weight: float = _limits(1.0, 0.0, 100.0)
-    pose_weight: float = _limits(0.0, 0.0, 1000.0)
+    pose_weight: float = _limits(0.2, 0.0, 1000.0)
     pose_from: float = _limits(0.5, 0.0, 1.0)
     width_weight: float = _limits(0.0, 0.0, 1000.0)
     range_weight: float = _limits(0.0, 0.0, 1000.0)

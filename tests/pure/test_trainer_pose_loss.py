@@ -258,7 +258,7 @@ def weights(of: Engine) -> Tensor:
 
 
 def test_an_engine_learns_poses_once_it_is_told_to_and_tells_what_they_cost() -> None:
-    plain, early, late = engine(), engine(pose_weight=1.0), engine(pose_weight=1.0)
+    plain, early, late = engine(pose_weight=0.0), engine(pose_weight=1.0), engine(pose_weight=1.0)
     steps = [
         e.step(batch(), 0.01, 4, lambda: False, pose) for e, pose in ((plain, 0.0), (early, 0.0), (late, 1.0))
     ]  # fmt: skip
