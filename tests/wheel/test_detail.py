@@ -20,7 +20,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 def ur10(**render: object) -> tuple[Settings, Stage]:
     settings, robot = demo.settings(1.0)
-    settings = replace(settings, render=replace(settings.render, **render))  # type: ignore[arg-type]
+    size = {"width": 160, "height": 120}
+    settings = replace(settings, render=replace(settings.render, **size | render))  # type: ignore[arg-type]
     armature = rig.build(bpy.context.scene, robot)
     return settings, Stage(bpy.context.scene, armature, settings)
 
@@ -113,7 +114,7 @@ def test_margin_covers_the_pixel_filter() -> None:
     scene.collection.objects.link(camera)
     scene.camera = camera
     scene.view_layers[0].update()
-    renderer = Renderer(scene, RenderSettings(samples=64), 2)
+    renderer = Renderer(scene, RenderSettings(width=160, height=120, samples=64), 2)
     image = renderer.render()
     left, bottom, right, top = Region(scene).visible()
     rows, columns = np.nonzero(image[..., 3])
