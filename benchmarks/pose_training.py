@@ -48,11 +48,11 @@ MAPS = "maps alone"
 """The others are named after what counts beside the maps, and with which weight."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    MAPS: {},
+    MAPS: {"pose_weight": 0.0},
     "pose 0.2": {"pose_weight": 0.2},
     "pose 0.5": {"pose_weight": 0.5},
-    "width 0.3": {"width_weight": 0.3},
-    "range 0.3": {"range_weight": 0.3},
+    "width 0.3": {"pose_weight": 0.0, "width_weight": 0.3},
+    "range 0.3": {"pose_weight": 0.0, "range_weight": 0.3},
 }
 MODEL = Path(__file__).parents[1] / "assets" / "models" / "ur10.safetensors"
 FINE_RATE = 5e-4
