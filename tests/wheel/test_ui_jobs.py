@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 import robot_keypoints
+from refusals import refusal
 from robot_keypoints.addon import (
     assessment,
     findings,
@@ -72,12 +72,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
         monkeypatch.setattr(sheet, "LAUNCHER", script)
 
     return make
-
-
-def refusal(operator: Any, **arguments: Any) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        operator(**arguments)
-    return str(caught.value).removeprefix("Error: ").strip()
 
 
 def wait(job: jobs.Job, until: Callable[[], bool] | None = None, seconds: float = 60.0) -> None:

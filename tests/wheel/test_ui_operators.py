@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 import pytest
 import robot_keypoints
+from refusals import refusal
 from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import builtin_urdf
@@ -29,16 +30,6 @@ def registered(tmp_path: Path) -> Iterator[None]:
 
 def group() -> Any:
     return bpy.context.scene.robot_keypoints
-
-
-def refusal(operator: Any, **arguments: Any) -> str:
-    """The sentence with which an operator refuses."""
-    with pytest.raises(RuntimeError) as caught:
-        operator(**arguments)
-    text = str(caught.value).removeprefix("Error: ").strip()
-    assert "Traceback" not in text
-    assert "\n" not in text
-    return text
 
 
 def test_builtin_robot() -> None:

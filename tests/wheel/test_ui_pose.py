@@ -23,6 +23,7 @@ import robot_keypoints
 import zmq
 from fake_model import ExactServer
 from mathutils import Matrix
+from refusals import refusal
 from robot_keypoints.addon import following, joint_reading, photo_pose, photo_source, prediction, preferences, rig
 from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.model_client import ModelClient
@@ -90,14 +91,6 @@ def group() -> Any:
 
 def armature() -> bpy.types.Object:
     return group().armature
-
-
-def refusal(operator: Any, **arguments: Any) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        operator(**arguments)
-    text = str(caught.value).removeprefix("Error: ").strip()
-    assert "Traceback" not in text and "\n" not in text
-    return text
 
 
 def base_in_camera() -> np.ndarray:

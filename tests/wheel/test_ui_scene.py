@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 import pytest
 import robot_keypoints
+from refusals import refusal
 from robot_keypoints.addon import adoption, choices, conversion, rig, runner
 from robot_keypoints.core import catalogue, settings_check
 from robot_keypoints.core import settings as core
@@ -30,14 +31,6 @@ def group() -> Any:
 
 def read() -> core.Settings:
     return conversion.read(bpy.context.scene)
-
-
-def refusal(operator: Any, **arguments: Any) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        operator(**arguments)
-    text = str(caught.value).removeprefix("Error: ").strip()
-    assert "Traceback" not in text and "\n" not in text
-    return text
 
 
 def second() -> bpy.types.Object:

@@ -11,6 +11,7 @@ from typing import Any
 import bpy
 import pytest
 import robot_keypoints
+from refusals import refusal
 from robot_keypoints.addon import (
     choices,
     conversion,
@@ -64,14 +65,6 @@ def choose(name: str) -> None:
     """As a click into the list does."""
     group().group = name.split("/")[0]
     group().variable_index = [v.name for v in group().variables].index(name)
-
-
-def refusal(operator: Any, **arguments: Any) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        operator(**arguments)
-    text = str(caught.value).removeprefix("Error: ").strip()
-    assert "Traceback" not in text and "\n" not in text
-    return text
 
 
 def test_every_group_of_the_catalogue_has_a_tab_and_every_variable_an_entry() -> None:
