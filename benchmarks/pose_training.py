@@ -36,7 +36,7 @@ from robot_keypoints.trainer.evaluation import EvaluationSet
 from robot_keypoints.trainer.kinematics_torch import Chain
 from robot_keypoints.trainer.metrics import SURE, errors_percent
 from robot_keypoints.trainer.pipeline import Finishing
-from robot_keypoints.trainer.pose_loss import camera_of
+from robot_keypoints.trainer.pose_camera import Camera
 from robot_keypoints.trainer.pose_problem import Options
 from robot_keypoints.trainer.pose_solver import solve_pose
 from robot_keypoints.trainer.replay import RawBatch
@@ -108,7 +108,7 @@ class Scenes:
     def check(self, keypoints: Floats) -> None:
         """That they show the keypoints where the labels say, within a hundredth of a pixel."""
         everywhere = slice(None)
-        shown = camera_of(self.cameras).project(self.in_camera(self.poses, everywhere)).numpy()
+        shown = Camera.of_rows(self.cameras).project(self.in_camera(self.poses, everywhere)).numpy()
         worst = float(np.nanmax(np.abs(shown - keypoints)))
         if worst > 0.01:
             sys.exit(f"the recording's hidden values and its labels differ by {worst:.2f} pixels: record anew")
@@ -163,7 +163,7 @@ def measured(net: network.KeypointNetwork, data: EvaluationSet, scenes: Scenes, 
         parts.append((points.positions.double(), points.covariances.double(), confidence))
     positions, covariances, confidences = (torch.cat(p) for p in zip(*parts, strict=True))
     solution = solve_pose(
-        scenes.points[rows], positions, camera_of(scenes.cameras[rows]), covariances=covariances,
+        scenes.points[rows], positions, Camera.of_rows(scenes.cameras[rows]), covariances=covariances,
         used=confidences >= SURE, options=Options(kernel="huber"),
     )  # fmt: skip
     truth, good = scenes.poses[rows], solution.determined

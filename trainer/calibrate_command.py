@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from . import checkpoint
+from . import calibration, checkpoint
 from .calibration import Calibration
 from .prediction import Predictor
 from .reliability import Reliability
@@ -77,13 +77,8 @@ def learn(predictor: Predictor, before: Floats, errors_of: Callable[[], Floats])
     Raises:
         UserError: if the model finds nothing to learn from.
     """
-    network = predictor.network
-    was, start = network.calibration, Calibration.start(network.config)
-    network.calibration = start
-    try:
+    with calibration.set_aside(predictor.network) as start:
         errors = errors_of()
-    finally:
-        network.calibration = was
     if np.isnan(errors[::2]).all():
         raise UserError("The model finds none of the annotated keypoints, so it can't be calibrated: use its own robot")
     learned = start.learned(torch.from_numpy(errors[::2]))

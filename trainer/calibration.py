@@ -10,9 +10,10 @@ these would make all the others' ellipses far too large.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from torch import Tensor
 from .heat_maps import squared_errors
 from .losses import DRAW_LOSSES
 from .network_config import NetworkConfig
+
+if TYPE_CHECKING:
+    from .network_base import KeypointNetwork
 
 MEDIAN = math.log(4)
 """Of chi-square with two degrees of freedom."""
@@ -137,3 +141,14 @@ def _without(covariances: Tensor, own: float) -> Tensor:
     mean = (high + low) / 2
     turned = covariances - middle[..., None, None] * torch.eye(2).to(covariances)
     return turned * ratio[..., None, None] + mean[..., None, None] * torch.eye(2).to(covariances)
+
+
+@contextmanager
+def set_aside(network: KeypointNetwork) -> Iterator[Calibration]:
+    """The calibration to learn from, with which the network computes meanwhile; its own comes back afterwards."""
+    own, start = network.calibration, Calibration.start(network.config)
+    network.calibration = start
+    try:
+        yield start
+    finally:
+        network.calibration = own

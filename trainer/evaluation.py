@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import looks, metrics
+from . import calibration, looks, metrics
 from .calibration import Calibration
 from .device import Precision
 from .finishing import Finisher
@@ -152,10 +152,8 @@ def learn_calibration(
     Returns:
         None, with the network as it was, as soon as ``interrupted()``, or where no keypoint is found.
     """
-    before, start = network.calibration, Calibration.start(network.config)
-    network.calibration = start
-    found = evaluate(network, data, precision, batch, interrupted, deadline, view)
-    network.calibration = before
+    with calibration.set_aside(network) as start:
+        found = evaluate(network, data, precision, batch, interrupted, deadline, view)
     if found is None:
         return None
     true = np.where(np.isnan(found.errors)[..., None], np.nan, data.keypoints[: len(found)])

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..core.errors import UserError
 from .picture_sources import Picture, Source
 
 AHEAD = 2
@@ -79,8 +78,6 @@ class PictureFeed:
                 for picture in source.pictures():
                     if not self._put(Taken(picture, time.time()), newest_only=source.kind == "webcam"):
                         return
-        except UserError as problem:
-            self._problem = problem
         except Exception as problem:  # told to whoever takes, who runs in another thread
             self._problem = problem
         with self._changed:

@@ -55,6 +55,11 @@ class Camera:
             raise UserError("The camera's numbers must be finite, fx and fy positive: check their order fx,fy,cx,cy.")
         return cls(row[:, :4], row[:, 4:] if any(values[4:]) else None)
 
+    @classmethod
+    def of_rows(cls, rows: Tensor) -> Camera:
+        """From fx, fy, cx, cy, k1, k2, p1, p2, k3 of each image, ``(B, 9)``."""
+        return cls(rows[:, :4], rows[:, 4:] if bool((rows[:, 4:] != 0).any()) else None)
+
     def expand(self, count: int, dtype: torch.dtype, device: torch.device) -> Camera:
         """One row for each of ``count`` entries.
 

@@ -133,23 +133,17 @@ class PoseFinder:
             nothing are left out. Where all joints are known and other poses are at most a hundred times less likely,
             ``alternatives`` has their ``T_cam_base``.
         """
-        order = list(self.points)
-        seen = [found[j] for j in order]
-        used = np.array([k.confidence >= SURE for k in seen])
+        chain, pixels, spread, gate = self.seen(found)
+        used = gate[0].numpy()
         if not used.any():
             return _failed(Status.HIDDEN, f"No keypoint has a confidence of {SURE:.0%}, so there is nothing to go by.")
-        keypoints = [self.points[j] for j in order]
-        pixels = torch.tensor([[(k.u, k.v) for k in seen]], dtype=torch.float64)
-        spread = torch.tensor([[k.covariance for k in seen]], dtype=torch.float64)
         camera, options = Camera.of_numbers(self.numbers), Options(kernel="huber")
-        chain = Chain.of(self.robot, keypoints)
-        gate = torch.from_numpy(used)[None]
         others: list[Any] = []
         if chain.names:
             moving, alike = roles(chain, used)
             if alike and used.sum() >= LEAST:
                 return {**_failed(Status.DEGENERATE, _ask_for(alike, self.option)), "undetermined": alike}
-            chain = Chain.of(self.robot, keypoints, moving)
+            chain = Chain.of(self.robot, list(self.points.values()), moving)
         if chain.names:
             solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
         else:
@@ -158,17 +152,25 @@ class PoseFinder:
         status = Status(int(solution.status[0]))
         if status != Status.SOLVED:
             return _failed(status, status.sentence)
-        names = [self.names[j] for j in order]
-        residuals = solution.residuals[0][solution.residuals[0].isfinite().all(-1)]
+        names = [self.names[j] for j in self.points]
         return {
             "status": "solved",
-            "T_cam_base": solution.pose[0].tolist(),
-            "covariance": solution.covariance[0, :6, :6].tolist(),
-            "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
+            **measures(solution),
             "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
             "joints": {**self.given, **self._found_joints(chain, solution)},
             **({"alternatives": others} if others else {}),
         }
+
+    def seen(self, found: Sequence[Found]) -> tuple[Chain, Tensor, Tensor, Tensor]:
+        """What one image tells of the robot's N keypoints, as the solvers take it: where they are in the base frame,
+        their pixels ``(1, N, 2)``, the covariances ``(1, N, 2, 2)``, and which are sure ``(1, N)``."""
+        seen = [found[j] for j in self.points]
+        return (
+            Chain.of(self.robot, list(self.points.values())),
+            torch.tensor([[(k.u, k.v) for k in seen]], dtype=torch.float64),
+            torch.tensor([[k.covariance for k in seen]], dtype=torch.float64),
+            torch.tensor([[k.confidence >= SURE for k in seen]]),
+        )
 
     def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
         if solution.angles is None:
@@ -198,6 +200,16 @@ class PoseFinder:
             for a, b, both in zip(pixels[:-1], pixels[1:], inside[:-1] & inside[1:], strict=True):
                 if both:
                     canvas.line([*a.tolist(), *b.tolist()], fill=AXES[axis], width=width)
+
+
+def measures(solution: Solution) -> dict[str, Any]:
+    """Of the first pose of a solution, as plain JSON values; see :meth:`PoseFinder.find`."""
+    residuals = solution.residuals[0][solution.residuals[0].isfinite().all(-1)]
+    return {
+        "T_cam_base": solution.pose[0].tolist(),
+        "covariance": solution.covariance[0, :6, :6].tolist(),
+        "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
+    }
 
 
 def _settled(
@@ -312,19 +324,37 @@ def _pairs(text: str) -> dict[str, float]:
 
 
 def _from_file(text: str) -> dict[str, float]:
-    try:
-        # A whole number of any length becomes one that can be checked.
-        document = json.loads(Path(text).read_text(encoding="utf-8"), parse_int=float)
-    except OSError as problem:
-        raise UserError(
-            f"--joints is {text}, which can't be read ({problem.strerror}): write name=value,… or a JSON file"
-        ) from problem
-    except (ValueError, RecursionError) as problem:
-        raise UserError(f"{text} is not JSON: write one object with a number for each joint") from problem
-    fine = isinstance(document, dict) and all(type(v) is float for v in document.values())
-    if not fine:
+    document = read_joints(
+        Path(text), "--joints", "write name=value,… or a JSON file", "one object with a number for each joint"
+    )
+    if not is_table(document):
         raise UserError(f"{text} is not one JSON object with a number for each joint: write it so")
     return dict(document)
+
+
+def read_joints(file: Path, option: str, otherwise: str, wanted: str) -> Any:
+    """A JSON file in which every number is a float; whether it tells joints remains to be seen.
+
+    Args:
+        option: what names the file.
+        otherwise: what to do where it can't be read.
+        wanted: what is to be in it.
+
+    Raises:
+        UserError: if it can't be read, or isn't JSON.
+    """
+    try:
+        # A whole number of any length becomes one that can be checked.
+        return json.loads(file.read_text(encoding="utf-8"), parse_int=float)
+    except OSError as problem:
+        raise UserError(f"{option} is {file}, which can't be read ({problem.strerror}): {otherwise}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"{file} is not JSON: write {wanted}") from problem
+
+
+def is_table(document: Any) -> bool:
+    """Whether it is numbers by name."""
+    return isinstance(document, dict) and all(type(v) is float for v in document.values())
 
 
 def _failed(status: Status, sentence: str) -> dict[str, Any]:

@@ -34,12 +34,6 @@ FAR = -1e4
 """Logit of cells that don't take part."""
 
 
-def camera_of(cameras: Tensor) -> Camera:
-    """From rows ``(B, 9)``."""
-    bent = bool((cameras[:, 4:] != 0).any())
-    return Camera(cameras[:, :4], cameras[:, 4:] if bent else None)
-
-
 def places(keypoints: Tensor, depths: Tensor, cameras: Tensor) -> Tensor:
     """Where keypoints are in the camera frame, metres ``(B, J, 3)`` float64; NaN where that can't be told.
 
@@ -48,7 +42,7 @@ def places(keypoints: Tensor, depths: Tensor, cameras: Tensor) -> Tensor:
         depths: metres along the camera's z, ``(B, J)``.
         cameras: ``(B, 9)``.
     """
-    camera = camera_of(cameras.double())
+    camera = Camera.of_rows(cameras.double())
     seen = keypoints.double()
     rays = camera.undistorted(seen)
     # Beyond the fold of a lens's polynomial there may be no ray, or another one.
@@ -138,7 +132,7 @@ class PoseLoss:
         points, known, cameras = points[rows], known[rows], cameras[rows]
         still = torch.eye(4, dtype=torch.float64, device=pixels.device).expand(len(rows), 4, 4)
         found = solve_pose(
-            points, pixels[rows], camera_of(cameras), covariances=covariances[rows],
+            points, pixels[rows], Camera.of_rows(cameras), covariances=covariances[rows],
             weights=None if weights is None else weights[rows], used=counted[rows], initial=still, options=SOLVER,
         )  # fmt: skip
         good = found.determined & found.pose.detach().isfinite().flatten(1).all(1)

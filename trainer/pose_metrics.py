@@ -157,7 +157,7 @@ def measure(
             joints.append(_checked(item, robot.joints, placed.robot))
     places = _points(placed.robot, [placed.points[j] for j in order], joints)
     lenses = torch.tensor(cameras, dtype=torch.float64)
-    camera = Camera(lenses[:, :4], lenses[:, 4:] if bool(lenses[:, 4:].any()) else None)
+    camera = Camera.of_rows(lenses)
     chosen = np.ix_(rows, order)
     pixels, spread = torch.from_numpy(predicted[chosen]), torch.from_numpy(covariances[chosen])
     used = torch.from_numpy(confidences[chosen] >= metrics.SURE)

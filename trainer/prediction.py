@@ -187,9 +187,7 @@ def fit_image(image: NDArray[np.uint8], width: int, height: int, finest: float =
     scale = min(scale, LONGEST * max(width, height) / max(picture.size))
     view = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     larger = max(1.0, min(finest, 1 / scale))
-    size = view if larger == 1.0 else (max(1, round(view[0] * larger)), max(1, round(view[1] * larger)))
-    if larger == 1 / scale:
-        size = picture.size
+    size = picture.size if larger == 1 / scale else (round(view[0] * larger), round(view[1] * larger))
     fit = Fit(size[0] / picture.width, size[1] / picture.height)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)

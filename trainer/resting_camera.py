@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ import torch
 
 from ..core.errors import UserError
 from .checkpoint import ModelInfo
-from .kinematics_torch import Chain
-from .metrics import SURE
 from .pose_camera import Camera
-from .pose_command import PlacedRobot, PoseFinder, camera_numbers
+from .pose_command import PlacedRobot, PoseFinder, camera_numbers, is_table, measures, read_joints
 from .pose_problem import Options, Status
 from .pose_solver import solve_pose
 from .prediction import Found
@@ -75,15 +72,9 @@ class RestingCamera:
 
     def add(self, finder: PoseFinder, found: Sequence[Found]) -> None:
         """Keypoints of an image, in the model's order."""
-        order = list(finder.points)
-        chain = Chain.of(finder.robot, [finder.points[j] for j in order])
-        seen = [found[j] for j in order]
-        self._shots.append((
-            chain(torch.zeros(len(chain.names), dtype=torch.float64)),
-            torch.tensor([(k.u, k.v) for k in seen], dtype=torch.float64),
-            torch.tensor([k.covariance for k in seen], dtype=torch.float64),
-            torch.tensor([k.confidence >= SURE for k in seen]),
-        ))  # fmt: skip
+        chain, pixels, covariances, sure = finder.seen(found)
+        places = chain(torch.zeros(len(chain.names), dtype=torch.float64))
+        self._shots.append((places, pixels[0], covariances[0], sure[0]))
 
     def solve(self) -> dict[str, Any]:
         """From all images together, as plain JSON values: ``status``, ``images`` and the number of ``keypoints`` used,
@@ -99,28 +90,12 @@ class RestingCamera:
         counts = {"status": status.name.lower(), "images": len(self._shots), "keypoints": int(used.sum())}
         if status != Status.SOLVED:
             return {**counts, "sentence": status.sentence}
-        residuals = solution.residuals[solution.residuals.isfinite().all(-1)]
-        return {
-            **counts,
-            "T_cam_base": solution.pose[0].tolist(),
-            "covariance": solution.covariance[0].tolist(),
-            "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
-            "inliers": int(solution.inliers.sum()),
-        }
+        return {**counts, **measures(solution), "inliers": int(solution.inliers.sum())}
 
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
     wanted = 'one object {"image.png": {"joint": radians or metres, …}, …}'
-    try:
-        # A whole number of any length becomes one that can be checked.
-        document = json.loads(file.read_text(encoding="utf-8"), parse_int=float)
-    except OSError as problem:
-        raise UserError(f"{file} can't be read ({problem.strerror}): choose another --joints-by-image") from problem
-    except (ValueError, RecursionError) as problem:
-        raise UserError(f"{file} is not JSON: write {wanted}") from problem
-    fine = isinstance(document, dict) and document and all(
-        isinstance(v, dict) and all(type(x) is float for x in v.values()) for v in document.values()
-    )  # fmt: skip
-    if not fine:
+    document = read_joints(file, "--joints-by-image", "choose another", wanted)
+    if not (isinstance(document, dict) and document and all(is_table(v) for v in document.values())):
         raise UserError(f"{file} does not tell the joints of images: write {wanted}")
     return dict(document)

@@ -20,6 +20,7 @@ from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine
 from robot_keypoints.trainer.heat_maps import Spots
 from robot_keypoints.trainer.pipeline import Finishing
+from robot_keypoints.trainer.pose_camera import Camera
 from robot_keypoints.trainer.pose_loss import PoseLoss, places
 from robot_keypoints.trainer.replay import ReplayStore
 from robot_keypoints.trainer.schedule import pose_share
@@ -37,7 +38,7 @@ def scene(images: int = 3, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     points = (box - 0.5) * torch.tensor([1.4, 1.0, 1.2], dtype=torch.float64)
     points = points + torch.tensor([0.0, 0.0, 2.4], dtype=torch.float64)
     cameras = CAMERA.expand(images, 9)
-    return pose_loss.camera_of(cameras).project(points), points, cameras
+    return Camera.of_rows(cameras).project(points), points, cameras
 
 
 def maps_of(pixels: Tensor, *, draws: bool = True, size: tuple[int, int] = SIZE) -> Tensor:
@@ -158,7 +159,7 @@ def test_no_image_has_a_steeper_gradient_than_the_limit(monkeypatch: pytest.Monk
     """Of a robot far away, whose distance a pixel changes by metres."""
     pixels, points, cameras = scene(8)
     points = points + torch.tensor([0.0, 0.0, 20.0], dtype=torch.float64)
-    pixels = pose_loss.camera_of(cameras).project(points)
+    pixels = Camera.of_rows(cameras).project(points)
     noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     lengths = []
     for limit in (math.inf, 0.1):
@@ -222,7 +223,7 @@ def test_what_the_network_sees_and_where_the_keypoints_are_fit_together(view: tu
     assert not torch.allclose(made.keypoints.double(), torch.from_numpy(raw.keypoints), atol=1.0)
     linear, offset = made.to_rendering[:, :, :2], made.to_rendering[:, :, 2]
     shown = made.keypoints @ linear.mT + offset[:, None]
-    expected = pose_loss.camera_of(made.cameras).project(made.places)
+    expected = Camera.of_rows(made.cameras).project(made.places)
     assert torch.allclose(shown.double(), expected, atol=1e-3)
     assert Finishing(augmentation, torch.device("cpu"), 1.0)(raw).places is None
 
