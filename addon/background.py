@@ -23,7 +23,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core import files, settings_check
+from ..core import blend_file, files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
 from ..core.errors import UserError
@@ -34,6 +34,7 @@ from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
 from . import completion, detail, labels, rig
 from .render import Renderer
+from .saving import save_copy
 from .stage import Stage
 
 WELCOME_DEADLINE = 60.0
@@ -112,13 +113,7 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
         files.write_json(run / ROBOTS_FILE, [completion.describe(a) for a in built])
     if settings.robot.kind != "armature":
         Stage(bpy.context.scene, built[0], settings)
-    path = run / "scene.blend"
-    try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
-    except RuntimeError as problem:
-        raise UserError(
-            f"The scene {path} can't be written ({' '.join(str(problem).split())}): free some space or choose another"
-        ) from problem
+    save_copy(run / blend_file.SCENE)
 
 
 def work(options: Any, settings: Settings) -> None:
@@ -133,7 +128,7 @@ def work(options: Any, settings: Settings) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     samples, news, control = (int(p) for p in options.endpoints.split(","))
     link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
-    stage, renderer = prepare(options.run / "scene.blend", settings)
+    stage, renderer = prepare(options.run / blend_file.SCENE, settings)
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
     details = options.draws is not None

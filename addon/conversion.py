@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import bpy
 
+from ..core import blend_file
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.settings import (
@@ -38,7 +39,6 @@ MIRRORED: dict[str, type] = {
     "stream": StreamSettings,
 }
 FOLDERS = {("augmentation", "backgrounds"), ("scene", "worlds"), ("stream", "keys")}
-SCENE_FILE = "scene.blend"
 
 
 def read(scene: bpy.types.Scene) -> Settings:
@@ -50,9 +50,9 @@ def read(scene: bpy.types.Scene) -> Settings:
         attribute: _read(cls, getattr(group, attribute), attribute) for attribute, cls in MIRRORED.items()
     }
     return Settings(
-        robot=RobotSettings("armature", SCENE_FILE, armature.name) if armature is not None else RobotSettings(),
+        robot=RobotSettings("armature", blend_file.SCENE, armature.name) if armature is not None else RobotSettings(),
         others=tuple(
-            RobotSettings("armature", SCENE_FILE, o.armature.name, name=o.name)
+            RobotSettings("armature", blend_file.SCENE, o.armature.name, name=o.name)
             for o in group.others
             if o.armature is not None
         ),

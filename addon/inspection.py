@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ..core import files
+from ..core import blend_file, files
 from ..core import settings as core
 from ..core.errors import UserError
 from ..core.settings import Settings
@@ -85,7 +85,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     from . import adoption, labels
     from .background import prepare
 
-    stage, renderer = prepare(run / "scene.blend", settings)
+    stage, renderer = prepare(run / blend_file.SCENE, settings)
     renderer.close()
     model = settings.scene_model()
     rng = np.random.default_rng(settings.training.seed)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import bpy
 
+from ..core import blend_file
 from ..core import settings as core
 from ..core.children import Child
 from ..core.errors import UserError
 from ..core.settings import Settings
-from . import conversion
 from .environment import State
+from .saving import save_copy
 
 DONE_OF = re.compile(r"(\d+) of (\d+)")
 """How a job says how far it is."""
@@ -65,10 +66,8 @@ class Job:
         Raises:
             UserError: if one runs already, or the copy can't be written.
         """
-        from .runner import save_scene
-
         self.prepare_empty()
-        save_scene(self.folder / conversion.SCENE_FILE)
+        save_copy(self.folder / blend_file.SCENE)
         core.save(settings, self.folder / "settings.toml")
         return self.folder
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import bpy
 
+from ..core import blend_file, settings_check
 from ..core import settings as settings_module
-from ..core import settings_check
 from ..core.errors import UserError
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
 from . import adoption, assessment, conversion, environment, following, inspection, prediction, preferences, rig, sheet
+from .saving import save_copy
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
@@ -71,7 +72,7 @@ class Runner:
         run = new_folder(scene)
         session = Session(run, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))
         try:
-            save_scene(run / conversion.SCENE_FILE)
+            save_copy(run / blend_file.SCENE)
             session.start()
         except UserError:
             session.abandon()
@@ -165,21 +166,6 @@ def new_folder(scene: bpy.types.Scene) -> Path:
         folder = parent / f"{name}_{number}"
         number += 1
     return folder
-
-
-def save_scene(path: Path) -> None:
-    """Write a copy of the open .blend; the user's own file, its name and its unsaved changes stay as they are.
-
-    Raises:
-        UserError: if it can't be written.
-    """
-    try:
-        result = bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=True, check_existing=False)
-    except RuntimeError as problem:
-        text = " ".join(str(problem).split())
-        raise UserError(f"The scene could not be saved to {path} ({text}): choose another folder for runs") from problem
-    if "FINISHED" not in result or not path.is_file():
-        raise UserError(f"The scene could not be saved to {path}: choose another folder for runs")
 
 
 def _fingerprint(status: Status) -> Hashable:

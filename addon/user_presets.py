@@ -75,9 +75,9 @@ def save(name: str, variables: Sequence[core.VariableSettings]) -> Path:
     document = {"version": core.VERSION, "variables": [dataclasses.asdict(v) for v in variables]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, tomli_w.dumps(document))
     except OSError as problem:
-        raise UserError(f"The preset can't be written to {path} ({problem.strerror}): free some space") from problem
+        raise files.WriteError(path, problem) from problem
+    files.write_text(path, tomli_w.dumps(document))
     return path
 
 

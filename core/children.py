@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import last_lines
+from .files import WriteError, last_lines, open_log
 
 
 class Child:
@@ -24,12 +25,11 @@ class Child:
         """Start it.
 
         Raises:
-            UserError: if the program can't be started at all.
+            UserError: if the program can't be started at all, or its log not be written.
         """
         self.name = name
         self.log = log
         self.started = time.monotonic()
-        log.parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {}
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
@@ -38,7 +38,7 @@ class Child:
             # Not a session: Linux shares the processor evenly between sessions, and the workers' lower priority
             # would mean nothing.
             options["process_group"] = 0
-        with open(log, "ab") as stream:
+        with _opened(log) as stream:
             try:
                 self._process = subprocess.Popen(
                     list(command), stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
@@ -87,3 +87,16 @@ class Child:
     def last_words(self, count: int = 6) -> list[str]:
         """The last lines of its log."""
         return last_lines(self.log, count)
+
+
+def _opened(log: Path) -> io.FileIO:
+    """The log, with its folder.
+
+    Raises:
+        WriteError: if it can't be written.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return open_log(log)
+    except OSError as problem:
+        raise WriteError(log, problem) from problem

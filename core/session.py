@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import blend_file, files
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError
@@ -184,7 +184,13 @@ class Session:
         """
         (self.run / "logs" / "trainer.json").unlink(missing_ok=True)
         try:
-            if not (self.run / "scene.blend").exists():
+            scene = self.run / blend_file.SCENE
+            if scene.exists() and not blend_file.is_whole(scene):
+                raise UserError(
+                    f"The scene {scene} is cut off or damaged: put a whole one in its place, or remove it to have "
+                    "another one built from settings.toml"
+                )
+            if not scene.exists():
                 self._say("building the scene")
                 arguments = ["scene", "--run", str(self.run)]
                 self._spawn("scene", [*self.programs.blender, *arguments])
@@ -252,7 +258,7 @@ class Session:
             return
         self._children.pop("scene")
         self.status.processes.pop("scene")
-        if code != 0 or not (self.run / "scene.blend").exists():
+        if code != 0 or not (self.run / blend_file.SCENE).exists():
             self._fail(child, "the scene could not be built")
 
     def _watch_trainer(self) -> None:

@@ -46,7 +46,7 @@ def main() -> int:
     if options.job == "scene":
         print("warning: this robot is made of sticks", file=sys.stderr)
         files.write_json(options.run / ROBOTS_FILE, [{"name": "stick"} for _ in settings.robots])
-        files.write_text(options.run / "scene.blend", "sticks")
+        files.write_bytes(options.run / "scene.blend", b"BLENDER-v405ENDB")
         return 0
     behaviour = os.environ.get("FAKE_BLENDER", "")
     if behaviour in ("broken", "mistake"):

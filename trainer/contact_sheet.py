@@ -59,12 +59,7 @@ def save(path: Path, pictures: Sequence[tuple[Image.Image, Mapping[str, Any]]], 
     """
     buffer = io.BytesIO()
     draw(pictures, bodies).save(buffer, ENDINGS[path.suffix.lower()])
-    try:
-        files.write_bytes(path, buffer.getvalue())
-    except OSError as problem:
-        raise UserError(
-            f"The contact sheet {path} can't be written ({problem.strerror}): choose another place"
-        ) from problem
+    files.write_bytes(path, buffer.getvalue())
 
 
 def draw(pictures: Sequence[tuple[Image.Image, Mapping[str, Any]]], bodies: Sequence[Body]) -> Image.Image:

@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..core import files
+from ..core.blend_file import SCENE
 from ..core.errors import UserError
 from ..core.settings import Settings
 from .annotation import Body
 
 MANIFEST = "data_set.json"
-SCENE = "scene.blend"
-"""What the workers render; it is built last."""
-
 MOST = 1_000_000
 """Samples in one data set: their numbers have six digits."""
 
@@ -78,7 +76,7 @@ class DataSet(ABC):
         """Write one sample, its label last.
 
         Raises:
-            OSError: if the disk is full, or the folder can't be written.
+            WriteError: if the disk is full, or the folder can't be written.
         """
         write_png(self.image_path(sample.index), sample.image)
         if sample.mask is not None:
@@ -182,9 +180,3 @@ class Manifest:
         if old.get("transparent") != self.transparent:
             return "a background" if self.transparent else "no background"
         return "other settings"
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for path in folder.glob("**/.*.part"):
-        path.unlink(missing_ok=True)

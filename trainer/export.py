@@ -76,10 +76,7 @@ def export(model: Path, onnx: Path, opset: int = OPSET) -> int:
     difference = largest_difference(network, data, info)
     if difference is not None and not difference <= TOLERANCE:
         raise RuntimeError(f"the exported network differs from PyTorch's by {difference:.2g}")
-    try:
-        files.write_bytes(onnx, data)
-    except OSError as problem:
-        raise UserError(f"{onnx} can't be written ({problem.strerror}): choose another for --onnx") from problem
+    files.write_bytes(onnx, data)
     compared = "not compared with PyTorch, as onnxruntime is not installed"
     if difference is not None:
         tried = " and ".join(f"{n} of {w} × {h}" for n, h, w in _trials(info))

@@ -6,7 +6,6 @@ Read :func:`render` from top to bottom.
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import json
 import os
@@ -29,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core import catalogue
+from ..core import blend_file, catalogue, files
 from ..core import settings as settings_module
+from ..core.blend_file import SCENE
 from ..core.errors import UserError
 from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
@@ -40,7 +40,7 @@ from . import annotation, contact_sheet
 from .annotation import Body
 from .coco import CocoDataSet
 from .console import Display
-from .data_set import MOST, SCENE, DataSet, Finished, Manifest, sweep
+from .data_set import MOST, DataSet, Finished, Manifest
 from .ndds import NddsDataSet
 from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene
 
@@ -51,8 +51,6 @@ PLAIN_SECONDS = 2.0
 
 LIFELINE_GRACE = 8.0
 """Seconds to end in order once the process that started this one is gone."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 Finish = Callable[[Sample], NDArray[np.uint8]]
@@ -139,7 +137,7 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
         except RenderingError as problem:
             display.say(f"error: {problem}")
             return 1
-        except OSError as problem:
+        except (files.WriteError, OSError) as problem:
             raise job.explain(problem) from problem
     seconds = time.monotonic() - begun
     display.say(f"{job.progress()}, {job.rendered} of them now, in {seconds:.0f} s")
@@ -172,15 +170,16 @@ class _Job:
         """For example ``57 of 100 samples``."""
         return f"{self.whole} of {self.count} samples"
 
-    def explain(self, problem: OSError) -> UserError:
+    def explain(self, problem: files.WriteError | OSError) -> UserError:
         """A full disk, or a folder that can't be written, in one sentence."""
-        where = self.order.out or (Path(problem.filename).parent if problem.filename else tempfile.gettempdir())
-        if problem.errno in NO_ROOM:
+        if isinstance(problem, OSError):
+            problem = files.WriteError(self.order.out or problem.filename or tempfile.gettempdir(), problem)
+        if problem.full and self.order.out is not None:
             return UserError(
-                f"There is no room for {where} ({problem.strerror}): free some and give the same command again "
+                f"There is no room for {self.order.out} ({problem.why}): free some and give the same command again "
                 f"({self.progress()} are there, each of them whole)"
             )
-        return UserError(f"{where} can't be written ({problem.strerror or problem}): choose another place")
+        return problem
 
     def run(self) -> None:
         """Everything, from the settings to the last file."""
@@ -193,7 +192,7 @@ class _Job:
             done: set[int] = set()
             if order.format is not None:
                 self.data = FORMATS[order.format](run, bodies, settings.render.masks)
-                sweep(run)
+                files.sweep(run, *(p for p in run.iterdir() if p.is_dir()))
                 self.data.begin()
                 done = set(self.data)
             missing = [i for i in range(self.count) if i not in done]
@@ -221,6 +220,9 @@ class _Job:
     def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
         """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
         (run / "logs").mkdir(exist_ok=True)
+        if (run / SCENE).exists() and not blend_file.is_whole(run / SCENE):
+            self.display.say(f"warning: {run / SCENE} is cut off or damaged; it is built again")
+            (run / SCENE).unlink()
         if not (run / SCENE).exists():
             self._show("building the scene")
             settings_module.save(settings, run / "settings.toml")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import files
+from ..core.blend_file import SCENE
 from ..core.channel import Hub, SampleReceiver
 from ..core.children import Child
 from ..core.errors import UserError
@@ -55,7 +56,7 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
                 raise StoppedError
             if child.age > SCENE_DEADLINE:
                 raise RenderingError(_with_log(f"the scene was not built within {SCENE_DEADLINE:.0f} s", child))
-        if child.exit_code != 0 or not (run / "scene.blend").exists():
+        if child.exit_code != 0 or not (run / SCENE).exists():
             _blame(child, "the scene could not be built")
         return [line for line in child.last_words(1000) if line.startswith("warning: ")]
     finally:

@@ -114,9 +114,7 @@ def unfit(run: Path) -> str:
 
 def clean(run: Path) -> None:
     """Remove what a sitting that was killed had begun to write."""
-    for folder in (run, run / FOLDER):
-        for path in folder.glob(".*.part"):
-            path.unlink(missing_ok=True)
+    files.sweep(run, run / FOLDER, run / "logs")
 
 
 def _keep_lines(path: Path, step: int) -> None:

@@ -74,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def assert_whole(folder: Path) -> set[str]:
     """Every file can be read and nothing half-written lies about; names of the samples whose label is there."""
     for path in folder.rglob("*"):
-        assert not path.name.endswith(".part"), path
+        assert ".part" not in path.name, path
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 picture.load()

@@ -228,7 +228,7 @@ def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
             endpoints = Endpoints(document["host"], *document["ports"])
             workers = [synthetic.Worker(run, "test", endpoints, i, adaptive=i == 1) for i in range(2)]
             if kill % 2 and kill < KILLS:
-                until(process, lambda: list(run.glob("checkpoints/.*.part")) or list(run.glob(".*.part")))
+                until(process, lambda: list(run.glob("checkpoints/.*.part*")) or list(run.glob(".*.part*")))
             elif kill < KILLS:
                 mark = len(lines(run / "metrics.jsonl"))
                 until(process, lambda: len(lines(run / "metrics.jsonl")) > mark + 2)  # noqa: B023
@@ -243,7 +243,7 @@ def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
             process.kill()
             for worker in workers:
                 worker.close()
-        torn += bool(list(run.glob("checkpoints/.*.part")) or list(run.glob(".*.part")))
+        torn += bool(list(run.glob("checkpoints/.*.part*")) or list(run.glob(".*.part*")))
         if latest.exists():
             reached.append(Checkpoint.load(latest).state["counters"]["step"])
         if (run / "model.safetensors").exists():
