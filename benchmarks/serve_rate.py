@@ -27,7 +27,7 @@ from robot_keypoints.core.model_client import BUILTIN_MODEL
 from robot_keypoints.core.pose_channel import PoseListener
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import VariableSettings
-from robot_keypoints.trainer.annotated import read_picture
+from robot_keypoints.trainer import photograph
 from robot_keypoints.trainer.prediction import Predictor
 
 JOINTS = {
@@ -61,7 +61,7 @@ def render(folder: Path, count: int, width: int, height: int) -> tuple[list[Path
 def time_bare(model: Path, files: list[Path], passes: int) -> float:
     """Pictures a second of the predictor alone."""
     predictor = Predictor.load(model)
-    pictures = [read_picture(f) for f in files]
+    pictures = [photograph.read(f).pixels for f in files]
     predictor.predict(pictures[:1])
     start = time.perf_counter()
     for _ in range(passes):

@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from ..core.errors import UserError
-from . import metrics
+from . import metrics, photograph
 from .ndds import CORNER, NOT_FOUND
+from .photograph import Photograph
 
 UNKNOWN, OUTSIDE = -1, 0
 RIGID = 1e-3
@@ -78,16 +77,17 @@ class Item:
     robots: tuple[Annotation, ...]
     camera: tuple[float, ...] | None = None
 
-    def picture(self) -> NDArray[np.uint8]:
-        """RGB or RGBA ``(H, W, 3 or 4)``, turned as annotated where the camera noted how it was held.
+    def picture(self) -> Photograph:
+        """The picture, turned as annotated where the camera noted how it was held.
 
         Raises:
             UserError: if it can't be read, or has another size than annotated.
         """
-        image = read_picture(self.path, self.width, self.height)
-        if self.width and image.shape[:2] != (self.height, self.width):
+        size = (self.width, self.height) if self.width else None
+        image = photograph.read(self.path, size)
+        if size not in (None, (image.width, image.height)):
             raise UserError(
-                f"{self.path} has {image.shape[1]} × {image.shape[0]} pixels but was annotated with "
+                f"{self.path} has {image.width} × {image.height} pixels but was annotated with "
                 f"{self.width} × {self.height}: use the picture that was annotated"
             )
         return image
@@ -111,27 +111,6 @@ class Annotated:
     items: tuple[Item, ...]
     complete: bool
     sigmas: Mapping[str, float] = field(default_factory=dict)
-
-
-def read_picture(path: Path, width: int = 0, height: int = 0) -> NDArray[np.uint8]:
-    """An image file as RGB or RGBA ``(H, W, 3 or 4)``.
-
-    Cameras note how they were held. The picture is turned accordingly, as viewers do, unless only the unturned one has
-    the size ``width`` × ``height``.
-
-    Raises:
-        UserError: if it is no image.
-    """
-    try:
-        with Image.open(path) as file:
-            transparent = "A" in file.getbands() or "transparency" in file.info
-            turned = ImageOps.exif_transpose(file)
-            keep = file.size == (width, height) and turned.size != file.size
-            return np.asarray((file if keep else turned).convert("RGBA" if transparent else "RGB"))
-    except FileNotFoundError as problem:
-        raise UserError(f"There is no image at {path}: choose another") from problem
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise UserError(f"{path} can't be read as an image: choose another") from problem
 
 
 def read(source: Path) -> Annotated:
@@ -289,11 +268,7 @@ def _ndds_size(document: Mapping[str, Any], picture: Path) -> tuple[int, int]:
     camera = document.get("camera_data") or {}
     if camera.get("width") and camera.get("height"):
         return int(camera["width"]), int(camera["height"])
-    try:
-        with Image.open(picture) as file:
-            return file.size
-    except (OSError, ValueError, SyntaxError) as problem:
-        raise UserError(f"{picture} can't be read as an image: choose another") from problem
+    return photograph.size_of(picture)
 
 
 def _ndds_robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str, Any]) -> Annotation:

@@ -10,16 +10,16 @@ import math
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.scene_assets import is_photograph
+from . import photograph
 from .procedural import Dice, mixed, procedural, to_tensor
 
 MARGIN = 1.3
@@ -36,9 +36,6 @@ REFRESH = 16
 
 LARGEST_PIXELS = 64_000_000
 """A photograph that has more when it is decoded is left out. JPEGs are decoded smaller where they are large."""
-
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # their sizes are looked at here
 
 
 class Photos:
@@ -86,16 +83,12 @@ class Photos:
     def _open(self, index: int, width: int, height: int) -> Image.Image | None:
         file = self._files[index]
         try:
-            with Image.open(file) as photo:
-                photo.draft("RGB", (2 * width, 2 * height))
-                if photo.width * photo.height > LARGEST_PIXELS:
-                    raise ValueError(f"its {photo.width} × {photo.height} pixels are too many")
-                return photo.convert("RGB")
-        except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as problem:
+            found = photograph.read(file, enough=(2 * width, 2 * height), most=LARGEST_PIXELS)
+            return Image.fromarray(found.pixels[..., :3])
+        except UserError as problem:
             with self._lock:
                 if index not in self._unreadable:
-                    why = "it is no picture" if isinstance(problem, UnidentifiedImageError) else problem
-                    print(f"warning: the background {file} is left out: {why}", file=sys.stderr)
+                    print(f"warning: a background is left out: {problem}", file=sys.stderr)
                     self._unreadable.add(index)
             return None
 

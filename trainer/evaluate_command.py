@@ -21,7 +21,7 @@ from .calibrate_command import Calibrated
 from .coco import SIGMA
 from .matching import Truth
 from .metrics import Measurement
-from .prediction import Predictor
+from .prediction import Predictor, in_whole
 from .reliability import Reliability
 
 Floats = NDArray[np.float64]
@@ -204,8 +204,9 @@ def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
     sizes: list[tuple[int, int]] = []
     for begin in range(0, len(items), BATCH):
         pictures = [item.picture() for item in items[begin : begin + BATCH]]
-        sizes += [(p.shape[1], p.shape[0]) for p in pictures]
-        for i, found in enumerate(predictor.predict(pictures), begin):
+        sizes += [(p.width, p.height) for p in pictures]
+        for i, keypoints in enumerate(predictor.predict([p.pixels for p in pictures]), begin):
+            found = in_whole(keypoints, pictures[i - begin])
             predicted[i] = [(k.u, k.v) for k in found]
             covariances[i] = [k.covariance for k in found]
             confidences[i] = [k.confidence for k in found]

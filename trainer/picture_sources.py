@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from .annotated import read_picture
+from . import photograph
+from .photograph import Photograph
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
@@ -28,14 +29,22 @@ class Picture:
 
     Attributes:
         source: the file's name, or ``webcam:N``.
-        pixels: RGB or RGBA ``(H, W, 3 or 4)``.
+        pixels: RGB or RGBA ``(h, w, 3 or 4)``.
         frame, seconds: number and time of a video's frame, from 0; None for an image.
+        size: width and height of a picture that ``pixels`` is a smaller copy of; None where it is the picture.
     """
 
     source: str
     pixels: NDArray[np.uint8]
     frame: int | None = None
     seconds: float | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def photograph(self) -> Photograph:
+        """The same without its source."""
+        height, width = self.pixels.shape[:2]
+        return Photograph(self.pixels, *(self.size or (width, height)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ class Source:
             UserError: if it can't be read.
         """
         if self.kind == "image":
-            yield Picture(self.name, read_picture(Path(self.name)))
+            read = photograph.read(self.name)
+            yield Picture(self.name, read.pixels, size=(read.width, read.height))
             return
         cv2 = opencv()
         found = WEBCAM.fullmatch(self.name)

@@ -180,6 +180,11 @@ class PoseFinder:
         values = zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True)
         return {n: _least_turn(by_name[n], value) for n, value, variance in values if variance < UNKNOWN**2}
 
+    def resized(self, scale: tuple[float, float]) -> PoseFinder:
+        """For pictures whose width and height are multiplied by ``scale``."""
+        (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
+        return replace(self, numbers=(fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens))
+
     def draw(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
         """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
         y green, z blue; nothing where there is no pose."""

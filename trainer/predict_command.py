@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from PIL import Image
 
 from ..core.errors import UserError
 from . import device, picture_sources
 from .overlay_image import draw
 from .picture_sources import Picture, Source
 from .pose_command import PoseFinder, told
-from .prediction import Found, Predictor
+from .prediction import Fit, Found, Predictor, in_whole
 from .resting_camera import RestingCamera
 from .video_overlay import VideoOverlay
 
@@ -162,14 +163,13 @@ def _entries(
             video = VideoOverlay(_free(order.overlay, name, ".mp4"), source.rate())
         try:
             for picture in source.pictures(order.frames):
-                found = predictor.predict([picture.pixels], order.scales, order.peaks)[0]
+                (found,) = predictor.predict([picture.pixels], order.scales, order.peaks)
+                found = in_whole(found, picture.photograph)
                 pose = finder.find(found) if finder is not None else None
                 if finder is not None and isinstance(finder_or_all, RestingCamera):
                     finder_or_all.add(finder, found)
                 if order.overlay is not None:
-                    drawn = draw(picture.pixels, predictor.info, _places(found), [k.confidence for k in found])
-                    if finder is not None and pose is not None:
-                        finder.draw(drawn, pose)
+                    drawn = _drawn(picture, found, predictor, finder, pose)
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
@@ -185,13 +185,22 @@ def _entries(
                 video.close()
 
 
-def _places(found: Sequence[Found]) -> list[tuple[float, float]]:
-    return [(k.u, k.v) for k in found]
+def _drawn(
+    picture: Picture, found: Sequence[Found], predictor: Predictor, finder: PoseFinder | None,
+    pose: dict[str, Any] | None,
+) -> Image.Image:  # fmt: skip
+    """A copy with keypoints and axes drawn on; of a very large picture it is a smaller one."""
+    scale = picture.photograph.scale
+    places = Fit(*scale).to_input(np.array([(k.u, k.v) for k in found]))
+    drawn = draw(picture.pixels, predictor.info, places.tolist(), [k.confidence for k in found])
+    if finder is not None and pose is not None:
+        finder.resized(scale).draw(drawn, pose)
+    return drawn
 
 
 def _entry(picture: Picture, found: Sequence[Found]) -> dict[str, Any]:
-    height, width = picture.pixels.shape[:2]
     entry: dict[str, Any] = {"image": picture.source}
+    width, height = picture.photograph.width, picture.photograph.height
     if picture.frame is not None:
         entry |= {"frame": picture.frame, "seconds": picture.seconds}
     return {**entry, "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}

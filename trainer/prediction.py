@@ -18,6 +18,7 @@ from . import belief_maps, checkpoint, looks
 from .checkpoint import ModelInfo
 from .fusion import fused
 from .network import KeypointNetwork
+from .photograph import Photograph
 
 GREY = 127
 """What lies behind a transparent image."""
@@ -84,6 +85,10 @@ class Fit:
     def to_image(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixels of the input ``(…, 2)`` to pixels of the image; both have (0, 0) at a pixel's centre."""
         return np.asarray((points + 0.5) / np.array([self.scale_u, self.scale_v]) - 0.5)
+
+    def to_input(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels of the image ``(…, 2)`` to pixels of the input."""
+        return np.asarray((points + 0.5) * np.array([self.scale_u, self.scale_v]) - 0.5)
 
     def to_image_covariance(self, covariances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Covariances ``(…, 2, 2)`` likewise."""
@@ -157,6 +162,13 @@ class Predictor:
             ]
             for i in range(len(pixels))
         ]  # fmt: skip
+
+
+def in_whole(found: list[Found], photograph: Photograph) -> list[Found]:
+    """What was found in a photograph's ``pixels``, in pixels of the picture that these may be a smaller copy of."""
+    if photograph.scale == (1.0, 1.0):
+        return found
+    return [k.to_image(Fit(*photograph.scale)) for k in found]
 
 
 @dataclass(frozen=True)

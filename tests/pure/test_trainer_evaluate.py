@@ -25,6 +25,7 @@ from robot_keypoints.trainer import (
     evaluate_command,
     matching,
     network,
+    photograph,
     raters,
 )
 from robot_keypoints.trainer.annotated import Annotation, Item
@@ -149,9 +150,9 @@ def test_a_photograph_is_turned_as_it_was_annotated(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned clockwise by a quarter for viewing
     Image.fromarray(pixels).save(tmp_path / "p.png", exif=exif)
-    assert annotated.read_picture(tmp_path / "p.png").shape == (40, 30, 3)
-    assert annotated.read_picture(tmp_path / "p.png", 30, 40)[0, 29, 0] == 255
-    assert annotated.read_picture(tmp_path / "p.png", 40, 30)[0, 0, 0] == 255
+    assert photograph.read(tmp_path / "p.png").pixels.shape == (40, 30, 3)
+    assert photograph.read(tmp_path / "p.png", (30, 40)).pixels[0, 29, 0] == 255
+    assert photograph.read(tmp_path / "p.png", (40, 30)).pixels[0, 0, 0] == 255
     item = Item("p.png", tmp_path / "p.png", 99, 30, ())
     with pytest.raises(UserError, match="30 × 40 pixels but was annotated with 99 × 30"):
         item.picture()

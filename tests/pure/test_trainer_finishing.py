@@ -214,7 +214,7 @@ def test_photographs_are_decoded_one_at_a_time_and_kept_within_bounds(
         photograph(folder / "lab" / f"{i}.png", RED)
     opened: list[object] = []
     original = Image.open
-    monkeypatch.setattr(backgrounds.Image, "open", lambda file: opened.append(file) or original(file))
+    monkeypatch.setattr(backgrounds.Image, "open", lambda file, **given: opened.append(file) or original(file, **given))
     monkeypatch.setattr(backgrounds, "BANKS_BYTES", 10 * 3 * 84 * 63 * 2)
     bank = backgrounds.Backgrounds(str(folder), ("lab",), WIDTH, HEIGHT, 0)
     assert len(opened) == 1  # one to see that it can be done

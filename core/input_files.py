@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that somebody else wrote: only regular ones are opened, and what is read of them is bounded.
+
+JSON and TOML may be UTF-8, with or without a byte order mark as Windows' editors write it, UTF-16 or UTF-32.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import UserError
+
+LARGEST_JSON = 256 << 20
+"""Bytes of a JSON file; COCO's own keypoints of 118,287 photographs have 227 MiB."""
+
+LARGEST_TOML = 16 << 20
+"""Bytes of a TOML file."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read its bytes. Nothing is waited for: a pipe or a device is not opened.
+
+    Raises:
+        OSError: if it can't be read, or is no regular file; ``strerror`` says why.
+    """
+    _check_regular(os.stat(path))
+    # What lies there may have become a pipe since.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _check_regular(os.fstat(descriptor))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError(None, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(None, "it is not a regular file")
+
+
+def read_json(
+    path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST_JSON,
+    parse_int: Callable[[str], Any] | None = None,
+) -> Any:  # fmt: skip
+    """A JSON file's value.
+
+    Args:
+        mend: what to do if it can't be used, the end of the sentence.
+        largest: bytes that it may have.
+        parse_int: what makes values of whole numbers; None makes them ``int``.
+
+    Raises:
+        UserError: if it can't be read, is too large, or not JSON.
+    """
+    data = _bytes(path, mend, largest)
+    try:
+        return json.loads(data, parse_int=parse_int)
+    except RecursionError as problem:
+        raise UserError(f"{path} is nested too deeply for JSON: {mend}") from problem
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path} is not JSON in UTF-8: {mend}") from problem
+    except json.JSONDecodeError as problem:
+        raise UserError(f"{path} is not valid JSON (line {problem.lineno}: {problem.msg}): {mend}") from problem
+    except ValueError as problem:
+        raise UserError(f"{path} is not valid JSON ({problem}): {mend}") from problem
+
+
+def read_toml(path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST_TOML) -> dict[str, Any]:
+    """A TOML file's table; arguments and errors as those of :func:`read_json`."""
+    data = _bytes(path, mend, largest)
+    try:
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path} is not text in UTF-8: save it as UTF-8") from problem
+    try:
+        return tomllib.loads(text)
+    except RecursionError as problem:
+        raise UserError(f"{path} is nested too deeply for TOML: {mend}") from problem
+    except ValueError as problem:
+        raise UserError(f"{path} is not valid TOML: {problem}") from problem
+
+
+def _bytes(path: str | os.PathLike[str], mend: str, largest: int) -> bytes:
+    try:
+        with open_regular(Path(path)) as stream:
+            data = stream.read(largest + 1)
+    except OSError as problem:
+        raise UserError(f"{path} can't be read ({problem.strerror}): {mend}") from problem
+    except ValueError as problem:  # a name with a zero byte
+        raise UserError(f"{path!r} is no file's name: {mend}") from problem
+    if len(data) > largest:
+        raise UserError(f"{path} has more than {largest >> 20} MiB: {mend}")
+    return data
