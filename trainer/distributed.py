@@ -8,15 +8,22 @@ one sentence that tells a user what is wrong. A trainer that ``torchrun`` did st
 (``torchrun --nproc-per-node N -- launch.py trainer --run RUN --identity ID``): both use the same variables of the
 environment.
 
+They meet in a file of a folder that nobody else may open, and gloo and NCCL talk over the loopback interface; torch's
+own TCPStore listens on every address, whatever host it is given, and takes orders from whoever connects.
+
 What the others draw for a batch is not part of a checkpoint: a run of several processes goes on from one, but not bit
 for bit.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +46,8 @@ from ..core.session import LAUNCHER
 from ..core.settings import TrainingSettings
 from .replay import RawBatch
 
-LOOPBACK = "127.0.0.1"
+STORE = "ROBOT_KEYPOINTS_STORE"
+"""Variable of the environment that tells the others the file in which they meet."""
 PATIENCE = timedelta(days=30)
 """The others wait while the first one validates or is paused."""
 
@@ -57,6 +65,18 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def stay_on_this_machine() -> None:
+    """Have gloo and NCCL listen on the loopback interface alone, unless the environment names another.
+
+    Left to themselves they take the address that the machine's name stands for, or the first network card.
+    """
+    names = [name for _, name in socket.if_nameindex()] if hasattr(socket, "if_nameindex") else []
+    loopback = next((name for name in ("lo", "lo0") if name in names), None)
+    if loopback is not None:
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", loopback)
+
+
 class Group:
     """The processes, as each of them sees the others."""
 
@@ -68,6 +88,7 @@ class Group:
         """
         self.rank = rank
         self.size = size
+        stay_on_this_machine()
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         # Messages and raw renderings lie in main memory.
@@ -158,22 +179,24 @@ class Followers:
         """
         self._children: list[Child] = []
         self._ended = threading.Event()
+        self._folder: Path | None = None
         if "RANK" in os.environ:
             self.group = Group(None, 0, int(os.environ["WORLD_SIZE"]), device)
             return
-        store = dist.TCPStore(LOOPBACK, 0, count, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+        self._folder = Path(tempfile.mkdtemp(prefix="robot-keypoints-"))
+        meeting = self._folder / "store"
         command = [sys.executable, str(LAUNCHER), "trainer", "--run", str(run), "--identity", identity]
         try:
             for number in range(1, count):
                 variables = {
-                    "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), "MASTER_ADDR": LOOPBACK,
-                    "MASTER_PORT": str(store.port), "OMP_NUM_THREADS": str(torch.get_num_threads()),
+                    "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), STORE: str(meeting),
+                    "OMP_NUM_THREADS": str(torch.get_num_threads()),
                 }  # fmt: skip
                 log = run / "logs" / f"trainer-{number + 1}.log"
                 arguments = [*command, *(["--resume"] if resume else [])]
                 self._children.append(Child(f"trainer {number + 1}", arguments, log, variables))
             threading.Thread(target=self._watch, name="followers", daemon=True).start()
-            self.group = Group(store, 0, count, device)
+            self.group = Group(meet(meeting, count), 0, count, device)
         except BaseException:
             self.close()
             raise
@@ -192,6 +215,7 @@ class Followers:
             sentence = self._lost()
             if sentence is not None:
                 print(f"error: {sentence}", file=sys.stderr, flush=True)
+                self._forget()
                 os._exit(2)
 
     @contextmanager
@@ -227,6 +251,16 @@ class Followers:
         for child in self._children:
             if not child.wait(max(0.0, end - time.monotonic())):
                 child.kill()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def meet(file: Path, size: int) -> Store:
+    """The store in ``file``, which the first who comes makes, for a group of ``size``."""
+    return dist.FileStore(str(file), size)  # type: ignore[attr-defined]
 
 
 def join(device: torch.device) -> Group:
@@ -234,5 +268,7 @@ def join(device: torch.device) -> Group:
     number, size = rank(), int(os.environ["WORLD_SIZE"])
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return Group(None, number, size, device)
-    port = int(os.environ["MASTER_PORT"])
-    return Group(dist.TCPStore(os.environ["MASTER_ADDR"], port, size, is_master=False), number, size, device)  # type: ignore[attr-defined]
+    meeting = Path(os.environ[STORE])
+    # The first one may be killed and leave the folder behind.
+    atexit.register(shutil.rmtree, meeting.parent, ignore_errors=True)
+    return Group(meet(meeting, size), number, size, device)

@@ -7,13 +7,13 @@ import json
 import os
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
 import torch
+from listening import listeners
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import TrainingSettings
@@ -29,7 +29,6 @@ import json, os, sys
 sys.path[:0] = [os.environ["TESTS"], os.path.dirname(os.environ["TESTS"])]
 import numpy as np, torch
 import test_trainer_distributed as test
-test.distributed.dist.TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), 2, is_master=False).set("ready", "1")
 group = test.distributed.join(test.CPU)
 engine = test.engine(group)
 while True:
@@ -77,17 +76,16 @@ def weights(of: Engine) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
     """Of one that computes the batch in the same shares: a normalisation looks at the images it sees together."""
     before = torch.get_num_threads()
-    port = _free_port()
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "meeting").mkdir()
+    meeting = tmp_path / "meeting" / "store"
+    shared = {"WORLD_SIZE": "2", distributed.STORE: str(meeting), "OMP_NUM_THREADS": "1"}
     os.environ.update({**shared, "TESTS": str(Path(__file__).parent)})
-    store = distributed.dist.TCPStore("127.0.0.1", port, 2, is_master=True, wait_for_workers=False)
     command = [sys.executable, "-c", SHARE, str(tmp_path / "theirs.npy")]
     other = Child(
         "other", command, tmp_path / "other.log", {**shared, "RANK": "1", "TESTS": str(Path(__file__).parent)}
     )
     try:
-        store.wait(["ready"], timedelta(seconds=60))
-        group = distributed.Group(store, 0, 2, CPU)
+        group = distributed.Group(distributed.meet(meeting, 2), 0, 2, CPU)
         two, one = engine(group), engine(None, seconds=0.25)  # in parts of four images
         for step in range(4):
             mine, theirs = (whole := raw(8, step)).split(2)
@@ -115,14 +113,6 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
     torch.set_num_threads(before)
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) -> None:
     run = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
     with running(run) as trainer:
@@ -130,6 +120,9 @@ def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) 
         trainer.until(lambda: len(trainer.heard("metrics")) >= 2)
         others = _others(run)
         assert len(others) == 1
+        open_to = {p: listeners(p) for p in (trainer.child.pid, *others)}
+        assert open_to[trainer.child.pid], "the trainer's own three sockets were not found"
+        assert all(one.loopback for found in open_to.values() for one in found), open_to
         trainer.ask("stop")
         assert trainer.child.wait(30) and trainer.child.exit_code == 0, trainer.child.last_words(20)
     assert _gone(others)
@@ -141,9 +134,20 @@ def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) 
         assert trainer.heard("metrics")[0]["step"] > summary["steps"]
         others = _others(run)
         assert len(others) == 1
+        meeting = Path(_environment(others[0])[distributed.STORE]).parent
+        assert meeting.stat().st_mode & 0o777 == 0o700
         trainer.child.kill()  # at once, as by a crash
     assert _gone(others)
+    assert not meeting.exists()
     assert [m["step"] for m in lines(run / "metrics.jsonl")] == sorted(m["step"] for m in lines(run / "metrics.jsonl"))
+
+
+def test_gloo_and_nccl_stay_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "chosen")
+    distributed.stay_on_this_machine()
+    assert os.environ["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
+    assert os.environ["NCCL_SOCKET_IFNAME"] == "chosen"
 
 
 def test_a_process_that_is_lost_is_a_sentence(tmp_path: Path) -> None:
@@ -171,6 +175,11 @@ def _others(run: Path) -> list[int]:
             if str(run).encode() in command and str(LAUNCHER).encode() in command and ranks:
                 found.append(int(process.name))
     return found
+
+
+def _environment(process: int) -> dict[str, str]:
+    entries = Path(f"/proc/{process}/environ").read_text(encoding="utf-8").split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def _gone(processes: list[int]) -> bool:
