@@ -18,7 +18,7 @@ def save_copy(path: Path) -> None:
     Raises:
         UserError: if it can't be written; what was there before is as it was.
     """
-    with Replacement(path, blend_file.is_whole) as temporary:
+    with Replacement(path, blend_file.is_whole, ".blend") as temporary:
         temporary.unlink()  # Blender would keep what it replaces, as a version
         try:
             bpy.ops.wm.save_as_mainfile(filepath=str(temporary), copy=True, compress=True, check_existing=False)

@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from ..core.folder_lock import try_lock
+
 PREFIX = "robot_keypoints_frame_"
 UNFINISHED = "robot_keypoints_making_"
 LOCK = "owner"
@@ -56,12 +58,4 @@ def _sweep(base: Path) -> None:
 
 def _lock(file: IO[str]) -> bool:
     """Whether a lock was to be had; never on Windows, where a file that is open can't be removed anyway."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return sys.platform != "win32" and try_lock(file.fileno())

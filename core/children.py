@@ -20,9 +20,13 @@ class Child:
     """One child process with a log file."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         """Start it.
+
+        Args:
+            descriptors: of open files that it inherits, where the system can have that.
 
         Raises:
             UserError: if the program can't be started at all, or its log not be written.
@@ -38,6 +42,7 @@ class Child:
             # Not a session: Linux shares the processor evenly between sessions, and the workers' lower priority
             # would mean nothing.
             options["process_group"] = 0
+            options["pass_fds"] = tuple(descriptors)
         with _opened(log) as stream:
             try:
                 self._process = subprocess.Popen(

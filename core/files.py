@@ -19,9 +19,6 @@ from .errors import UserError
 PREFIX = ".robot-keypoints-"
 SUFFIX = ".part"
 
-LONGEST_ENDING = 16
-"""Characters of a name's ending that may matter to who writes the file."""
-
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a full disk, a used-up quota and a limit on a file's size are told by."""
 
@@ -65,20 +62,20 @@ class Replacement:
     where the block ends without an exception; an ``OSError`` from the block is taken as the writer's.
     """
 
-    def __init__(self, target: str | os.PathLike[str], check: Check | None = None) -> None:
+    def __init__(self, target: str | os.PathLike[str], check: Check | None = None, ending: str = "") -> None:
         """
         Args:
             target: the file to be written or replaced.
             check: looks at the new file before it is put in place.
+            ending: of the temporary name, such as ``.mp4``, where the writer goes by it.
 
         Raises:
             WriteError: if no file can be written there.
         """
         self.target = Path(target)
         self._check = check
-        ending = self.target.suffix if len(self.target.suffix) <= LONGEST_ENDING else ""
         self.path = self.target.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}{ending}")
-        """What to write to: an empty file with the target's ending and permissions."""
+        """What to write to: an empty file with the target's permissions."""
         try:
             self._mode = _mode(self.target)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINKS

@@ -23,6 +23,7 @@ from . import blend_file, files
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError
+from .folder_lock import FolderLock
 from .messages import Posterior
 from .robot import Robot
 from .settings import Settings, save
@@ -143,15 +144,17 @@ class Session:
         *,
         robot: Robot | None = None,
         resume: bool = False,
+        rewrite: bool = False,
     ) -> None:
         """Prepare the run's folder; :meth:`start` begins.
 
         Args:
             robot: its kinematics, where they are known, are kept in the run's folder for the model.
             resume: whether to go on with the run that the folder holds.
+            rewrite: whether ``settings`` replace those that a resumed run has in its folder.
 
         Raises:
-            UserError: if the folder can't be used.
+            UserError: if the folder can't be used, or another process is using it.
         """
         self.run = run
         self.settings = settings
@@ -167,14 +170,19 @@ class Session:
         self._outcome = Phase.STOPPED
         try:
             (run / "logs").mkdir(parents=True, exist_ok=True)
-            if not resume:
-                save(settings, run / "settings.toml")
-                if robot is not None:
-                    files.write_json(run / ROBOT_FILE, robot.to_dict())
         except OSError as problem:
             raise UserError(
                 f"The run's folder {run} can't be written ({problem.strerror}): choose another"
             ) from problem
+        self._lock = FolderLock(run)
+        try:
+            if rewrite or not resume:
+                save(settings, run / "settings.toml")
+            if not resume and robot is not None:
+                files.write_json(run / ROBOT_FILE, robot.to_dict())
+        except UserError:
+            self._lock.release()
+            raise
 
     def start(self) -> None:
         """Start the trainer, and the scene builder where the run has no scene yet.
@@ -232,11 +240,14 @@ class Session:
             child.kill()
         self._children.clear()
         self._close_link()
+        self._lock.release()
         if not self.status.phase.over:
             self.status.phase = Phase.STOPPED
 
     def _spawn(self, name: str, command: Sequence[str], adapts: bool = False) -> None:
-        child = Child(name, command, self.run / "logs" / f"{name}.log", self.programs.environment)
+        # A trainer whose parent was killed goes on writing for a moment.
+        held = [self._lock.descriptor] if name == "trainer" else []
+        child = Child(name, command, self.run / "logs" / f"{name}.log", self.programs.environment, held)
         self._children[name] = child
         status = self.status.processes.setdefault(name, ProcessStatus(name, adapts=adapts))
         status.state, status.pid, status.rate = "starting", child.pid, 0.0
@@ -344,6 +355,7 @@ class Session:
                 self.status.processes[name].rate = 0.0
         if not self._children:
             self._close_link()
+            self._lock.release()
             self.status.phase = self._outcome
             self._say({Phase.DONE: "done", Phase.STOPPED: "stopped"}.get(self._outcome, "failed"))
 

@@ -209,8 +209,8 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         adaptive = min(settings.workers.adaptive, options.workers)
         settings = replace(settings, workers=replace(settings.workers, count=options.workers, adaptive=adaptive))
     if options.resume is not None:
-        settings_module.save(settings, options.resume / "settings.toml")
-        return console.follow(options.resume, settings, resume=True, as_json=options.json)
+        rewrite = options.workers is not None
+        return console.follow(options.resume, settings, resume=True, rewrite=rewrite, as_json=options.json)
     robot = None
     if settings.robot.kind != "armature":
         robot, *others = settings_module.load_robots(settings)

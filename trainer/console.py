@@ -21,9 +21,13 @@ PLAIN_SECONDS = 10.0
 
 
 def follow(
-    run: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, as_json: bool = False
-) -> int:
+    run: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, rewrite: bool = False,
+    as_json: bool = False,
+) -> int:  # fmt: skip
     """Train until the end, Ctrl-C or SIGTERM; a second Ctrl-C does not wait for the reports.
+
+    Args:
+        robot, resume, rewrite: see :class:`..core.session.Session`.
 
     Returns:
         the exit code.
@@ -32,7 +36,7 @@ def follow(
         UserError: if the run can't be started.
     """
     programs = Programs.with_python(sys.executable, settings.workers.blender)
-    session = Session(run, settings, programs, robot=robot, resume=resume)
+    session = Session(run, settings, programs, robot=robot, resume=resume, rewrite=rewrite)
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from ..core import blend_file, catalogue, files
 from ..core import settings as settings_module
 from ..core.blend_file import SCENE
 from ..core.errors import UserError
+from ..core.folder_lock import FolderLock
 from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
 from ..core.session import ROBOTS_FILE, Programs, Status
@@ -40,7 +41,7 @@ from . import annotation, contact_sheet
 from .annotation import Body
 from .coco import CocoDataSet
 from .console import Display
-from .data_set import MOST, DataSet, Finished, Manifest
+from .data_set import MANIFEST, MOST, DataSet, Finished, Manifest
 from .ndds import NddsDataSet
 from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene
 
@@ -214,8 +215,14 @@ class _Job:
                 yield Path(scratch)
             return
         manifest = Manifest.of(order.format, order.seed, order.transparent, settings, order.preset)
-        manifest.claim(order.out)
-        yield order.out
+        with ExitStack() as held:
+            if (order.out / MANIFEST).exists():
+                held.callback(FolderLock(order.out).release)
+                manifest.claim(order.out)
+            else:
+                manifest.claim(order.out)  # a folder of other files is left as it is
+                held.callback(FolderLock(order.out).release)
+            yield order.out
 
     def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
         """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""

@@ -37,11 +37,11 @@ def test_a_writer_that_takes_a_name_is_checked_before_its_file_bears_it(tmp_path
     def whole(file: Path) -> bool:
         return file.read_bytes().endswith(b"END")
 
-    with pytest.raises(UserError, match="cut off"), files.Replacement(path, whole) as temporary:
+    with pytest.raises(UserError, match="cut off"), files.Replacement(path, whole, ".mp4") as temporary:
         assert temporary.suffix == path.suffix
         temporary.write_bytes(b"half")
     assert path.read_bytes() == b"before"
-    with files.Replacement(path, whole) as temporary:
+    with files.Replacement(path, whole, ".mp4") as temporary:
         temporary.write_bytes(b"all of it, END")
     assert path.read_bytes() == b"all of it, END"
     assert os.listdir(tmp_path) == ["film.mp4"]
@@ -134,7 +134,7 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_was_killed_is_swept_away(tmp_path: Path) -> None:
-    files.Replacement(tmp_path / "a.mp4").path.write_bytes(b"half")
+    files.Replacement(tmp_path / "a.mp4", ending=".mp4").path.write_bytes(b"half")
     (tmp_path / ".older.json.123.part").write_bytes(b"half")
     outside = tmp_path / "outside"
     outside.mkdir()

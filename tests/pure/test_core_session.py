@@ -494,3 +494,42 @@ def test_workers_keep_to_their_threads() -> None:
     assert wheel.worker(2) == ["python", "launch.py", "--threads", "2"]
     blender = Programs(("python",), ("/opt/blender", "--background", "--command", "robot_keypoints"))
     assert blender.worker(1) == ["/opt/blender", "--threads", "1", *blender.blender[1:]]
+
+
+def test_a_run_that_is_running_is_not_resumed(tmp_path: Path, cleanup: list[Session]) -> None:
+    session = started(tmp_path)
+    cleanup.append(session)
+    poll_until(session, rendering)
+    before = (tmp_path / "run" / "settings.toml").stat().st_mtime_ns
+    with pytest.raises(UserError, match="Another process is writing to"):
+        started(tmp_path, resume=True)
+    assert (tmp_path / "run" / "logs" / "trainer.json").exists()
+    assert (tmp_path / "run" / "settings.toml").stat().st_mtime_ns == before
+    assert session.poll().phase is Phase.TRAINING and len(told(tmp_path, "trainer")) == 1
+    session.stop()
+    poll_until(session, lambda s: s.phase.over)
+    again = started(tmp_path, resume=True)
+    cleanup.append(again)
+    poll_until(again, rendering)
+
+
+@posix
+def test_a_killed_front_end_leaves_nothing_locked(tmp_path: Path, cleanup: list[Session]) -> None:
+    line = [sys.executable, "-c", PARENT, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(line) as parent:
+        end = time.monotonic() + PATIENCE
+        while not told(tmp_path, "worker"):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        parent.kill()
+    again = started(tmp_path, resume=True)
+    cleanup.append(again)
+    poll_until(again, rendering)
+
+
+def test_a_scene_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scene.blend").write_bytes(b"BLENDER-v405")
+    with pytest.raises(UserError, match="cut off or damaged: put a whole one in its place, or remove it"):
+        started(tmp_path)
+    assert not told(tmp_path, "trainer")

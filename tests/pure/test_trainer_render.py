@@ -22,6 +22,7 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core import files
+from robot_keypoints.core.folder_lock import FolderLock
 from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import save
@@ -225,6 +226,34 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half(
     assert line.startswith("error: There is no room") and "give the same command again" in line
     assert 0 < len(assert_whole(out)) < COUNT
     assert cli.main(command(source, out)) == 0
+    assert contents(out) == contents(finished)
+
+
+def test_a_data_set_that_is_being_written_is_not_written_by_two(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "set"
+    assert cli.main(command(source, out)) == 0
+    before = contents(out)
+    lock = FolderLock(out)
+    try:
+        assert cli.main(command(source, out, count=20)) == 2
+    finally:
+        lock.release()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: Another process is writing to {out}")
+    assert contents(out) == before
+
+
+def test_a_scene_that_was_cut_off_is_built_again(
+    source: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an earlier version left it on a full disk; nothing is lost by building it again."""
+    out = tmp_path / "set"
+    assert cli.main(command(source, out, count=1)) == 0
+    (out / "scene.blend").write_bytes(b"BLENDER-v405")
+    assert cli.main(command(source, out)) == 0
+    assert "is cut off or damaged; it is built again" in capsys.readouterr().err
     assert contents(out) == contents(finished)
 
 
