@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import one_line
 from .randomization import Hidden, SceneModel
 
 SCHEMA = 1
@@ -25,7 +26,10 @@ MAX_IMAGE = 256 << 20
 
 
 class MessageError(ValueError):
-    """A message that is malformed, of another schema, or not of this run."""
+    """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
 
 
 @dataclass(frozen=True)
