@@ -14,7 +14,7 @@ from ..core import catalogue
 from ..core import keypoints as core_keypoints
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
-from . import choices, inspected, rig, variables
+from . import choices, inspected, rig, scenery, variables
 from .definitions import quietly
 from .variables import Default
 
@@ -127,6 +127,7 @@ def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
     for settings in own:
         variables.write(group.variables.add(), settings)
     group.group = "joint"
+    scenery.leave_out_startup(scene, scenery.named(settings.path for settings in own))
 
 
 def robots(group: Any) -> dict[str, bpy.types.Object]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ..core.errors import UserError
 from ..core.session import LAUNCHER
 from . import preferences
 from .environment import clean_environment
-from .jobs import LOG, Job
+from .jobs import Job
 
 DEADLINE = 3600.0
 
@@ -88,11 +87,7 @@ class Assessment(Job):
     def finished(self, folder: Path) -> None:
         """Read the figures."""
         assert self._what is not None
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-        documents = [line for line in lines if line.startswith("{")]
-        if not documents:
-            raise ValueError("it printed no figures")
-        self.figures = Figures.of(*self._what, json.loads(documents[-1]))
+        self.figures = Figures.of(*self._what, self.document(folder))
 
     def forget(self) -> None:
         """End it and show no figures any more."""

@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
 from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
-from . import completion, detail, labels, rig
+from . import completion, detail, labels, obstruction, rig, scenery
 from .render import Renderer
 from .saving import save_copy
 from .stage import Stage
@@ -66,7 +67,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_module.load(options.run / "settings.toml")
         if options.job == "scene":
-            build_scene(settings, options.run, complete=options.complete)
+            left_out: tuple[str, ...] = ()
+            if not (options.run / blend_file.SCENE).exists():
+                left_out = build_scene(settings, options.run, complete=options.complete)
+            look(options.run, left_out)
         else:
             work(options, settings)
     except UserError as problem:
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> None:
+def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tuple[str, ...]:
     """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
 
     Args:
@@ -86,13 +90,19 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
         complete: whether to fill in what the settings leave out, write ``settings.toml`` again, and the robots'
             kinematics to ``robots.json``. Whoever has read the settings already must not want that.
 
+    Returns:
+        names of the objects of Blender's start-up file that were left out.
+
     Raises:
         UserError: if a robot can't be loaded or a file not be written.
     """
+    left_out: tuple[str, ...] = ()
     names = ["", *(r.name for r in settings.others)]
     if settings.robot.kind == "armature":
         _open(Path(settings.robot.path))
         built = [rig.find(bpy.context.scene, r.armature or r.name) for r in settings.robots]
+        needed = [k.frame for k in settings.keypoints] + scenery.named(v.path for v in settings.variables)
+        left_out = scenery.leave_out_startup(bpy.context.scene, needed)
     else:
         bpy.ops.wm.read_homefile(use_empty=True)
         built = []
@@ -114,6 +124,27 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> Non
     if settings.robot.kind != "armature":
         Stage(bpy.context.scene, built[0], settings)
     save_copy(run / blend_file.SCENE)
+    return left_out
+
+
+def look(run: Path, left_out: tuple[str, ...]) -> None:
+    """Look whether anything of a user's own scene hides the robots, warn, and keep what was found in the run's folder.
+
+    Args:
+        left_out: names of objects that were left out already.
+
+    Raises:
+        UserError: if the scene lacks what the settings name.
+    """
+    settings = settings_module.load(run / "settings.toml")
+    if settings.robot.kind != "armature":
+        return  # nothing stands there but what is ours
+    stage = open_stage(run / blend_file.SCENE, settings)
+    stage.camera.render_at(settings.render.width, settings.render.height)
+    found = replace(obstruction.look(stage), left_out=left_out)
+    found.write(run)
+    for sentence in found.sentences():
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def work(options: Any, settings: Settings) -> None:
@@ -179,11 +210,8 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     Raises:
         UserError: if the file is missing or the scene lacks what the settings name.
     """
-    _open(path)
-    scene = bpy.context.scene
-    armature = rig.find(scene, settings.robot.armature)
-    stage = Stage(scene, armature, settings)
-    stage.seen.in_viewport_too()
+    stage = open_stage(path, settings)
+    scene = stage.scene
     stage.light.world.lay_behind()
     if settings.render.silhouette:
         meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
@@ -194,6 +222,19 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
         detail.keep_geometry(scene)
     renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera, stage.light.world)
     return stage, renderer
+
+
+def open_stage(path: Path, settings: Settings) -> Stage:
+    """Open a run's scene, ready to be drawn and labelled.
+
+    Raises:
+        UserError: if the file is missing or the scene lacks what the settings name.
+    """
+    _open(path)
+    scene = bpy.context.scene
+    stage = Stage(scene, rig.find(scene, settings.robot.armature), settings)
+    stage.seen.in_viewport_too()
+    return stage
 
 
 def make_sample(

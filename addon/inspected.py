@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..core.obstruction import Obstruction
+
 
 @dataclass
 class Report:
@@ -29,6 +31,7 @@ class Report:
 
 
 _latest = Report()
+_obstruction = Obstruction()
 
 
 def latest() -> Report:
@@ -42,9 +45,21 @@ def keep(report: Report) -> None:
     _latest = report
 
 
+def obstruction() -> Obstruction:
+    """What the last look at the scene found in the robots' way."""
+    return _obstruction
+
+
+def keep_obstruction(found: Obstruction) -> None:
+    """Take in what a check, a contact sheet or a training has found."""
+    global _obstruction
+    _obstruction = found
+
+
 def forget() -> None:
     """The scene is another one."""
     keep(Report())
+    keep_obstruction(Obstruction())
 
 
 def outdate() -> None:

@@ -19,6 +19,7 @@ from mathutils import Vector
 from ..core import blend_file, files
 from ..core import settings as core
 from ..core.errors import UserError
+from ..core.obstruction import Obstruction
 from ..core.settings import Settings
 from . import inspected, preferences
 from .inspected import Report
@@ -52,6 +53,7 @@ class Inspection(Job):
     def finished(self, folder: Path) -> None:
         """Read the report."""
         inspected.keep(Report(**json.loads((folder / REPORT).read_text(encoding="utf-8"))))
+        inspected.keep_obstruction(Obstruction.read(folder))
 
     def forget(self) -> None:
         """End it and forget the report."""
@@ -83,10 +85,12 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
         UserError: if the scene lacks what the settings name.
     """
     from . import adoption, labels
-    from .background import prepare
+    from .background import open_stage
+    from .obstruction import Looker
 
-    stage, renderer = prepare(run / blend_file.SCENE, settings)
-    renderer.close()
+    stage = open_stage(run / blend_file.SCENE, settings)
+    stage.camera.render_at(settings.render.width, settings.render.height)
+    looker = Looker(stage)
     model = settings.scene_model()
     rng = np.random.default_rng(settings.training.seed)
     names = [k.name for k in settings.keypoints]
@@ -95,6 +99,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
     for number in range(count):
         stage.apply(stage.admission.draw(model, rng).values)
+        looker.look()
         visibility = labels.label(stage).visibility
         report.draws += 1
         for name, value, place in zip(names, visibility, stage.positions(), strict=True):
@@ -104,6 +109,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
         print(f"{number + 1} of {count} draws", flush=True)
     rules = stage.admission
     report.tried, report.accepted = (rules.tries, rules.admitted) if rules.active else (count, count)
+    looker.found().write(run)
     files.write_json(run / REPORT, asdict(report))
     return report
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -160,9 +162,21 @@ class Job:
             done = DONE_OF.search(line)
             if done is not None:
                 self.progress = min(1.0, int(done[1]) / max(int(done[2]), 1))
-            if line.strip() and self.state is State.RUNNING:
+            if line.strip() and not line.startswith(("{", "warning: ")) and self.state is State.RUNNING:
                 self.message = line.partition(" · ")[0].strip()[:60]
         return before != (self.progress, self.message)
+
+    def document(self, folder: Path) -> dict[str, Any]:
+        """What the process has printed as JSON.
+
+        Raises:
+            OSError, ValueError: if it has not.
+        """
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        documents = [line for line in lines if line.startswith("{")]
+        if not documents:
+            raise ValueError("it printed no figures")
+        return dict(json.loads(documents[-1]))
 
     def finished(self, folder: Path) -> None:
         """Take in what the process has made in ``folder``; for those who inherit."""

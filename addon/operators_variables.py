@@ -10,7 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from ..core import catalogue
 from ..core.errors import UserError
 from ..core.settings import VariableSettings
-from . import custom, reporting, variables
+from . import custom, reporting, scenery, variables
 from .definitions import fields, quietly
 from .operators_robot import Keypoints as NeedsRobot
 from .text import span
@@ -204,6 +204,7 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
         variables.write(group.variables.add(), settings)
         item = group.variables[-1]
         item.value = found.value
+        scenery.bring_back(context.scene, found.path)
         group.search = ""
         group.group = "custom"
         group.variable_index = len(group.variables) - 1

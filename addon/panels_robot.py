@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import adoption, findings, panels, panels_variable, pictures, previews, rig
+from . import adoption, findings, panels, panels_scenery, panels_variable, pictures, previews, rig
 from .panels_priors import held
 from .text import plural, short_span, shown_name
 
@@ -141,6 +141,7 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
         if missing:
             panels.advice(layout, context, missing)
         _draw_notes(layout, context, group)
+        panels_scenery.draw_left_out(layout, context)
         if group.armature is None:
             return
         if not adoption.has_joints(group):

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import findings, inspected, inspection, jobs, panels, pictures, previews, sheet
+from . import findings, inspected, inspection, jobs, panels, panels_scenery, pictures, previews, scenery, sheet
 from .environment import State
 from .text import plural
 
@@ -27,6 +27,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     for job in services:
         if job.state is State.FAILED:
             panels.warning(layout, context, job.reason)
+    panels_scenery.draw_in_the_way(layout, context)
     report = inspected.latest()
     if report.draws:
         _draw_report(layout, context, report)
@@ -44,6 +45,8 @@ def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report:
         places.append("Camera")
     if findings.rules(group):
         places.append("Rules")
+    if scenery.in_the_way(context.scene):
+        places.append("Scenery")
     if report.stale:
         panels.status(layout, "Changed since the last check", pictures.GREY)
     elif places:

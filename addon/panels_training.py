@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..core.session import Phase, ProcessStatus, Status
-from . import adoption, choices, panels, panels_learning, pictures, preferences, previews, runner
+from . import adoption, choices, panels, panels_learning, panels_scenery, pictures, preferences, previews, runner
 from .text import chosen, count, duration, plural, shown_name, span
 
 STATE_COLOURS = {
@@ -49,6 +49,7 @@ class KEYPOINTS_PT_training(panels.Sidebar, bpy.types.Panel):
         else:
             assert status is not None
             _draw_controls(layout, status)
+            panels_scenery.draw_in_the_way(layout, context)
         if status is not None:
             _draw_status(layout, context, status)
 
@@ -63,6 +64,7 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.operator("robot_keypoints.continue_training", text="", icon="FILE_REFRESH")
     if missing:
         panels.advice(layout, context, missing)
+    panels_scenery.draw_in_the_way(layout, context)
 
 
 def _draw_controls(layout: bpy.types.UILayout, status: Status) -> None:
@@ -110,6 +112,7 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
 def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
     box = layout.box()
     first, *lines = status.reason.splitlines() or ["The training failed"]
+    first = first.removeprefix("error: ")
     panels.advice(box, context, first[:1].upper() + first[1:], "ERROR")
     if lines:
         for line in lines[-6:]:

@@ -44,6 +44,11 @@ def most(settings: Settings, name: str) -> int:
     return max(needs.choices(settings, name, len(catalogue.BY_NAME[name].choices)))
 
 
+def is_ours(obj: bpy.types.Object) -> bool:
+    """Whether the stage or the level of detail made an object."""
+    return any(c.name.startswith("Keypoints ") for c in obj.users_collection)
+
+
 def clear(collection: str) -> None:
     """Remove a collection of ours with everything in it."""
     old = bpy.data.collections.get(collection)

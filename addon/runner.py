@@ -19,9 +19,22 @@ import bpy
 from ..core import blend_file, settings_check
 from ..core import settings as settings_module
 from ..core.errors import UserError
+from ..core.obstruction import Obstruction
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
-from . import adoption, assessment, conversion, environment, following, inspection, prediction, preferences, rig, sheet
+from . import (
+    adoption,
+    assessment,
+    conversion,
+    environment,
+    following,
+    inspected,
+    inspection,
+    prediction,
+    preferences,
+    rig,
+    sheet,
+)
 from .saving import save_copy
 
 INTERVAL = 0.2
@@ -35,6 +48,7 @@ class Runner:
         self.session: Session | None = None
         self.started = 0.0
         self._fingerprint: Hashable = None
+        self._obstruction = Obstruction()
 
     @property
     def status(self) -> Status | None:
@@ -116,6 +130,10 @@ class Runner:
             self.session.abandon()
             self.session.status.phase = Phase.FAILED
             self.session.status.reason = f"The run could not be followed any longer ({problem})"
+        found = self.session.status.obstruction
+        if found.draws and found is not self._obstruction:
+            inspected.keep_obstruction(found)
+            self._obstruction = found
         fingerprint = _fingerprint(self.session.status)
         changed = fingerprint != self._fingerprint
         self._fingerprint = fingerprint
@@ -172,7 +190,8 @@ def _fingerprint(status: Status) -> Hashable:
     progress = status.progress
     return (
         status.phase, status.message, status.reason, status.version, len(status.metrics), len(status.notices),
-        progress.get("step"), progress.get("images"), round(float(progress.get("seconds_left", 0.0))),
+        status.obstruction.draws, progress.get("step"), progress.get("images"),
+        round(float(progress.get("seconds_left", 0.0))),
         tuple((p.name, p.state, round(p.rate, 1), p.restarts) for p in status.processes.values()),
     )  # fmt: skip
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 
 import bpy
 import numpy as np
@@ -14,7 +15,10 @@ SURFACE = 1e-3
 """A point this close behind a surface, in metres, counts as lying on it: a sphere of this radius about it shows."""
 
 STEP = 1e-5
-"""So far behind what a rendering does not show, in metres, a ray goes on."""
+"""So far behind a surface that does not end it, in metres, a ray goes on."""
+
+SURFACES = 64
+"""Behind so many surfaces nobody looks for more."""
 
 
 class Seen:
@@ -51,27 +55,42 @@ class Seen:
 
         The view layer must be up to date.
         """
+        return np.array([next(self._met(p, camera), None) is not None for p in points.tolist()], np.bool_)
+
+    def before(
+        self, points: NDArray[np.float64], camera: bpy.types.Object, goal: Collection[str]
+    ) -> list[list[bpy.types.Object]]:
+        """The objects that stand between the camera and each point ``(N, 3)`` in the world, the nearest first.
+
+        Args:
+            goal: names of objects that end a ray, as the point itself does.
+        """
+        found: list[list[bpy.types.Object]] = []
+        for point in points.tolist():
+            found.append(met := [])
+            for obj in islice(self._met(point, camera), SURFACES):
+                if obj.name in goal:
+                    break
+                if obj not in met:
+                    met.append(obj)
+        return found
+
+    def _met(self, point: list[float], camera: bpy.types.Object) -> Iterator[bpy.types.Object]:
+        """The objects whose surfaces a ray from the camera to a point meets, in order; the point's own is not met."""
         depsgraph = self._layer.depsgraph or bpy.context.evaluated_depsgraph_get()
         eye, forward = camera.matrix_world.translation, -camera.matrix_world.col[2].xyz.normalized()
-        near = camera.data.clip_start
-        return np.array([self._blocked(depsgraph, eye, forward, near, Vector(p)) for p in points.tolist()], np.bool_)
-
-    def _blocked(
-        self, depsgraph: bpy.types.Depsgraph, eye: Vector, forward: Vector, near: float, point: Vector
-    ) -> bool:
-        ray = point - eye
+        ray = Vector(point) - eye
         length = ray.length - SURFACE
         ray.normalize()
         # What is before the near plane is cut off.
-        start = near / max(ray.dot(forward), 1e-6)
+        start = camera.data.clip_start / max(ray.dot(forward), 1e-6)
         while start < length:
             hit, place, _, _, obj, _ = self._scene.ray_cast(depsgraph, eye + start * ray, ray, distance=length - start)
             if not hit:
-                return False
+                return
             if self(obj):
-                return True
+                yield obj
             start = (place - eye).length + STEP
-        return False
 
 
 def _rendered(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.LayerCollection]:

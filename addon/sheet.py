@@ -9,8 +9,9 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..core.obstruction import Obstruction
 from ..core.session import LAUNCHER
-from . import pictures, preferences
+from . import inspected, pictures, preferences
 from .environment import clean_environment
 from .jobs import Job, scene_ready
 
@@ -40,11 +41,12 @@ class Sheet(Job):
         folder = self.prepare(settings)
         command = [python, str(LAUNCHER), "cli", "render", "--lifeline"]
         command += [str(folder / "settings.toml"), "--count", str(COUNT), "--sheet", str(folder / FILE)]
-        command += ["--blender", blender] if blender else []
+        command += ["--json", *(["--blender", blender] if blender else [])]
         self.start(command, clean_environment())
 
     def finished(self, folder: Path) -> None:
-        """Take the picture into the open file and show it."""
+        """Take the picture into the open file and show it, and take in what stands in the way."""
+        inspected.keep_obstruction(Obstruction.from_dict(self.document(folder)["obstruction"]))
         image = load(folder / FILE)
         self.picture = pixels(image)
         self.number += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from . import compat
+from . import compat, pool
 
 SOURCE = "robot_keypoints_source"
 """Custom property of a copy: the user's material behind it, which stays in the file for that."""
@@ -55,7 +55,8 @@ def split(groups: Mapping[bpy.types.Object, int]) -> dict[int, dict[bpy.types.Ma
     Returns:
         by group, its materials, each with one object that has it.
     """
-    others = [o for o in bpy.data.objects if o.type == "MESH" and o not in groups and not _ours(o)]
+    # What an object of ours shares with the robot, it shares on purpose.
+    others = [o for o in bpy.data.objects if o.type == "MESH" and o not in groups and not pool.is_ours(o)]
     users: dict[bpy.types.Material, set[int]] = {}
     for obj, group in groups.items():
         for slot in obj.material_slots:
@@ -75,11 +76,6 @@ def split(groups: Mapping[bpy.types.Object, int]) -> dict[int, dict[bpy.types.Ma
                 _assign(obj, number, material, groups, others)
             result[group].setdefault(material, obj)
     return result
-
-
-def _ours(obj: bpy.types.Object) -> bool:
-    """Whether the stage or the level of detail made an object: what it shares with the robot, it shares on purpose."""
-    return any(c.name.startswith("Keypoints ") for c in obj.users_collection)
 
 
 def _editable(material: bpy.types.Material) -> bool:

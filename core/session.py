@@ -25,6 +25,7 @@ from .children import Child
 from .errors import UserError
 from .folder_lock import FolderLock
 from .messages import Posterior
+from .obstruction import Obstruction
 from .robot import Robot
 from .settings import Settings, save
 
@@ -84,6 +85,7 @@ class Status:
         metrics: every validation so far, oldest first.
         concentrations: the latest posterior, by variable; ``version`` counts the updates.
         notices: things that went wrong and were mended, oldest first.
+        obstruction: what stands in the robots' way in a scene of the user's own, once somebody has looked.
     """
 
     phase: Phase = Phase.STARTING
@@ -95,6 +97,7 @@ class Status:
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
     version: int = 0
     notices: list[str] = field(default_factory=list)
+    obstruction: Obstruction = field(default_factory=Obstruction)
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ class Session:
             raise
 
     def start(self) -> None:
-        """Start the trainer, and the scene builder where the run has no scene yet.
+        """Start the trainer, and the scene builder where the run has no scene yet, or one that nobody has looked at.
 
         Raises:
             UserError: if a program can't be started.
@@ -198,8 +201,9 @@ class Session:
                     f"The scene {scene} is cut off or damaged: put a whole one in its place, or remove it to have "
                     "another one built from settings.toml"
                 )
-            if not scene.exists():
-                self._say("building the scene")
+            missing = not scene.exists()
+            if missing or (self.settings.robot.kind == "armature" and not self.resume):
+                self._say("building the scene" if missing else "looking at the scene")
                 arguments = ["scene", "--run", str(self.run)]
                 self._spawn("scene", [*self.programs.blender, *arguments])
             arguments = ["trainer", "--run", str(self.run), "--identity", self.identity]
@@ -271,6 +275,18 @@ class Session:
         self.status.processes.pop("scene")
         if code != 0 or not (self.run / blend_file.SCENE).exists():
             self._fail(child, "the scene could not be built")
+            return
+        self._note_obstruction()
+
+    def _note_obstruction(self) -> None:
+        """Say what stands in the way; a training that would never see its robot does not go on."""
+        try:
+            found = self.status.obstruction = Obstruction.read(self.run)
+        except (OSError, KeyError, TypeError, ValueError) as problem:
+            self._begin_stopping(Phase.FAILED, "stopping", f"what the look at the scene found can't be read: {problem}")
+            return
+        if found.hopeless:
+            self._begin_stopping(Phase.FAILED, "stopping", f"error: {found.refusal()}")
 
     def _watch_trainer(self) -> None:
         child = self._children.get("trainer")

@@ -83,7 +83,7 @@ class Display:
         self._pace = pace
         self._terminal = sys.stderr.isatty()
         self._next = 0.0
-        self._notices = 0
+        self._notices = self._warnings = 0
         self._message = ""
 
     def say(self, text: str) -> None:
@@ -93,6 +93,10 @@ class Display:
 
     def show(self, status: Status, *, last: bool = False) -> None:
         """Where the run stands."""
+        warnings = status.obstruction.sentences()
+        for warning in warnings[self._warnings :]:
+            self.say(f"warning: {warning}")
+        self._warnings = len(warnings)
         for notice in status.notices[self._notices :]:
             self.say(f"note: {notice}")
         self._notices = len(status.notices)

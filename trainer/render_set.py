@@ -35,6 +35,7 @@ from ..core.errors import UserError
 from ..core.folder_lock import FolderLock
 from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
+from ..core.obstruction import Obstruction
 from ..core.session import ROBOTS_FILE, Programs, Status
 from ..core.settings import Settings
 from . import annotation, contact_sheet
@@ -147,7 +148,10 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
             display.say(f"            {path}")
     if as_json:
         paths = {name: None if p is None else str(p) for name, p in (("out", order.out), ("sheet", order.sheet))}
-        summary = {**paths, "format": order.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds}
+        summary = {
+            **paths, "format": order.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds,
+            "obstruction": job.obstruction.to_dict(),
+        }  # fmt: skip
         print(json.dumps(summary))
     return 0
 
@@ -163,6 +167,7 @@ class _Job:
         self.whole = 0
         self.rendered = 0
         self.data: DataSet | None = None
+        self.obstruction = Obstruction()
         self._status = Status()
         self._kept: dict[int, Finished] = {}
         self._lock = threading.Lock()
@@ -235,6 +240,7 @@ class _Job:
             settings_module.save(settings, run / "settings.toml")
             for warning in build_scene(run, programs, self.interrupted):
                 self.display.say(warning)
+            self.obstruction = Obstruction.read(run)
         # As the scene's builder has completed them, but with today's workers.
         settings = replace(settings_module.load(run / "settings.toml"), workers=settings.workers)
         return settings, json.loads((run / ROBOTS_FILE).read_text(encoding="utf-8"))

@@ -11,7 +11,9 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from robot_keypoints.core import session as module
@@ -19,7 +21,7 @@ from robot_keypoints.core.children import Child
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.files import last_lines
 from robot_keypoints.core.session import Phase, Programs, Session, Status
-from robot_keypoints.core.settings import FeedbackSettings, Settings, WorkerSettings, complete
+from robot_keypoints.core.settings import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
@@ -29,6 +31,7 @@ PATIENCE = 30.0
 FAKE = """
 import json, os, sys, threading, time
 from pathlib import Path
+from typing import Any
 
 words = sys.argv[3:] if sys.argv[1] == "--threads" else sys.argv[1:]
 role, arguments = words[0], words[1:]
@@ -109,6 +112,7 @@ while not ended.is_set() or "deaf" in mode:
 PARENT = """
 import sys, time
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[2])
 from test_core_session import started
 session = started(Path(sys.argv[1]))
@@ -533,3 +537,55 @@ def test_a_scene_that_is_cut_off_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cut off or damaged: put a whole one in its place, or remove it"):
         started(tmp_path)
     assert not told(tmp_path, "trainer")
+
+
+OBSTRUCTION = {"draws": 16, "unseen": 0, "objects": {"Crate": 9}, "left_out": ["Cube"]}
+
+
+def own_scene(folder: Path, found: dict, cleanup: list[Session], **options: bool) -> Session:
+    """A run that starts with a scene of the user's own, which the fake scene process looks at."""
+    run = folder / "run"
+    run.mkdir(parents=True)
+    (run / "scene.blend").write_bytes(b"BLENDER-v405ENDB")
+    (run / "obstruction.json").write_text(json.dumps(found), encoding="utf-8")
+    fake = folder / "fake.py"
+    fake.write_text(FAKE, encoding="utf-8")
+    complete_ones = complete(Settings(workers=WorkerSettings(2, 1)), load_urdf(builtin_urdf()))
+    settings = replace(complete_ones, robot=RobotSettings("armature", "scene.blend", "ur10"))
+    command = (sys.executable, str(fake))
+    session = Session(run, settings, Programs(command, command), **options)
+    cleanup.append(session)
+    session.start()
+    return session
+
+
+def test_a_scene_of_the_users_own_is_looked_at_first(tmp_path: Path, cleanup: list[Session]) -> None:
+    session = own_scene(tmp_path, OBSTRUCTION, cleanup)
+    assert session.status.message == "looking at the scene"
+    status = poll_until(session, rendering)
+    assert len(told(tmp_path, "scene")) == 1 and status.obstruction.objects == {"Crate": 9}
+    cube, crate = status.obstruction.sentences()
+    assert cube == "Cube, untouched since Blender's start-up, is left out of the renderings"
+    assert crate.startswith("Crate hides the robot in 9 of 16 draws: disable it in renders, or")
+
+
+def test_a_training_that_would_never_see_its_robot_ends(tmp_path: Path, cleanup: list[Session]) -> None:
+    session = own_scene(tmp_path, {**OBSTRUCTION, "unseen": 16, "objects": {"Crate": 16}}, cleanup)
+    status = poll_until(session, lambda s: s.phase.over)
+    assert status.phase is Phase.FAILED and not told(tmp_path, "worker")
+    assert status.reason.startswith("error: Crate: none of 16 draws shows anything of the robot: "), status.reason
+
+
+@pytest.mark.parametrize("document", [[], {}, {**OBSTRUCTION, "objects": 3}, {**OBSTRUCTION, "draws": None}])
+def test_a_look_that_can_t_be_read_ends_the_run_in_a_sentence(
+    tmp_path: Path, cleanup: list[Session], document: Any
+) -> None:
+    session = own_scene(tmp_path, document, cleanup)
+    status = poll_until(session, lambda s: s.phase.over)
+    assert status.phase is Phase.FAILED and "can't be read" in status.reason
+
+
+def test_a_run_that_goes_on_is_not_looked_at_again(tmp_path: Path, cleanup: list[Session]) -> None:
+    session = own_scene(tmp_path, OBSTRUCTION, cleanup, resume=True)
+    poll_until(session, rendering)
+    assert not told(tmp_path, "scene")

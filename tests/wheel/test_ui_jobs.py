@@ -31,10 +31,10 @@ from robot_keypoints.core import settings as core
 from robot_keypoints.core.session import LAUNCHER
 
 FAKE = """
-import pathlib, sys, time
+import json, pathlib, sys, time
 from PIL import Image
 words = sys.argv[1:]
-assert words[:3] == ["cli", "render", "--lifeline"], words
+assert words[:3] == ["cli", "render", "--lifeline"] and "--json" in words, words
 value = lambda name: words[words.index(name) + 1]
 settings = pathlib.Path(words[3])
 assert settings.is_file() and (settings.parent / "scene.blend").is_file()
@@ -51,6 +51,7 @@ if "MODE" == "refuse":
 if "MODE" == "die":
     raise RuntimeError("broken")
 Image.new("RGB", (64, 48), (255, 128, 0)).save(value("--sheet"))
+print(json.dumps({"obstruction": {"draws": 16, "unseen": 2, "objects": {"crate": 9}, "left_out": []}}))
 """
 
 
@@ -96,6 +97,7 @@ def test_the_sheet_is_made_beside_the_window(fake: Callable[[str], None]) -> Non
     assert sheet.SERVICE.picture is not None and sheet.SERVICE.picture.shape == (48, 64, 4)
     assert sheet.SERVICE.picture[0, 0] == pytest.approx([1.0, 128 / 255, 0.0, 1.0], abs=0.003)
     image = bpy.data.images[sheet.IMAGE]
+    assert inspected.obstruction().often == {"crate": 9}
     assert image.packed_file is not None and tuple(image.size) == (64, 48)
     assert (bpy.data.filepath, {o.name for o in bpy.data.objects}) == before
     settings = core.load(sheet.SERVICE.folder / "settings.toml")
