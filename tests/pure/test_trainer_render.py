@@ -334,6 +334,7 @@ def test_json_is_all_that_stdout_gets(source: Path, tmp_path: Path, capsys: pyte
     captured = capsys.readouterr()
     summary = json.loads(captured.out)
     assert summary.pop("seconds") > 0
+    assert summary.pop("obstruction") == {"draws": 0, "unseen": 0, "objects": {}, "left_out": []}
     assert summary == {"out": str(out), "sheet": str(sheet), "format": "coco", "samples": 3, "rendered": 3}
     assert "warning: this robot is made of sticks" in captured.err.splitlines()
     assert cli.main(command(source, out, "--json", count=5)) == 0
