@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner
+from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner, saving
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import builtin_urdf
 
@@ -237,7 +237,7 @@ def test_starting_leaves_the_open_file_alone(tmp_path: Path) -> None:
     bpy.ops.robot_keypoints.draw_sample(seed=1)
     before = own.read_bytes()
     copy = tmp_path / "copy.blend"
-    runner.save_scene(copy)
+    saving.save_copy(copy)
     assert copy.is_file()
     assert bpy.data.filepath == str(own)
     assert own.read_bytes() == before
