@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
-from xml.etree import ElementTree
 
+from . import xml_files
 from .errors import UserError
 
 DEPTH = 3
@@ -98,6 +98,6 @@ def _declared_name(folder: Path) -> str:
     if not manifest.is_file():
         return ""
     try:
-        return (ElementTree.parse(manifest).findtext("name") or "").strip()
-    except (ElementTree.ParseError, OSError, ValueError):
+        return (xml_files.parse(xml_files.read_file(manifest), manifest.name).findtext("name") or "").strip()
+    except UserError:
         return ""

@@ -13,11 +13,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from . import xml_files
 from .errors import UserError
 from .packages import FileFinder
 from .robot import MOVING, Floats, Joint, Matrix, Mimic, Robot, Visual, as_matrix, triple
@@ -59,10 +59,7 @@ def load_urdf(
 
         data = expand(file, finder, arguments or {})
     else:
-        try:
-            data = file.read_bytes()
-        except OSError as problem:
-            raise UserError(f"{file.name} can't be read ({problem.strerror}): check the file") from problem
+        data = xml_files.read_file(file)
     return _Reader(file, finder).robot(parse(data, file.name))
 
 
@@ -78,21 +75,7 @@ def parse(data: bytes, file: str) -> Element:
         UserError: if it is broken, declares entities (which could grow without bound or name other files), or is
             something else.
     """
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-
-    def refuse(*_: object) -> None:
-        raise UserError(f"{file} declares XML entities, which no URDF needs: save the file without its DOCTYPE")
-
-    parser.EntityDeclHandler = refuse
-    try:
-        parser.Parse(data, True)
-        root = builder.close()
-    except (expat.ExpatError, AssertionError, ValueError) as problem:
-        raise UserError(f"{file} could not be read as a URDF ({problem}): check the file") from problem
+    root = xml_files.parse(data, file)
     if root.tag != "robot":
         raise UserError(f"{file} is not a URDF: it describes <{root.tag[:40]}>, not <robot>; choose another file")
     return root
