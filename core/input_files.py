@@ -10,7 +10,6 @@ import json
 import os
 import stat
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +18,8 @@ from .errors import UserError
 LARGEST_JSON = 256 << 20
 """Bytes of a JSON file; COCO's own keypoints of 118,287 photographs have 227 MiB."""
 
-LARGEST_TOML = 16 << 20
-"""Bytes of a TOML file."""
+LARGEST_TABLE = LARGEST_TOML = 16 << 20
+"""Bytes of a file that people write by hand."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -48,23 +47,37 @@ def _check_regular(found: os.stat_result) -> None:
         raise OSError(None, "it is not a regular file")
 
 
-def read_json(
-    path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST_JSON,
-    parse_int: Callable[[str], Any] | None = None,
-) -> Any:  # fmt: skip
+def read_json(path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST_JSON) -> Any:
     """A JSON file's value.
 
     Args:
         mend: what to do if it can't be used, the end of the sentence.
         largest: bytes that it may have.
-        parse_int: what makes values of whole numbers; None makes them ``int``.
 
     Raises:
         UserError: if it can't be read, is too large, or not JSON.
     """
-    data = _bytes(path, mend, largest)
+    return _parsed(path, mend, _bytes(path, mend, largest))
+
+
+def read_json_table(path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST_TABLE) -> Any:
+    """:func:`read_json` of what people write by hand: every number is a float, and no name may be there twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(n for n in names if names.count(n) > 1)
+            raise UserError(f"{path} has {twice} twice in one place: {mend}")
+        return table
+
+    # A whole number of any length becomes one that can be checked.
+    return _parsed(path, mend, _bytes(path, mend, largest), parse_int=float, object_pairs_hook=unique)
+
+
+def _parsed(path: str | os.PathLike[str], mend: str, data: bytes, **options: Any) -> Any:
     try:
-        return json.loads(data, parse_int=parse_int)
+        return json.loads(data, **options)
     except RecursionError as problem:
         raise UserError(f"{path} is nested too deeply for JSON: {mend}") from problem
     except UnicodeDecodeError as problem:
@@ -81,7 +94,7 @@ def read_toml(path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST
     try:
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError as problem:
-        raise UserError(f"{path} is not text in UTF-8: save it as UTF-8") from problem
+        raise UserError(f"{path} is not valid TOML, which is text in UTF-8: save it so") from problem
     try:
         return tomllib.loads(text)
     except RecursionError as problem:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import tomli_w
 
 from . import files, presets
 from .errors import UserError
+from .input_files import read_toml
 from .keypoints import Keypoint, joint_keypoints, skeleton
 from .priors import Prior
 from .randomization import SceneModel, Variable, joint_variable
@@ -394,12 +394,7 @@ def load(path: str | os.PathLike[str]) -> Settings:
         UserError: naming the file, the setting and what to do.
     """
     file = Path(path)
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UserError(f"{file} can't be read ({problem.strerror}): choose another settings file") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UserError(f"{file} is not valid TOML: {problem}") from problem
+    data = read_toml(file, "choose another settings file")
     version = data.pop("version", VERSION)
     if version != VERSION:
         raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")

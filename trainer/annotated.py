@@ -29,11 +29,13 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
+from ..core.input_files import read_json
 from . import metrics, photograph
 from .ndds import CORNER, NOT_FOUND
 from .photograph import Photograph
 
 UNKNOWN, OUTSIDE = -1, 0
+MEND = "export the annotations again, or choose another file"
 RIGID = 1e-3
 """How far a matrix may be from a rotation."""
 
@@ -140,7 +142,7 @@ def read_coco(file: Path, folder: Path) -> Annotated:
     Raises:
         UserError: if it is not one, or has no keypoints.
     """
-    document = _json(file)
+    document = read_json(file, MEND)
     if not _is_coco(document):
         raise UserError(f"{file} has no COCO keypoints (images, annotations, categories): choose another file")
     try:
@@ -247,7 +249,7 @@ def _read_ndds(source: Path, labels: Sequence[Path]) -> Annotated:
         picture = next((p for p in (path.with_name(path.stem + s) for s in PICTURES) if p.is_file()), None)
         if picture is None:
             raise UserError(f"There is no image beside {path}: it should be called {path.stem}.rgb.png")
-        document = _json(path)
+        document = read_json(path, MEND)
         try:
             width, height = _ndds_size(document, picture)
             ours = document.get("robot_keypoints") or {}
@@ -313,12 +315,3 @@ def _pose(
         if not all(map(math.isfinite, joints.values())):
             raise ValueError(f"the joints of {name} are not all finite numbers")
     return pose, joints
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UserError(f"{path} can't be read ({problem.strerror}): choose another file") from problem
-    except ValueError as problem:
-        raise UserError(f"{path} is not valid JSON: export the annotations again") from problem

@@ -144,7 +144,8 @@ def _decode(stream: BinaryIO, name: str, size: Size | None, enough: Size | None,
     with _open(stream, name) as image:
         width, height = image.size
         try:
-            image.draft(image.mode, enough)
+            if enough is not None:
+                image.draft(image.mode, enough)  # which works only once
             if not 0 < image.width * image.height <= most:
                 raise PhotographError(f"{name} has {width} × {height} pixels: give one of {most:,} at most")
             _check_one(image, name)

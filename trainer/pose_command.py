@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..core.camera import Intrinsics, transform
 from ..core.errors import UserError
+from ..core.input_files import read_json_table
 from ..core.keypoints import Keypoint
 from ..core.robot import Joint, Robot
 from .checkpoint import ModelInfo
@@ -329,32 +329,10 @@ def _pairs(text: str) -> dict[str, float]:
 
 
 def _from_file(text: str) -> dict[str, float]:
-    document = read_joints(
-        Path(text), "--joints", "write name=value,… or a JSON file", "one object with a number for each joint"
-    )
+    document = read_json_table(text, "give --joints name=value,… or a JSON file with a number for each joint")
     if not is_table(document):
         raise UserError(f"{text} is not one JSON object with a number for each joint: write it so")
     return dict(document)
-
-
-def read_joints(file: Path, option: str, otherwise: str, wanted: str) -> Any:
-    """A JSON file in which every number is a float; whether it tells joints remains to be seen.
-
-    Args:
-        option: what names the file.
-        otherwise: what to do where it can't be read.
-        wanted: what is to be in it.
-
-    Raises:
-        UserError: if it can't be read, or isn't JSON.
-    """
-    try:
-        # A whole number of any length becomes one that can be checked.
-        return json.loads(file.read_text(encoding="utf-8"), parse_int=float)
-    except OSError as problem:
-        raise UserError(f"{option} is {file}, which can't be read ({problem.strerror}): {otherwise}") from problem
-    except (ValueError, RecursionError) as problem:
-        raise UserError(f"{file} is not JSON: write {wanted}") from problem
 
 
 def is_table(document: Any) -> bool:

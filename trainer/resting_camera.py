@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError
+from ..core.input_files import read_json_table
 from .checkpoint import ModelInfo
 from .pose_camera import Camera
-from .pose_command import PlacedRobot, PoseFinder, camera_numbers, is_table, measures, read_joints
+from .pose_command import PlacedRobot, PoseFinder, camera_numbers, is_table, measures
 from .pose_problem import Options, Status
 from .pose_solver import solve_pose
 from .prediction import Found
@@ -95,7 +96,7 @@ class RestingCamera:
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
     wanted = 'one object {"image.png": {"joint": radians or metres, …}, …}'
-    document = read_joints(file, "--joints-by-image", "choose another", wanted)
+    document = read_json_table(file, f"give --joints-by-image {wanted}")
     if not (isinstance(document, dict) and document and all(is_table(v) for v in document.values())):
         raise UserError(f"{file} does not tell the joints of images: write {wanted}")
     return dict(document)

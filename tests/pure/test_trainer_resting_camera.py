@@ -93,7 +93,7 @@ def test_all_images_together_place_the_camera_better_than_each_does(
     [
         (None, "can't be read"),
         ("[1]", "does not tell the joints of images"),
-        ("{", "is not JSON"),
+        ("{", "is not valid JSON"),
         ({}, "does not tell the joints of images"),
         ({"0.png": {"shoulder_pan_joint": "a"}}, "does not tell the joints of images"),
         ({"0.png": {"shoulder_pan_joint": 0.1}}, "for the image 0.png: give all joints"),
