@@ -2,12 +2,14 @@
 """The command line ``robot-keypoints``.
 
 Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else. Exit codes: 0 done, 2 a user's
-mistake (one line says which), 1 a fault, 130 and 143 ended by Ctrl-C and by SIGTERM.
+mistake (one line says which), 1 a fault, 130 and 143 ended by Ctrl-C and by SIGTERM, 141 where the reader of the output
+has ended.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -16,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import presets
-from ..core.errors import UserError
+from ..core.errors import UserError, one_line
 from ..core.model_client import BUILTIN_MODEL
+from . import terminal
 
 
 def run() -> None:
@@ -28,6 +31,10 @@ def run() -> None:
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
     begun = time.monotonic()
+    return terminal.guarded(lambda: _run(argv, begun))
+
+
+def _run(argv: Sequence[str], begun: float) -> int:
     try:
         options = _parser().parse_args(list(argv))
     except SystemExit as usage:
@@ -53,6 +60,12 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as problem:
+        if terminal.of_output(problem):
+            raise
+        if isinstance(problem, OSError) and problem.errno in terminal.DENIED and problem.filename is not None:
+            place = one_line(os.fsdecode(problem.filename))
+            print(f"error: {place} can't be used ({problem.strerror}): choose another place", file=sys.stderr)
+            return 2
         if _out_of_memory(problem):
             print(
                 "error: There is not enough memory for this: use smaller images, a smaller batch or fewer --scales, "
