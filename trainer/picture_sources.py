@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
+from ..core.input_files import open_regular
 from . import photograph
 from .photograph import Photograph
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
+SURELY = 0.95
+"""A video of fewer than this share of the frames that its file tells of has broken off."""
+
 WEBCAM = re.compile(r"webcam:([0-9]+)")
 
 
@@ -69,9 +74,8 @@ class Source:
             read = photograph.read(self.name)
             yield Picture(self.name, read.pixels, size=(read.width, read.height))
             return
-        cv2 = opencv()
         found = WEBCAM.fullmatch(self.name)
-        capture = cv2.VideoCapture(int(found[1]) if found is not None else self.name)
+        cv2, capture = opencv(), self._open(None if found is None else int(found[1]))
         begin = time.monotonic()
         try:
             number = 0
@@ -88,15 +92,41 @@ class Source:
                 raise UserError(f"There is no webcam {found[1]}: connect one, or choose another number")
             if number == 0:
                 raise UserError(f"{self.name} can't be read as a video: choose another")
+            told = capture.get(cv2.CAP_PROP_FRAME_COUNT) if found is None else 0.0
+            # Some kinds of file only tell about how many there are.
+            if number != frames and number < SURELY * told:
+                raise UserError(
+                    f"{self.name} breaks off after {number} of {told:.0f} frames: copy it again, or choose another"
+                )
         finally:
             capture.release()
+
+    def _open(self, webcam: int | None) -> Any:
+        """OpenCV's capture, which turns what a telephone that was held sideways has filmed.
+
+        Raises:
+            UserError: if a file is no regular one, or OpenCV is missing.
+        """
+        cv2 = opencv()
+        if webcam is not None:
+            return cv2.VideoCapture(webcam)
+        try:
+            open_regular(self.name).close()
+        except (OSError, ValueError) as problem:
+            why = getattr(problem, "strerror", None) or problem
+            raise UserError(f"{self.name} can't be read as a video ({why}): choose another") from problem
+        capture = cv2.VideoCapture(self.name)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        return capture
 
     def rate(self) -> float:
         """Frames per second as a video file says; 0 where it does not."""
         if self.kind != "video":
             return 0.0
-        cv2 = opencv()
-        capture = cv2.VideoCapture(self.name)
+        try:
+            cv2, capture = opencv(), self._open(None)
+        except UserError:  # said when its pictures are wanted
+            return 0.0
         try:
             rate = float(capture.get(cv2.CAP_PROP_FPS))
         finally:
@@ -120,7 +150,7 @@ def find(given: Sequence[str]) -> list[Source]:
             continue
         path = Path(word)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES and p.is_file())
+            inside = _images(path)
             if not inside:
                 raise UserError(f"There are no images in {word}: choose another folder")
             result += [_file(p) for p in inside]
@@ -132,6 +162,20 @@ def find(given: Sequence[str]) -> list[Source]:
                 raise UserError(f"No file matches {word}: choose others")
             result += [_file(p) for p in matched]
     return result
+
+
+def _images(folder: Path) -> list[Path]:
+    """Images in a folder, without what is hidden: macOS keeps a ``._`` file beside each file on foreign disks.
+
+    Raises:
+        UserError: if it can't be read.
+    """
+    try:
+        names = sorted(n for n in os.listdir(folder) if not n.startswith("."))
+    except OSError as problem:
+        raise UserError(f"The folder {folder} can't be read ({problem.strerror}): choose another") from problem
+    paths = (folder / name for name in names)
+    return [p for p in paths if p.suffix.lower() in IMAGES and p.is_file()]
 
 
 def _file(path: Path) -> Source:

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..core.errors import UserError
+from ..core import files
+from ..core.errors import UserError, one_line
 from . import device, picture_sources
 from .overlay_image import draw
 from .picture_sources import Picture, Source
@@ -51,10 +53,10 @@ class Order:
 
 
 def predict(order: Order, *, as_json: bool = False) -> int:
-    """Predict, tell, draw.
+    """Predict, tell, draw. What can't be read is named and left out.
 
     Raises:
-        UserError: if anything that was given is of no use.
+        UserError: if anything that was given is of no use, or after all is told, if something was left out.
     """
     _check(order)
     sources = picture_sources.find(order.images)
@@ -68,31 +70,75 @@ def predict(order: Order, *, as_json: bool = False) -> int:
             finder.finder(source.name)  # before anything is written
     if order.overlay is not None:
         _make(order.overlay)
-    entries: list[dict[str, Any]] = []
-    lines = _open(order.out)
+    if order.out is not None:
+        _create(order.out)
+    results = _Results(order, as_json)
+    failure: UserError | None = None
     try:
-        for entry in _entries(order, sources, predictor, finder):
-            if lines is not None:
-                lines.write(json.dumps(entry, allow_nan=False) + "\n")
-                lines.flush()
-            if as_json:
-                entries.append(entry)
-            else:
-                print("\n".join(_told(entry)), flush=True)
+        with closing(_entries(order, sources, predictor, finder)) as entries:
+            for entry in entries:
+                results.add(entry)
     except KeyboardInterrupt:
         if not endless:
             raise
+    except UserError as problem:
+        if not results.count:
+            raise
+        failure = problem  # what was found before is not lost
     finally:
-        if lines is not None:
-            lines.close()
+        results.close()
     together = finder.solve() if isinstance(finder, RestingCamera) else None
-    if as_json:
-        skeleton = [list(edge) for edge in predictor.info.skeleton]
-        document = {"model": str(order.model), "skeleton": skeleton, "images": entries}
-        print(json.dumps(document | ({} if together is None else {"pose": together}), allow_nan=False))
-    elif together is not None:
-        print("\n".join([f"all {together['images']} images together", *told(together)]))
+    results.conclude(predictor, together)
+    if failure is not None:
+        raise failure
+    if results.unreadable:
+        raise UserError(
+            f"{len(results.unreadable)} of {len(sources)} images and videos could not be read whole (see above): "
+            "what was found in the others is complete"
+        )
     return 0
+
+
+class _Results:
+    """Tells what is found, as it comes and at the end."""
+
+    def __init__(self, order: Order, as_json: bool) -> None:
+        self._order = order
+        self._as_json = as_json
+        self._entries: list[dict[str, Any]] = []
+        self.count = 0
+        self.unreadable: list[dict[str, Any]] = []
+
+    def add(self, entry: dict[str, Any]) -> None:
+        if self._order.out is not None:
+            files.append_json_line(self._order.out, entry)
+        if "error" in entry:
+            self.unreadable.append(entry)
+            print(f"warning: {entry['error']}", file=sys.stderr, flush=True)
+            return
+        self.count += 1
+        if self._as_json:
+            self._entries.append(entry)
+        else:
+            print("\n".join(_told(entry)), flush=True)
+
+    def close(self) -> None:
+        """Leave no file in which nothing is."""
+        out = self._order.out
+        if out is not None and not (self.count or self.unreadable):
+            out.unlink(missing_ok=True)
+
+    def conclude(self, predictor: Predictor, together: dict[str, Any] | None) -> None:
+        if self._as_json:
+            document = {
+                "model": str(self._order.model),
+                "skeleton": [list(edge) for edge in predictor.info.skeleton],
+                "images": self._entries,
+                "unreadable": self.unreadable,
+            }
+            print(json.dumps(document | ({} if together is None else {"pose": together}), allow_nan=False))
+        elif together is not None:
+            print("\n".join([f"all {together['images']} images together", *told(together)]))
 
 
 def _finder(order: Order, predictor: Predictor) -> PoseFinder | RestingCamera | None:
@@ -143,18 +189,21 @@ def _make(folder: Path) -> None:
         raise UserError(f"The folder {folder} can't be made ({problem.strerror}): choose another") from problem
 
 
-def _open(path: Path | None) -> IO[str] | None:
-    if path is None:
-        return None
+def _create(path: Path) -> None:
     try:
-        return open(path, "x", encoding="utf-8")
+        open(path, "xb").close()
     except OSError as problem:
-        raise UserError(f"{path} can't be written ({problem.strerror}): choose another --out") from problem
+        raise files.WriteError(path, problem) from problem
 
 
 def _entries(
     order: Order, sources: Sequence[Source], predictor: Predictor, finder_or_all: PoseFinder | RestingCamera | None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
+    """What is found in each picture; of what can't be read, ``image`` and ``error``.
+
+    Raises:
+        UserError: if the only source can't be read at all, or something can't be written.
+    """
     for source in sources:
         finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
@@ -162,7 +211,10 @@ def _entries(
             name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
             video = VideoOverlay(_free(order.overlay, name, ".mp4"), source.rate())
         try:
-            for picture in source.pictures(order.frames):
+            for picture in _readable(source, order.frames, alone=len(sources) == 1):
+                if isinstance(picture, UserError):
+                    yield {"image": source.name, "error": str(picture)}
+                    continue
                 (found,) = predictor.predict([picture.pixels], order.scales, order.peaks)
                 found = in_whole(found, picture.photograph)
                 pose = finder.find(found) if finder is not None else None
@@ -173,7 +225,7 @@ def _entries(
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
-                        drawn.save(_free(order.overlay, Path(source.name).stem, ".png"))
+                        _save(_free(order.overlay, Path(source.name).stem, ".png"), drawn)
                 yield _entry(picture, found) | ({} if pose is None else {"pose": pose})
         except UserError:
             if video is not None:
@@ -183,6 +235,28 @@ def _entries(
             # Ended by Ctrl-C, too: what was drawn until then is kept.
             if video is not None:
                 video.close()
+
+
+def _readable(source: Source, frames: int | None, *, alone: bool) -> Iterator[Picture | UserError]:
+    """All pictures of a source, and then why there are no more, if that is none of its end.
+
+    Raises:
+        UserError: if it gives none, and is the only one or a webcam.
+    """
+    count = 0
+    try:
+        for picture in source.pictures(frames):
+            count += 1
+            yield picture
+    except UserError as problem:
+        if source.kind == "webcam" or (alone and not count):
+            raise
+        yield problem
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    with files.Replacement(path, ending=".png") as temporary:
+        picture.save(temporary, "PNG")
 
 
 def _drawn(
@@ -208,7 +282,7 @@ def _entry(picture: Picture, found: Sequence[Found]) -> dict[str, Any]:
 
 def _told(entry: dict[str, Any]) -> list[str]:
     frame = f" frame {entry['frame']} at {entry['seconds']:.2f} s" if "frame" in entry else ""
-    lines = [f"{entry['image']}{frame} ({entry['width']} × {entry['height']})"]
+    lines = [f"{one_line(entry['image'])}{frame} ({entry['width']} × {entry['height']})"]
     for k in entry["keypoints"]:
         (uu, uv), (_, vv) = k["covariance"]
         spread = max(0.0, uu * vv - uv * uv) ** 0.25

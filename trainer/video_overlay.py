@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..core.errors import UserError
+from ..core.files import Replacement
 from .picture_sources import opencv
 
 MEASURED = 10
@@ -19,7 +20,7 @@ MEASURED = 10
 
 
 class VideoOverlay:
-    """An MPEG-4 file, under its name only once it is whole."""
+    """An MPEG-4 file, under its name only once it is whole. Frames of another size are fitted to the first one's."""
 
     def __init__(self, path: Path, rate: float) -> None:
         """
@@ -29,15 +30,22 @@ class VideoOverlay:
         """
         self.path = path
         self._rate = rate
-        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
+        self._replacement: Replacement | None = None
         self._writer: Any = None
+        self._size = (0, 0)
+        self._count = 0
         self._waiting: list[NDArray[np.uint8]] = []
         self._begun = 0.0
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """One more frame, RGB ``(H, W, 3)``, all of one size."""
+        """One more frame, RGB ``(H, W, 3)``.
+
+        Raises:
+            UserError: if no video can be written.
+        """
         if self._writer is not None:
-            self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+            self._writer.write(np.ascontiguousarray(_even(frame, self._size)[..., ::-1]))
+            self._count += 1
             return
         self._begun = self._begun or time.monotonic()
         self._waiting.append(frame)
@@ -45,13 +53,19 @@ class VideoOverlay:
             self._start()
 
     def close(self) -> None:
-        """Finish the file; nothing is left of a video without frames."""
+        """Finish the file; nothing is left of a video without frames.
+
+        Raises:
+            WriteError: if it is not whole, as on a full disk, of which OpenCV says nothing; it is not there then.
+        """
         if self._writer is None and self._waiting:
             self._start()
         if self._writer is not None:
             self._writer.release()
             self._writer = None
-            os.replace(self._temporary, self.path)
+        if self._replacement is not None:
+            self._replacement.commit()
+            self._replacement = None
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -59,21 +73,46 @@ class VideoOverlay:
             self._writer.release()
             self._writer = None
         self._waiting.clear()
-        self._temporary.unlink(missing_ok=True)
+        if self._replacement is not None:
+            self._replacement.discard()
+            self._replacement = None
 
     def _start(self) -> None:
         cv2 = opencv()
         height, width, _ = self._waiting[0].shape
+        self._size = width, height
         passed = time.monotonic() - self._begun
         rate = _countable(self._rate or max(1.0, (len(self._waiting) - 1) / max(passed, 1e-3)))
-        code = cv2.VideoWriter_fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._temporary), code, rate, (width, height))
-        if not self._writer.isOpened():
-            self._writer = None
+        code, size = cv2.VideoWriter_fourcc(*"mp4v"), (width + width % 2, height + height % 2)
+        self._replacement = Replacement(self.path, self._is_whole, ending=".mp4")
+        writer = cv2.VideoWriter(str(self._replacement.path), code, rate, size)
+        if not writer.isOpened():
+            self.abandon()
             raise UserError(f"No video can be written to {self.path}: choose another folder for --overlay")
+        self._writer = writer
         waiting, self._waiting = self._waiting, []
         for frame in waiting:
             self.add(frame)
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether the last frame, too, comes out of the file again."""
+        cv2 = opencv()
+        capture = cv2.VideoCapture(str(path))
+        try:
+            if round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) != self._count:
+                return False
+            capture.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
+            return bool(capture.read()[0])
+        finally:
+            capture.release()
+
+
+def _even(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame of ``size``, with its last column and row again where there is an odd number of them: an encoder would
+    drop them."""
+    if frame.shape[1::-1] != size:
+        frame = np.asarray(Image.fromarray(frame).resize(size))
+    return np.pad(frame, ((0, size[1] % 2), (0, size[0] % 2), (0, 0)), mode="edge")
 
 
 def _countable(rate: float) -> float:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,8 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, picture_sources
+from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, photograph, picture_sources
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.picture_sources import Picture, Source
 from robot_keypoints.trainer.prediction import Predictor
@@ -209,3 +213,159 @@ def test_too_little_memory_is_one_sentence(
     problem.args = ("another matter",)
     if isinstance(problem, RuntimeError):
         assert cli.main(["predict", str(model), str(tmp_path / "a.png")]) == 1
+
+
+def test_a_bad_picture_is_named_and_the_others_are_not_lost(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case: one of four is cut off; among them are files that a Mac and Windows leave behind."""
+    folder, out = tmp_path / "shots", tmp_path / "lines.jsonl"
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        picture(folder / name)
+    (folder / "c.png").write_bytes((folder / "c.png").read_bytes()[:60])
+    for name in ("._a.png", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    os.mkfifo(folder / "pipe.png")
+    assert cli.main(["predict", str(model), str(folder), "--json", "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [Path(e["image"]).name for e in document["images"]] == ["a.png", "b.png", "d.png"]
+    (bad,) = document["unreadable"]
+    assert Path(bad["image"]).name == "c.png" and "is cut off" in bad["error"]
+    warning, error = captured.err.splitlines()
+    assert warning == f"warning: {bad['error']}" and error.startswith("error: 1 of 4 images and videos")
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [Path(e["image"]).name for e in lines] == ["a.png", "b.png", "c.png", "d.png"] and lines[2] == bad
+    assert cli.main(["predict", str(model), str(folder)]) == 2
+    told = capsys.readouterr().out
+    assert all(f"{n}.png (70 × 50)" in told for n in "abd") and "c.png" not in told
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "shots" / "a.png")
+
+    def denied(*_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")  # the tests may run as one who may read everything
+
+    monkeypatch.setattr(picture_sources.os, "listdir", denied)
+    assert cli.main(["predict", str(model), str(tmp_path / "shots")]) == 2
+    assert "shots can't be read (Permission denied): choose another" in capsys.readouterr().err
+
+
+def rotated(path: Path, matrix: tuple[int, ...]) -> Path:
+    """A film of 64 × 48 whose top left corner is white, with a display matrix as telephones write it."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (64, 48))
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:16, :16] = 255
+    for _ in range(4):
+        writer.write(frame)
+    writer.release()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "corner"),
+    [
+        ((0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30), (48, 64), (0, -1)),
+        ((-65536, 0, 0, 0, -65536, 0, 64 << 16, 48 << 16, 1 << 30), (64, 48), (-1, -1)),
+        ((0, -65536, 0, 65536, 0, 0, 0, 64 << 16, 1 << 30), (48, 64), (-1, 0)),
+        ((65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), (64, 48), (0, 0)),
+    ],
+    ids=["90", "180", "270", "0"],
+)
+def test_films_are_turned_as_players_show_them(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], matrix: tuple[int, ...], size: tuple[int, int],
+    corner: tuple[int, int],
+) -> None:  # fmt: skip
+    file = rotated(tmp_path / "arm.mp4", matrix)
+    pictures = list(picture_sources.Source(str(file), "video").pictures())
+    assert len(pictures) == 4 and all(p.pixels.shape == (size[1], size[0], 3) for p in pictures)
+    places = {(v, u): pictures[0].pixels[v, u, 0] > 128 for v in (0, -1) for u in (0, -1)}
+    assert [place for place, white in places.items() if white] == [corner]
+    overlay = tmp_path / "drawn"
+    entries = ask(capsys, model, file, "--overlay", overlay)["images"]
+    assert [(e["width"], e["height"]) for e in entries] == [size] * 4
+    assert [p.pixels.shape[1::-1] for p in picture_sources.Source(str(overlay / "arm.mp4"), "video").pictures()] == [
+        size
+    ] * 4
+
+
+def test_a_film_that_breaks_off_gives_what_it_has(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, overlay = video(tmp_path / "arm.avi", 8), tmp_path / "drawn"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.index(b"movi") + (len(whole) - whole.index(b"movi")) // 2])
+    assert cli.main(["predict", str(model), str(file), "--json", "--overlay", str(overlay)]) == 2
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    count = len(document["images"])
+    assert 0 < count < 8 and f"breaks off after {count} of 8 frames" in document["unreadable"][0]["error"]
+    assert cv2.VideoCapture(str(overlay / "arm.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == count
+    (tmp_path / "pipe.mp4").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert cli.main(["predict", str(model), str(tmp_path / "pipe.mp4"), "--overlay", str(overlay)]) == 2
+    assert "(it is not a regular file)" in capsys.readouterr().err
+
+
+def test_frames_of_odd_and_changing_sizes_are_drawn_whole(tmp_path: Path) -> None:
+    written = VideoOverlay(tmp_path / "a.mp4", 10.0)
+    for size in ((49, 65), (49, 65), (30, 20)):
+        written.add(np.full((*size, 3), 200, np.uint8))
+    written.close()
+    (source,) = picture_sources.find([str(tmp_path / "a.mp4")])
+    frames = [p.pixels for p in source.pictures()]
+    assert [f.shape for f in frames] == [(50, 66, 3)] * 3 and min(f.mean() for f in frames) > 190
+
+
+@pytest.mark.parametrize("kind", ["film", "image", "lines"])
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing_cut(tmp_path: Path, model: Path, kind: str) -> None:
+    """A limit on a file's size stands for the full disk; OpenCV says nothing of either."""
+    noise = np.random.default_rng(0).integers(0, 255, (12, 240, 320, 3), np.uint8)
+    Image.fromarray(noise[0]).save(tmp_path / "a.png")
+    writer = cv2.VideoWriter(str(tmp_path / "arm.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (320, 240))
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    words = {
+        "film": [tmp_path / "arm.mp4", "--overlay", tmp_path / "drawn"],
+        "image": [tmp_path / "a.png", "--overlay", tmp_path / "drawn"],
+        "lines": [*[tmp_path / "a.png"] * 60, "--out", tmp_path / "lines.jsonl"],
+    }[kind]
+    limit = "import resource, signal, runpy, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = sys.argv[1:]; "
+    limit += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-B", "-c", limit, LAUNCHER, "cli", "predict", model, *words, "--json"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "can't be written" in errors[0] or "no room to write" in errors[0]
+    left = list((tmp_path / "drawn").iterdir()) if kind != "lines" else []
+    assert left == []
+    if kind != "image":  # what was found is not lost
+        assert json.loads(done.stdout)["images"]
+    if kind == "lines":
+        lines = (tmp_path / "lines.jsonl").read_text(encoding="utf-8")
+        assert lines.endswith("\n") and all(json.loads(line) for line in lines.splitlines())
+
+
+def test_a_very_large_picture_is_found_in_its_own_pixels(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    small = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))
+    small.save(tmp_path / "a.png")
+    whole = ask(capsys, model, tmp_path / "a.png")["images"][0]
+    monkeypatch.setattr(photograph, "KEPT_PIXELS", 320 * 240 // 4)
+    reduced = ask(capsys, model, tmp_path / "a.png", "--overlay", tmp_path / "drawn")["images"][0]
+    assert (reduced["width"], reduced["height"]) == (320, 240)
+    for one, other in zip(whole["keypoints"], reduced["keypoints"], strict=True):
+        assert abs(one["u"] - other["u"]) < 12 and abs(one["v"] - other["v"]) < 12
+    with Image.open(tmp_path / "drawn" / "a.png") as drawn:
+        assert drawn.size == (160, 120)
