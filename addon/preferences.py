@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
+from ..core import own_programs
 from ..core.errors import UserError
 from ..core.session import LAUNCHER, Programs
 from .definitions import fields
@@ -89,10 +90,11 @@ def blender_command(command: str = "") -> tuple[str, ...]:
     """The Blender that works in the background, up to the job's own words; ``command`` may name another one.
 
     Raises:
-        UserError: if it is missing.
+        UserError: if it is missing, or ``command`` is one that the user has not named.
     """
     launch = (sys.executable, str(LAUNCHER))
     if command:
+        _check(command)
         return Programs.with_python(sys.executable, command).blender
     program = blender_program()
     if not program:
@@ -104,8 +106,13 @@ def blender_command(command: str = "") -> tuple[str, ...]:
 
 
 def blender_words(command: str = "") -> str:
-    """The same Blender as the command line's ``--blender`` takes it; empty for the bpy wheel."""
+    """The same Blender as the command line's ``--blender`` takes it; empty for the bpy wheel.
+
+    Raises:
+        UserError: if ``command`` is one that the user has not named.
+    """
     if command:
+        _check(command)
         return command
     program = blender_program()
     return f"{quoted(program)} --addons {PACKAGE}" if program else ""
@@ -115,13 +122,25 @@ def programs(command: str = "") -> Programs:
     """How a run's processes are started; ``command`` may name another Blender for the workers.
 
     Raises:
-        UserError: if a program is missing.
+        UserError: if a program is missing, or ``command`` is one that the user has not named.
     """
     chosen = python()
     trainer = (chosen, str(LAUNCHER))
     if not command and not blender_program():
         return Programs(trainer, trainer)
     return Programs(trainer, blender_command(command))
+
+
+def _check(command: str) -> None:
+    """Refuse a command from a scene or a run unless the user has named it, and remember one of the preferences.
+
+    Raises:
+        UserError: saying how to allow it.
+    """
+    own = quoted(str(bpy.path.abspath(get().blender)))
+    own_programs.check(command, "name it as Workers' Blender in the extension's preferences", {own})
+    if command == own:
+        own_programs.remember(command)
 
 
 def quoted(program: str) -> str:

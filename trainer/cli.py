@@ -100,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", type=Path, metavar="RUN", help="go on with an earlier run")
     train.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME)")
     train.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
+    train.add_argument(
+        "--blender", default="", metavar="COMMAND",
+        help="Blender to render with; once given, settings may name it as well",
+    )  # fmt: skip
     train.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
 
     render = commands.add_parser("render", help="write a labelled data set, or a contact sheet")
@@ -116,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     render.add_argument("--sheet", type=Path, metavar="FILE", help="draw pictures with their labels on one sheet")
     render.add_argument("--transparent", action="store_true", help="leave backgrounds and picture effects away")
-    render.add_argument("--blender", default="", metavar="COMMAND", help="Blender to render with")
+    render.add_argument(
+        "--blender", default="", metavar="COMMAND",
+        help="Blender to render with; once given, settings may name it as well",
+    )  # fmt: skip
     render.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
     render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
 
@@ -206,6 +213,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     from ..core import settings as settings_module
     from ..core import settings_check
     from . import console
+    from .render_workers import chosen_blender
 
     if (options.resume is None) == (options.settings is None):
         raise UserError("train needs either SETTINGS.toml or --resume RUN: give one of them")
@@ -221,8 +229,10 @@ def _train(options: argparse.Namespace, begun: float) -> int:
             raise UserError(f"--workers is {options.workers}: it must be between 1 and 256")
         adaptive = min(settings.workers.adaptive, options.workers)
         settings = replace(settings, workers=replace(settings.workers, count=options.workers, adaptive=adaptive))
+    command = chosen_blender(settings, options.blender)
+    settings = replace(settings, workers=replace(settings.workers, blender=command))
     if options.resume is not None:
-        rewrite = options.workers is not None
+        rewrite = options.workers is not None or bool(options.blender)
         return console.follow(options.resume, settings, resume=True, rewrite=rewrite, as_json=options.json)
     robot = None
     if settings.robot.kind != "armature":

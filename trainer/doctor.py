@@ -29,8 +29,8 @@ LIBRARIES = (
     ("tensorboard", "tensorboard", "2.16"),
     ("pycocotools", "pycocotools", "2.0.8"),
     ("cv2", "opencv-python-headless", "4.8"),
-    ("torch", "torch", "2.5"),
-    ("torchvision", "torchvision", "0.20"),
+    ("torch", "torch", "2.6"),
+    ("torchvision", "torchvision", "0.21"),
 )
 BLENDER_SECONDS = 60
 OLDEST_BLENDER = (4, 2)

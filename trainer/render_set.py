@@ -44,7 +44,7 @@ from .coco import CocoDataSet
 from .console import Display
 from .data_set import MANIFEST, MOST, DataSet, Finished, Manifest
 from .ndds import NddsDataSet
-from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene
+from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene, chosen_blender
 
 FORMATS: dict[str, type[DataSet]] = {"coco": CocoDataSet, "ndds": NddsDataSet}
 
@@ -324,7 +324,7 @@ def load_source(order: Order) -> Settings:
     """The settings that an order starts from.
 
     Raises:
-        UserError: if they can't be read.
+        UserError: if they can't be read, or name a Blender that the user has not named.
     """
     path = order.source / "settings.toml" if order.source.is_dir() else order.source
     settings = settings_module.load(path)
@@ -333,7 +333,7 @@ def load_source(order: Order) -> Settings:
         settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=order.preset))
     workers = settings.workers
     count = workers.count if order.workers is None else order.workers
-    workers = replace(workers, count=count, adaptive=0, blender=order.blender or workers.blender)
+    workers = replace(workers, count=count, adaptive=0, blender=chosen_blender(settings, order.blender))
     return replace(settings, workers=workers)
 
 

@@ -8,12 +8,13 @@ worker renders it, nor how often one has died meanwhile.
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import files
+from ..core import files, own_programs
 from ..core.blend_file import SCENE
 from ..core.channel import Hub, SampleReceiver
 from ..core.children import Child
@@ -35,6 +36,23 @@ class RenderingError(Exception):
 
 class StoppedError(Exception):
     """The caller was asked to stop."""
+
+
+def chosen_blender(settings: Settings, given: str) -> str:
+    """The command of the Blender that renders; empty takes the bpy wheel.
+
+    Args:
+        given: on the command line; else the settings name it.
+
+    Raises:
+        UserError: if only the settings do.
+    """
+    if given:
+        own_programs.remember(given)
+        return given
+    command = settings.workers.blender
+    own_programs.check(command, f"give --blender {shlex.quote(command)} once")
+    return command
 
 
 def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) -> list[str]:

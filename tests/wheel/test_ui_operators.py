@@ -14,6 +14,7 @@ import pytest
 import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner, saving
+from robot_keypoints.core import settings
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import builtin_urdf
 
@@ -241,6 +242,31 @@ def test_starting_leaves_the_open_file_alone(tmp_path: Path) -> None:
     assert copy.is_file()
     assert bpy.data.filepath == str(own)
     assert own.read_bytes() == before
+
+
+def test_a_blend_or_a_run_starts_no_program_that_the_preferences_do_not_name(tmp_path: Path) -> None:
+    bpy.ops.robot_keypoints.builtin_robot()
+    preferences._plain.python = str(Path(preferences.sys.executable))
+    trap, trace = tmp_path / "trap", tmp_path / "trace"
+    trap.write_text(f"#!/bin/sh\ntouch {trace}\nexit 1\n", encoding="utf-8")
+    trap.chmod(0o755)
+    group().workers.blender = str(trap)
+    run = tmp_path / "run"
+    run.mkdir()
+    settings.save(conversion.read(bpy.context.scene), run / "settings.toml")
+    for operator, words in (
+        (bpy.ops.robot_keypoints.start_training, {}),
+        (bpy.ops.robot_keypoints.contact_sheet, {}),
+        (bpy.ops.robot_keypoints.check_scene, {}),
+        (bpy.ops.robot_keypoints.continue_training, {"directory": str(run)}),
+    ):
+        sentence = refusal(operator, **words)
+        assert f"ask to start {str(trap)!r}" in sentence and "preferences" in sentence, operator
+    assert not trace.exists() and not (tmp_path / "runs").exists()
+    preferences._plain.blender = str(trap)
+    assert preferences.blender_command(str(trap))[0] == str(trap)
+    preferences._plain.blender = ""
+    assert preferences.blender_command(str(trap))[0] == str(trap), "what was named once may be named by a run"
 
 
 def test_continuing_needs_a_run(tmp_path: Path) -> None:
