@@ -7,7 +7,6 @@ whoever can reach an open port could otherwise feed it samples.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,8 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
+from . import addresses
+from .addresses import is_loopback
 from .errors import UserError
 from .messages import (
     MAX_IMAGE,
@@ -36,6 +37,12 @@ QUEUE = 4
 """Messages that may wait on each side of the sample stream, per worker."""
 
 
+NEWS = 1000
+"""News that may wait for one listener, and that it hears at once."""
+
+MAKE_KEYS = "make the keys anew as README.md tells (Keys)"
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """The three ports of a run on one host."""
@@ -47,43 +54,42 @@ class Endpoints:
 
     def url(self, port: int) -> str:
         """``tcp://`` address of one of the ports."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return addresses.url(self.host, port)
 
 
 class Security:
-    """CURVE for addresses beyond loopback; keys are files in one folder, the same on every machine of a run."""
+    """CURVE for addresses beyond loopback; keys are files in one folder, the same on every machine of a run.
+
+    The server proves that it has ``server.key_secret``, and lets in who has the secret of a public key in the folder.
+    """
 
     def __init__(self, host: str, keys: str, option: str = "stream.keys") -> None:
         if not keys and not is_loopback(host):
             raise UserError(
-                f"The address {host} can be reached from other machines: "
-                f"give {option} a folder with keys, or use 127.0.0.1"
+                f"The address {host or repr(host)} can be reached from other machines: use 127.0.0.1, which they can "
+                f"reach through an SSH tunnel, or give {option} a folder with keys; no command of ours makes one yet, "
+                "README.md tells how (Keys)"
             )
+        self.host = host
         self.folder = Path(keys) if keys else None
         self._authenticator: ThreadAuthenticator | None = None
 
     @staticmethod
     def create_keys(folder: str | os.PathLike[str]) -> None:
         """Make the key pairs ``server`` and ``client`` in ``folder``, readable by their owner alone."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("server", "client"):
             zmq.auth.create_certificates(folder, name)
             os.chmod(Path(folder) / f"{name}.key_secret", 0o600)
 
     def start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        """Begin to check clients; for the side that binds."""
+        """Begin to check clients; for the side that binds.
+
+        Raises:
+            UserError: if the folder has no keys of a server.
+        """
         if self.folder is not None:
+            self._pair("server")
             self._authenticator = ThreadAuthenticator(context)
             self._authenticator.start()
             self._authenticator.configure_curve(domain="*", location=self.folder)
@@ -96,20 +102,23 @@ class Security:
 
     def server(self, socket: zmq.Socket[bytes]) -> None:
         """Prepare a socket that will bind."""
+        socket.ipv6 = ":" in self.host
         if self.folder is not None:
             socket.curve_publickey, socket.curve_secretkey = self._pair("server")
             socket.curve_server = True
 
     def client(self, socket: zmq.Socket[bytes]) -> None:
         """Prepare a socket that will connect."""
+        socket.ipv6 = ":" in self.host
         if self.folder is not None:
             socket.curve_publickey, socket.curve_secretkey = self._pair("client")
             socket.curve_serverkey = self._load("server.key")[0]
 
     def _pair(self, name: str) -> tuple[bytes, bytes]:
+        assert self.folder is not None
         public, secret = self._load(f"{name}.key_secret")
         if secret is None:
-            raise UserError(f"{self.folder}/{name}.key_secret holds no secret key: make the keys anew")
+            raise UserError(f"{self.folder / f'{name}.key_secret'} holds no secret key: {MAKE_KEYS}")
         return public, secret
 
     def _load(self, name: str) -> tuple[bytes, bytes | None]:
@@ -117,7 +126,7 @@ class Security:
         try:
             return zmq.auth.load_certificate(self.folder / name)
         except (OSError, ValueError) as problem:
-            raise UserError(f"The key file {self.folder / name} can't be read: make the keys anew") from problem
+            raise UserError(f"The key file {self.folder / name} can't be read: {MAKE_KEYS}") from problem
 
 
 class Hub:
@@ -165,20 +174,15 @@ def bind(
     Raises:
         UserError: if the address can't be used.
     """
-    address = Endpoints(host, port, port, port)
     try:
-        if port == 0:
-            return int(socket.bind_to_random_port(address.url(0).removesuffix(":0")))
-        socket.bind(address.url(port))
+        socket.bind(addresses.url(host, port) if port else addresses.url(host, 0).removesuffix("0") + "*")
+        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
     except zmq.ZMQError as problem:
         if problem.errno == zmq.EADDRINUSE:
             raise UserError(
                 f"Port {port} on {host} is in use: choose another {options[0]}, or 0 for any free one"
             ) from problem
-        raise UserError(
-            f"The address {host}:{port} can't be used ({problem}): choose another {options[1]}"
-        ) from problem
-    return port
+        raise UserError(f"The address {host} can't be used ({problem}): choose another {options[1]}") from problem
 
 
 class SampleReceiver:
@@ -194,7 +198,7 @@ class SampleReceiver:
         self.dropped = 0
 
     def receive(self, timeout: float) -> Sample | None:
-        """The next valid sample, or None after ``timeout`` seconds."""
+        """The next valid sample, or None after ``timeout`` seconds, whatever else comes meanwhile."""
         end = time.monotonic() + timeout
         while True:
             try:
@@ -208,6 +212,8 @@ class SampleReceiver:
             except MessageError as problem:
                 self.dropped += 1
                 self.on_drop(str(problem))
+                if time.monotonic() > end:
+                    return None
 
 
 class Link:
@@ -258,13 +264,15 @@ class Link:
         """Begin to listen to ``posterior`` or ``event``."""
         if self._news is None:
             self._news = self._connect(zmq.SUB, self.endpoints.news)
-            self._news.rcvhwm = 1000
+            self._news.rcvhwm = NEWS
         self._news.setsockopt(zmq.SUBSCRIBE, topic)
 
     def news(self) -> list[Posterior | tuple[str, dict[str, object]]]:
-        """Everything heard since the last call, without waiting; foreign messages are left out."""
+        """What was heard since the last call, without waiting; foreign messages are left out."""
         heard: list[Posterior | tuple[str, dict[str, object]]] = []
-        while self._news is not None and self._news.poll(0):
+        for _ in range(NEWS):
+            if self._news is None or not self._news.poll(0):
+                break
             frames = self._news.recv_multipart()
             try:
                 if len(frames) == 2 and frames[0] == b"posterior":

@@ -25,6 +25,8 @@ from .pose_messages import PoseRequest, PredictedPose
 ANSWER_DEADLINE = 20.0
 """A request that is not answered within so many seconds is given up."""
 MAX_ANSWER = 1 << 20
+AT_ONCE = 64
+"""Messages that are looked at in one call."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class ModelClient:
     def poll(self) -> Prediction | Refusal | None:
         """The newest answer, if one has come."""
         result: Prediction | Refusal | None = None
-        while self._socket.poll(0):
+        for _ in range(AT_ONCE):
+            if not self._socket.poll(0):
+                break
             frames = self._socket.recv_multipart()
             try:
                 answer = decode_answer(frames[-1])

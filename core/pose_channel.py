@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,17 +172,17 @@ class PoseListener:
 
     def newest(self, timeout: float = 0.0) -> PublishedPose | None:
         """The newest document that was not given before, or None after ``timeout`` seconds; foreign messages are
-        left out."""
+        left out, however many there are."""
         end = time.monotonic() + timeout
         while self._socket.poll(max(0, int(1000 * (end - time.monotonic())))):
-            try:
+            with suppress(MessageError):
                 found = PublishedPose.decode(self._socket.recv())
-            except MessageError:
-                continue
-            identity = (found.run, found.sequence, found.end)
-            if identity != self._heard:
-                self._heard = identity
-                return found
+                identity = (found.run, found.sequence, found.end)
+                if identity != self._heard:
+                    self._heard = identity
+                    return found
+            if time.monotonic() >= end:
+                break
         return None
 
     def close(self) -> None:

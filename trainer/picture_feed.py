@@ -59,6 +59,12 @@ class PictureFeed:
             return None
 
     @property
+    def waiting(self) -> bool:
+        """Whether :meth:`take` has something to give or to raise."""
+        with self._changed:
+            return bool(self._waiting) or self._problem is not None
+
+    @property
     def ended(self) -> bool:
         """Whether everything was read and taken."""
         with self._changed:

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from . import picture_sources
 from .picture_feed import PictureFeed
 from .pose_command import PoseFinder
 from .prediction import Predictor
-from .serve_requests import Poses, Predicted, answer, find
+from .request_queue import RequestQueue, take_in
+from .serve_requests import Poses, Predicted, answer, find, number_of, refusal
+from .turns import Turns
 
 POLL_MS = 100
 BELL = "inproc://pictures"
@@ -182,13 +185,18 @@ class Desk:
         with suppress(zmq.Again):  # it has been rung often enough
             self._rope.send(b"", zmq.NOBLOCK)
 
-    def wait(self) -> None:
-        """Until something has come, or for a moment."""
-        self._poller.poll(POLL_MS)
+    def wait(self, *, busy: bool = False) -> None:
+        """Until something has come, or for a moment; not at all where there is something to do."""
+        self._poller.poll(0 if busy else POLL_MS)
         while self._bell.poll(0):
             self._bell.recv()
         if self.publisher is not None:
             self.publisher.welcome()
+
+    def reply(self, client: bytes, message: bytes) -> None:
+        """Answer one request; nobody waits for a client that takes no answers."""
+        with suppress(zmq.Again):
+            self.control.send_multipart([client, b"", message], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close all sockets; listeners hear the last document once more."""
@@ -204,9 +212,16 @@ class Desk:
         return socket
 
 
+class Job(Enum):
+    """What the server does by turns."""
+
+    REQUEST = "request"
+    PICTURE = "picture"
+
+
 @dataclass
 class Work:
-    """What a running server has."""
+    """What a running server has. Requests and the source get as much of its time as each other: see :mod:`.turns`."""
 
     predictor: Predictor
     poses: Poses
@@ -214,33 +229,60 @@ class Work:
     feed: PictureFeed | None
     names: Mapping[str, str | None]
     patient: bool
+    queue: RequestQueue = field(default_factory=RequestQueue)
+    turns: Turns[Job] = field(default_factory=Turns)
+    clock: Callable[[], float] = time.perf_counter
 
     def run(self, ended: threading.Event) -> None:
+        """Until told to end, or everything is read of the source."""
         begun = False
         while not ended.is_set():
-            self.desk.wait()
-            self._answer()
-            if self.feed is None:
-                continue
+            self.desk.wait(busy=bool(self._due()))
+            for displaced in take_in(self.desk.control, self.queue):
+                frames = displaced.request.frames
+                self.desk.reply(frames[0], refusal(number_of(frames), displaced.reason))
             publisher = self.desk.publisher
-            if not begun and (not self.patient or (publisher is not None and publisher.listeners)):
-                self.feed.start()
-                begun = True
-            while not ended.is_set() and (taken := self.feed.take()) is not None:
-                found = find(self.predictor, taken.picture.pixels, self.poses.source)
-                picture = taken.picture
-                self._publish(found, taken.time, picture.source, picture.frame, picture.seconds)
-                self._answer()
-            if self.feed.ended:
+            if self.feed is not None and not begun:
+                begun = not self.patient or (publisher is not None and publisher.listeners > 0)
+                if begun:
+                    self.feed.start()
+            self.turn()
+            if self.feed is not None and self.feed.ended:
                 return
 
-    def _answer(self) -> None:
-        for frames in newest(self.desk.control):
-            came = time.time()
-            message, found = answer(self.predictor, frames, self.poses)
-            self.desk.control.send_multipart([frames[0], b"", message])
-            if found is not None:
-                self._publish(found, came, "request")
+    def turn(self) -> None:
+        """Answer one request or look at one picture, if there is either."""
+        due = self._due()
+        if not due:
+            return
+        job = self.turns.next(due)
+        begin = self.clock()
+        if job is Job.PICTURE:
+            self._look()
+        else:
+            self._answer(begin)
+        self.turns.charge(job, self.clock() - begin)
+
+    def _due(self) -> list[Job]:
+        due = [Job.REQUEST] if self.queue else []
+        return [*due, Job.PICTURE] if self.feed is not None and self.feed.waiting else due
+
+    def _look(self) -> None:
+        taken = self.feed.take() if self.feed is not None else None
+        if taken is None:
+            return
+        picture = taken.picture
+        found = find(self.predictor, picture.photograph, self.poses.source)
+        self._publish(found, taken.time, picture.source, picture.frame, picture.seconds)
+
+    def _answer(self, begin: float) -> None:
+        request = self.queue.take()
+        came = time.time()
+        message, found = answer(self.predictor, request.frames, self.poses)
+        self.desk.reply(request.client, message)
+        if found is not None:
+            self._publish(found, came, "request")
+        self.queue.answered(request, self.clock() - begin)
 
     def _publish(
         self, found: Predicted, when: float, source: str, frame: int | None = None, seconds: float | None = None
@@ -257,13 +299,3 @@ class Work:
             )  # fmt: skip
         except ValueError as problem:
             raise UserError("The model gives something that is no number: train it anew") from problem
-
-
-def newest(socket: zmq.Socket[bytes]) -> list[list[bytes]]:
-    """Everything that waits, without waiting: of each client only the newest request; foreign messages left out."""
-    waiting: dict[bytes, list[bytes]] = {}
-    while socket.poll(0):
-        frames = socket.recv_multipart()
-        if len(frames) >= 3 and frames[1] == b"":
-            waiting[frames[0]] = frames
-    return list(waiting.values())

@@ -3,26 +3,30 @@
 
 from __future__ import annotations
 
-import io
+import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from ..core.errors import UserError
-from ..core.messages import MAX_IMAGE, MessageError, encode_request, parse
+from ..core.messages import LONGEST_REASON, MessageError, encode_request, parse
 from ..core.pose_messages import PoseRequest, joint_table
+from . import photograph
 from .checkpoint import ModelInfo
+from .photograph import Photograph
 from .pose_command import PlacedRobot, PoseFinder
-from .prediction import Predictor
+from .prediction import Predictor, in_whole
 
 CHANNELS = {"rgb": 3, "rgba": 4}
 LARGEST_SIDE = 16384
+LARGEST_ID = 1 << 53
+LOG_EVERY = 5.0
+"""Seconds between two faults that are logged."""
 
 
 @dataclass(frozen=True)
@@ -94,22 +98,55 @@ class Poses:
         return PoseFinder.of_numbers(self._placed, request.camera, request.joints)
 
 
-def find(predictor: Predictor, image: NDArray[np.uint8], finder: PoseFinder | None) -> Predicted:
-    """Keypoints, and with a ``finder`` the pose, in an image ``(H, W, 3 or 4)``."""
+def find(predictor: Predictor, picture: Photograph, finder: PoseFinder | None) -> Predicted:
+    """Keypoints, and with a ``finder`` the pose, in a picture, in pixels of the whole of it."""
     begin = time.perf_counter()
-    found = predictor.predict([image])[0]
+    found = in_whole(predictor.predict([picture.pixels])[0], picture)
     pose = None if finder is None else finder.find(found)
     milliseconds = 1000 * (time.perf_counter() - begin)
-    height, width = image.shape[:2]
     camera = None if finder is None else finder.numbers
-    return Predicted(width, height, [k.to_dict() for k in found], camera, pose, milliseconds)
+    return Predicted(picture.width, picture.height, [k.to_dict() for k in found], camera, pose, milliseconds)
 
 
-def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple[bytes, Predicted | None]:
+class FaultLog:
+    """Writes what went wrong within the server itself to its log, at most once every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Take note of the exception that is being handled."""
+        if time.monotonic() >= self._next:
+            traceback.print_exc(file=sys.stderr)
+            self._next = time.monotonic() + LOG_EVERY
+
+
+LOG = FaultLog()
+
+
+def refusal(number: int | None, reason: str) -> bytes:
+    """The answer to a request that gets no other."""
+    return encode_request("refused", id=number, reason=reason[:LONGEST_REASON])
+
+
+def number_of(frames: Sequence[bytes]) -> int | None:
+    """The number by which a client knows the request ``[identity, b"", header, …]``, if it can be read."""
+    try:
+        return _number(parse(frames[2]))
+    except (IndexError, MessageError):
+        return None
+
+
+def answer(
+    predictor: Predictor, frames: Sequence[bytes], poses: Poses, fault: Callable[[], None] = LOG
+) -> tuple[bytes, Predicted | None]:
     """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
 
     A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well. A request of type
-    ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``.
+    ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``. Whatever a request holds, there is an answer.
+
+    Args:
+        fault: called where the server itself fails, with the exception being handled.
 
     Returns:
         the message, and what was predicted if something was.
@@ -117,7 +154,7 @@ def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple
     number: int | None = None
     try:
         header = parse(frames[2])
-        number = header.get("id") if type(header.get("id")) is int else None
+        number = _number(header)
         if header["type"] == "joints" and number is not None and len(frames) == 3:
             poses.tell(joint_table(header.get("joints")))
             return encode_request("noted", id=number), None
@@ -126,7 +163,10 @@ def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple
         finder = None if header.get("pose") is None else poses.finder(PoseRequest.from_dict(header["pose"]))
         found = find(predictor, decode_image(header, frames[3]), finder)
     except (MessageError, UserError) as problem:
-        return encode_request("refused", id=number, reason=str(problem)), None
+        return refusal(number, str(problem)), None
+    except Exception as problem:  # one client's request must not be the end of all others'
+        fault()
+        return refusal(number, f"the server failed at it ({type(problem).__name__}): its log tells more"), None
     pose = {} if found.pose is None else {"pose": found.pose}
     try:
         return encode_request(
@@ -134,21 +174,21 @@ def answer(predictor: Predictor, frames: Sequence[bytes], poses: Poses) -> tuple
             skeleton=[list(edge) for edge in predictor.info.skeleton], milliseconds=found.milliseconds, **pose,
         ), found  # fmt: skip
     except ValueError:
-        reason = "the model gave something that is no number: train it anew"
-        return encode_request("refused", id=number, reason=reason), None
+        return refusal(number, "the model gave something that is no number: train it anew"), None
 
 
-def decode_image(header: dict[str, Any], data: bytes) -> NDArray[np.uint8]:
+def decode_image(header: Mapping[str, Any], data: bytes) -> Photograph:
     """Raw pixels, or an image file in memory.
 
     Raises:
         MessageError: if it is neither.
+        UserError: if it is an image file that can't be used.
     """
     encoding = header.get("encoding")
     if encoding == "file":
-        return _decode_file(data)
+        return photograph.decode(data)
     width, height = header.get("width"), header.get("height")
-    if encoding not in CHANNELS:
+    if not isinstance(encoding, str) or encoding not in CHANNELS:
         raise MessageError(f"there is no encoding {encoding!r}")
     if type(width) is not int or type(height) is not int:
         raise MessageError("the image has no size")
@@ -157,18 +197,9 @@ def decode_image(header: dict[str, Any], data: bytes) -> NDArray[np.uint8]:
     channels = CHANNELS[encoding]
     if len(data) != width * height * channels:
         raise MessageError(f"the image has {len(data)} bytes, not {width * height * channels}")
-    return np.frombuffer(data, np.uint8).reshape(height, width, channels)
+    return Photograph(np.frombuffer(data, np.uint8).reshape(height, width, channels), width, height)
 
 
-def _decode_file(data: bytes) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            # Sizes are known before anything is unpacked.
-            if image.width > LARGEST_SIDE or image.height > LARGEST_SIDE or 4 * image.width * image.height > MAX_IMAGE:
-                raise MessageError(f"the image has {image.width} × {image.height} pixels")
-            has_alpha = "A" in image.getbands() or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    except MessageError:
-        raise
-    except Exception as problem:  # a foreign file can break any decoder in its own way
-        raise MessageError("the file is not an image that can be read") from problem
+def _number(header: Mapping[str, Any]) -> int | None:
+    number = header.get("id")
+    return number if type(number) is int and -LARGEST_ID < number < LARGEST_ID else None

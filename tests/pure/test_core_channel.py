@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -188,6 +189,25 @@ def test_strangers_are_counted_and_dropped(hub: Hub) -> None:
     context.destroy(linger=0)
 
 
+class Flooded:
+    """A socket at which there is always more of what is no sample."""
+
+    received = 0
+
+    def recv_multipart(self, flags: int, copy: bool) -> list[zmq.Frame]:
+        self.received += 1
+        assert self.received < 1000, "it waits for the flood to end"
+        return [zmq.Frame(json.dumps({"schema": "x" * 100_000}).encode())]
+
+
+def test_a_flood_of_what_is_no_sample_keeps_nobody_waiting_and_fills_no_log() -> None:
+    reasons: list[str] = []
+    contract = SampleContract.of(RUN, 64, 48, 1, MODEL)
+    flooded = SampleReceiver(Flooded(), contract, reasons.append)  # type: ignore[arg-type]
+    assert flooded.receive(0.0) is None and flooded.dropped == len(reasons) > 0
+    assert max(map(len, reasons)) < 400
+
+
 def test_bytes_that_are_no_zeromq_at_all(hub: Hub) -> None:
     incoming, _ = receiver(hub)
     rng = np.random.default_rng(1)
@@ -280,7 +300,26 @@ def test_an_address_that_is_not_ours_is_one_sentence(tmp_path: Path) -> None:
         Hub("192.0.2.7", 0, str(tmp_path))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "example.org", "127.0.0.1.example.org", "*", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",
+        "192.168.1.4",
+        "::",
+        "example.org",
+        "127.0.0.1.example.org",
+        "*",
+        "",
+        "127.1",
+        "0",
+        "localhost.example.org",
+        "::ffff:10.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "lo",
+        "[::]",
+    ],
+)
 def test_the_open_network_needs_keys(host: str) -> None:
     assert not is_loopback(host)
     for make_one in (lambda: Hub(host, 0), lambda: Link(Endpoints(host, 1, 2, 3), RUN)):
@@ -288,7 +327,7 @@ def test_the_open_network_needs_keys(host: str) -> None:
             make_one()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "::ffff:127.0.0.1", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
     assert is_loopback(host)
 

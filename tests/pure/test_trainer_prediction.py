@@ -19,10 +19,11 @@ from PIL import Image
 from robot_keypoints.core import session
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.messages import encode_request, parse
-from robot_keypoints.trainer import checkpoint, network, serve
+from robot_keypoints.trainer import checkpoint, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.network import Output
 from robot_keypoints.trainer.prediction import Predictor, fit_image
+from robot_keypoints.trainer.request_queue import RequestQueue, take_in
 
 CONFIG = network.NetworkConfig("light", 1, 1.6, width=8)
 INFO = ModelInfo(CONFIG, 160, 120, ("dot",), ())
@@ -203,10 +204,16 @@ def test_only_the_newest_request_of_a_client_is_answered() -> None:
             for i in range(5):
                 client.send_multipart([b"", name + str(i).encode()])
         seen: set[bytes] = set()
+        waiting = RequestQueue()
         while seen != {b"a4", b"b4"}:
             assert router.poll(5000)
             time.sleep(0.2)
-            found = [frames[2] for frames in serve.newest(router)]
+            older = take_in(router, waiting)
+            assert all(d.request.frames[2] not in (b"a4", b"b4") and "newer" in d.reason for d in older)
+            found = []
+            while waiting:
+                found.append((request := waiting.take()).frames[2])
+                waiting.answered(request, 0.0)
             assert len({f[:1] for f in found}) == len(found)
             seen |= set(found)
     finally:

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from listening import listeners
 from PIL import Image
 from robot_keypoints.core import session
 from robot_keypoints.core.channel import Security
@@ -145,6 +146,29 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]", "localhost", "127.0.0.1"])
+def test_every_way_to_write_this_machine(host: str, tmp_path: Path) -> None:
+    """Requests and documents, with keys and without."""
+    Security.create_keys(tmp_path)
+    for keys in ("", str(tmp_path)):
+        desk = Desk(host, 0, keys, 0)
+        assert desk.published is not None and all(one.loopback for one in listeners(os.getpid()))
+        ended = threading.Event()
+        work = Work(Fake(), Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+        thread = threading.Thread(target=work.run, args=(ended,))
+        thread.start()
+        client, ear = ModelClient(host, desk.port, keys), PoseListener(host, desk.published, keys)
+        try:
+            client.request("rgb", 64, 48, bytes(64 * 48 * 3))
+            wait_for(lambda c=client: isinstance(c.poll(), Prediction))  # type: ignore[misc]
+            assert check(ear.newest(60)).source == "request"
+        finally:
+            ended.set()
+            thread.join()
+            for one in (client, ear, desk):
+                one.close()
+
+
 def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened) -> None:
     Security.create_keys(tmp_path)
     desk = Desk("127.0.0.1", 0, str(tmp_path), 0)
@@ -154,21 +178,51 @@ def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened
     thread.start()
     try:
         assert desk.published is not None
-        stranger, deaf = opened.client(desk.port), opened.listener(desk.published)
+        Security.create_keys(tmp_path / "others")
+        other = str(tmp_path / "others")
+        strangers = [opened.client(desk.port), opened.client(desk.port, other)]
+        deaf = [opened.listener(desk.published), opened.listener(desk.published, other)]
         friend, ear = (
             opened.client(desk.port, str(tmp_path)),
             opened.listener(desk.published, str(tmp_path)),
         )
-        for client in (stranger, friend):
+        for client in (*strangers, friend):
             client.request("rgb", 64, 48, bytes(64 * 48 * 3))
         wait_for(lambda: isinstance(friend.poll(), Prediction))
         assert check(ear.newest(60)).source == "request"
         time.sleep(0.2)
-        assert stranger.poll() is None and deaf.newest() is None
+        assert all(stranger.poll() is None for stranger in strangers) and all(d.newest() is None for d in deaf)
     finally:
         ended.set()
         thread.join()
         desk.close()
+
+
+def test_with_keys_a_client_tells_nothing_to_another_server(tmp_path: Path, opened: Opened) -> None:
+    """Neither to one with keys of its own, which the client may even be known to, nor to one without."""
+    Security.create_keys(tmp_path / "ours")
+    Security.create_keys(tmp_path / "theirs")
+    for name in ("client.key", "server.key"):  # what is public they may have
+        (tmp_path / "theirs" / f"our_{name}").write_bytes((tmp_path / "ours" / name).read_bytes())
+    for keys in (str(tmp_path / "theirs"), ""):
+        desk = Desk("127.0.0.1", 0, keys, 0)
+        ended = threading.Event()
+        model = Fake()
+        work = Work(model, Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+        thread = threading.Thread(target=work.run, args=(ended,))
+        thread.start()
+        try:
+            assert desk.published is not None
+            ours, theirs = (opened.client(desk.port, k) for k in (str(tmp_path / "ours"), keys))
+            ours.request("rgb", 64, 48, bytes(64 * 48 * 3))
+            theirs.request("rgb", 64, 48, bytes(64 * 48 * 3))
+            wait_for(lambda t=theirs: isinstance(t.poll(), Prediction))  # type: ignore[misc]
+            time.sleep(0.2)
+            assert ours.poll() is None
+        finally:
+            ended.set()
+            thread.join()
+            desk.close()
 
 
 def test_a_controller_tells_the_joints() -> None:
@@ -299,6 +353,17 @@ def test_a_server_that_is_told_to_end_says_so(tmp_path: Path, opened: Opened) ->
         (["--robot", "{0}/none.urdf"], "There is no URDF file"),
         (["--publish", "0", "--host", "0.0.0.0"], "give --keys a folder with keys"),
         (["--host", "192.0.2.7", "--keys", "{0}"], "can't be"),
+        (["--host", "127.0.0.1", "--keys", "{0}/none"], "make the keys anew as README.md tells"),
+        (["--host", "0.0.0.0"], "through an SSH tunnel"),
+        (["--host", "127.1"], "can be reached from other machines"),
+        (["--host", "127.0.0.1.example.org"], "can be reached from other machines"),
+        (["--host", "::"], "can be reached from other machines"),
+        (["--host", "::ffff:10.0.0.1"], "can be reached from other machines"),
+        (["--host", ""], "The address '' can be reached"),
+        (["--ready", "{0}/no/such/ready.json"], "there is no folder"),
+        (["--ready", "{0}"], "can't be written"),
+        (["--ready", "{0}/a.png/ready.json"], "can't be written"),
+        (["--ready", "/dev/full/ready.json"], "can't be written"),
     ],
 )
 def test_a_mistake_is_one_sentence(
