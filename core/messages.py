@@ -25,18 +25,11 @@ MAX_HEADER = 1 << 20
 MAX_IMAGE = 256 << 20
 
 
-LONGEST_REASON = 300
-"""Characters; a reason may quote what a stranger wrote."""
-
-
 class MessageError(ValueError):
     """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} …")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.messages import LONGEST_REASON, MessageError, encode_request, parse
+from ..core.messages import MessageError, encode_request, parse
 from ..core.pose_messages import PoseRequest, joint_table
 from . import photograph
 from .checkpoint import ModelInfo
@@ -126,7 +126,7 @@ LOG = FaultLog()
 
 def refusal(number: int | None, reason: str) -> bytes:
     """The answer to a request that gets no other."""
-    return encode_request("refused", id=number, reason=reason[:LONGEST_REASON])
+    return encode_request("refused", id=number, reason=reason)
 
 
 def number_of(frames: Sequence[bytes]) -> int | None:
