@@ -172,6 +172,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the images' intrinsics in pixels, OpenCV's: find the robot's pose as well",
     )  # fmt: skip
     predict.add_argument(
+        "--camera-size", metavar="WxH", help="size of the pictures that --camera is of, where these have another"
+    )
+    predict.add_argument(
         "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
     predict.add_argument(
@@ -269,12 +272,13 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:
-    from . import predict_command
+    from . import camera_size, predict_command
 
     order = predict_command.Order(
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
         camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
+        camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
     return predict_command.predict(order, as_json=options.json)
 

@@ -17,6 +17,7 @@ from PIL import Image
 from ..core import files
 from ..core.errors import UserError, one_line
 from . import device, picture_sources
+from .camera_size import Size, camera_scale, doubt
 from .overlay_image import draw
 from .picture_sources import Picture, Source
 from .pose_command import PoseFinder, told
@@ -36,6 +37,7 @@ class Order:
         frames: the most to take of a video or webcam.
         scales, peaks: see :meth:`.Predictor.predict`.
         camera, joints, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
+        camera_size: width and height of the pictures that the camera's numbers are of; None is those of all.
         joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
     """
 
@@ -47,6 +49,7 @@ class Order:
     scales: Sequence[float] = (1.0,)
     peaks: int = 0
     camera: str | None = None
+    camera_size: Size | None = None
     joints: str | None = None
     robot: Path | None = None
     joints_by_image: Path | None = None
@@ -155,8 +158,10 @@ def _finder(order: Order, predictor: Predictor) -> PoseFinder | RestingCamera | 
 
 def _check(order: Order) -> None:
     joints = [order.joints, order.joints_by_image]
-    if order.camera is None and [*joints, order.robot] != [None] * 3:
-        raise UserError("--joints and --robot are for the robot's pose, which needs --camera fx,fy,cx,cy: add it")
+    if order.camera is None and [*joints, order.robot, order.camera_size] != [None] * 4:
+        raise UserError(
+            "--joints, --robot and --camera-size are for the robot's pose, which needs --camera fx,fy,cx,cy: add it"
+        )
     if None not in joints:
         raise UserError("--joints and --joints-by-image are both there: give one of them")
     if order.frames is not None and order.frames < 1:
@@ -204,6 +209,7 @@ def _entries(
     Raises:
         UserError: if the only source can't be read at all, or something can't be written.
     """
+    doubted: set[Size] = set()
     for source in sources:
         finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
@@ -215,13 +221,23 @@ def _entries(
                 if isinstance(picture, UserError):
                     yield {"image": source.name, "error": str(picture)}
                     continue
+                here, scale = finder, (1.0, 1.0)
+                if finder is not None:
+                    try:
+                        scale = _camera_scale(order, finder, picture, doubted)
+                    except UserError as problem:
+                        if len(sources) == 1:
+                            raise
+                        yield {"image": source.name, "error": str(problem)}
+                        break
+                    here = finder.resized(scale)
                 (found,) = predictor.predict([picture.pixels], order.scales, order.peaks)
                 found = in_whole(found, picture.photograph)
-                pose = finder.find(found) if finder is not None else None
+                pose = here.find(found) if here is not None else None
                 if finder is not None and isinstance(finder_or_all, RestingCamera):
-                    finder_or_all.add(finder, found)
+                    finder_or_all.add(finder, [k.to_image(Fit(*scale)) for k in found])
                 if order.overlay is not None:
-                    drawn = _drawn(picture, found, predictor, finder, pose)
+                    drawn = _drawn(picture, found, predictor, here, pose)
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
@@ -235,6 +251,18 @@ def _entries(
             # Ended by Ctrl-C, too: what was drawn until then is kept.
             if video is not None:
                 video.close()
+
+
+def _camera_scale(order: Order, finder: PoseFinder, picture: Picture, doubted: set[Size]) -> tuple[float, float]:
+    """See :func:`.camera_scale`; a camera that looks wrong is told of once for each size of picture."""
+    size = picture.photograph.width, picture.photograph.height
+    name = one_line(picture.source)
+    scale = camera_scale(finder.numbers, order.camera_size, name, size)
+    warning = doubt(finder.numbers, name, size) if order.camera_size is None else None
+    if warning is not None and size not in doubted:
+        doubted.add(size)
+        print(f"warning: {warning}", file=sys.stderr)
+    return scale
 
 
 def _readable(source: Source, frames: int | None, *, alone: bool) -> Iterator[Picture | UserError]:

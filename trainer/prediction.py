@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..core.errors import UserError
 from . import belief_maps, checkpoint, looks
 from .checkpoint import ModelInfo
 from .fusion import fused
@@ -143,6 +144,8 @@ class Predictor:
         found, (first, *_) = looks.look(network, pixels, view, scales, closer=not peaks)
         positions, covariances = (t.double().cpu().numpy() for t in (found.positions, found.covariances))
         confidences = found.confidences.double().cpu().numpy()
+        if not all(np.isfinite(numbers).all() for numbers in (positions, covariances, confidences)):
+            raise UserError("The model gives answers that are no numbers: train it anew, or take another copy of it")
         several: list[list[tuple[tuple[float, float, float], ...] | None]]
         several = [[None] * len(self.info.keypoints) for _ in pixels]
         if peaks:

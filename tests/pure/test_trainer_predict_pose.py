@@ -274,3 +274,29 @@ def test_the_base_is_drawn(ask: Ask, tmp_path: Path) -> None:
     with Image.open(tmp_path / "none" / "a.png") as picture:
         pixels = np.array(picture).astype(int)
     assert not any((pixels == c).all(-1).any() for c in pose_command.AXES)
+
+
+def test_a_camera_of_pictures_of_another_size_is_scaled_where_that_is_told_and_never_taken_silently(
+    ask: Ask, tmp_path: Path
+) -> None:
+    w, h, fx, fy, cx, cy = CAMERA.width, CAMERA.height, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy
+    # The pixel centres of a picture of thrice the size.
+    tripled = f"{3 * fx},{3 * fy},{3 * (cx + 0.5) - 0.5},{3 * (cy + 0.5) - 0.5},{','.join(map(str, CAMERA.distortion))}"
+    told = ask("--camera", tripled, "--camera-size", f"{3 * w}x{3 * h}", "--joints", ALL, "--json")
+    assert off(pose_of(told)) < 1e-6 and told[2] == ""
+    code, out, errors = ask("--camera", tripled, "--joints", ALL, "--json")
+    assert code == 2 and out == "" and "principal point at" in errors and "add that as --camera-size WxH" in errors
+    code, out, errors = ask("--camera", tripled, "--camera-size", f"{3 * w}x{2 * h}", "--json")
+    assert code == 2 and out == "" and "another shape than --camera-size" in errors
+    halved = ask("--camera", f"{fx / 2},{fy / 2},{cx / 2},{cy / 2}", "--joints", ALL, "--json")
+    assert halved[0] == 0 and halved[2].startswith("warning: --camera has its principal point at")
+    for words in (["--camera", BENT, "--camera-size", "640"], ["--camera", BENT, "--camera-size", "0x5"]):
+        code, out, errors = ask(*words)
+        assert code == 2 and out == "" and "write width and height in pixels" in errors
+    assert "needs --camera" in ask("--camera-size", "640x480")[2]
+    # Among others, a picture that the camera can't be of is left out and named.
+    small = tmp_path / "small.png"
+    Image.new("RGB", (64, 48)).save(small)
+    code, out, errors = ask(small, "--camera", BENT, "--joints", ALL, "--json")
+    document = json.loads(out)
+    assert code == 2 and len(document["images"]) == 1 and document["unreadable"][0]["image"] == str(small)

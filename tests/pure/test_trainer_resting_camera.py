@@ -117,3 +117,17 @@ def test_a_mistake_is_one_sentence(
 def test_joints_are_given_in_one_way(tmp_path: Path, angles: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(tmp_path, "--joints-by-image", tmp_path / "a.json", "--joints", "a=1") == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_the_camera_may_have_been_calibrated_with_larger_pictures(
+    tmp_path: Path, angles: list[dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "joints.json"
+    file.write_text(json.dumps({f"{n}.png": a for n, a in enumerate(angles)}), encoding="utf-8")
+    poses = []
+    for camera, more in (("610,600,322,237", []), ("1220,1200,644.5,474.5", ["--camera-size", "1280x960"])):
+        command = ["predict", "model.safetensors", str(tmp_path / "shots"), "--joints-by-image", str(file), "--json"]
+        assert cli.main([*command, "--camera", camera, *more]) == 0
+        document = json.loads(capsys.readouterr().out)
+        poses.append([np.array(p["T_cam_base"]) for p in (document["pose"], document["images"][0]["pose"])])
+    np.testing.assert_allclose(poses[1], poses[0], atol=1e-6)
