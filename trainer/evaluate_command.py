@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from . import annotated, calibrate_command, device, matching, metrics, oks, pose_metrics, raters, reliability
-from .annotated import Annotated, Item
+from .annotated_item import OUTSIDE, Annotated, Item
 from .calibrate_command import Calibrated
 from .coco import SIGMA
 from .matching import Truth
 from .metrics import Measurement
+from .photograph import Photograph
 from .prediction import Predictor, in_whole
 from .reliability import Reliability
 
 Floats = NDArray[np.float64]
 
 BATCH = 8
-"""Images predicted at once; all of a batch are in memory, however large."""
+"""Images predicted at once at most."""
+
+BATCH_BYTES = 256 << 20
+"""A batch whose images have so many bytes takes no more."""
 
 NAME = 20
 """Width of the table's first column."""
@@ -100,7 +104,8 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
     """Measure, print a table or JSON, and draw.
 
     Raises:
-        UserError: if anything that was given is of no use; nothing has been written then.
+        UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
+            written after all, and then all is told.
     """
     _check_files(order)
     predictor = Predictor.load(order.model, device.choose("auto"))
@@ -135,6 +140,9 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
             predictor, found.reliability.errors, lambda: _errors(answers(predictor, images.items), found.true)
         )
         document["calibration"] = calibrated.to_dict()
+    # First of all, so that a disk without room for a file does not lose what was measured.
+    print(json.dumps(document, allow_nan=False) if as_json else "\n".join(table(document)), flush=True)
+    if order.calibrate is not None and calibrated is not None:
         calibrate_command.save(order.model, order.calibrate, calibrated.learned)
         print(f"calibrated model: {order.calibrate}", file=sys.stderr)
     title = f"{_title(order.model)} on {{}} {'photographs' if ratings else 'images'} of {order.data.resolve().name}"
@@ -145,10 +153,6 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
         print(f"plot: {order.plot}", file=sys.stderr)
     if order.reliability is not None:
         _draw_reliability(order.reliability, title, found.reliability, calibrated)
-    if as_json:
-        print(json.dumps(document, allow_nan=False))
-    else:
-        print("\n".join(table(document)))
     return 0
 
 
@@ -202,16 +206,31 @@ def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
     shape = (len(items), len(predictor.info.keypoints))
     predicted, covariances, confidences = np.zeros((*shape, 2)), np.zeros((*shape, 2, 2)), np.zeros(shape)
     sizes: list[tuple[int, int]] = []
-    for begin in range(0, len(items), BATCH):
-        pictures = [item.picture() for item in items[begin : begin + BATCH]]
+    for begin, pictures in _batches(items):
         sizes += [(p.width, p.height) for p in pictures]
         for i, keypoints in enumerate(predictor.predict([p.pixels for p in pictures]), begin):
             found = in_whole(keypoints, pictures[i - begin])
             predicted[i] = [(k.u, k.v) for k in found]
             covariances[i] = [k.covariance for k in found]
             confidences[i] = [k.confidence for k in found]
-        _progress(min(begin + BATCH, len(items)), len(items))
+        _progress(begin + len(pictures), len(items))
     return Answers(predicted, covariances, confidences, tuple(sizes))
+
+
+def _batches(items: Sequence[Item]) -> Iterator[tuple[int, list[Photograph]]]:
+    """Pictures to be predicted at once, and the number of the first of them."""
+    missing = [item.path for item in items if not item.path.is_file()]
+    if missing:
+        others = f", nor {len(missing) - 1:,} others of {len(items):,}" if len(missing) > 1 else ""
+        raise UserError(f"There is no image at {missing[0]}{others}: put it there, or leave it out of the annotations")
+    begin, batch = 0, list[Photograph]()
+    for item in items:
+        batch.append(item.picture())
+        if len(batch) == BATCH or sum(p.pixels.size for p in batch) >= BATCH_BYTES:
+            yield begin, batch
+            begin, batch = begin + len(batch), []
+    if batch:
+        yield begin, batch
 
 
 def measure(predictor: Predictor, data: Annotated) -> Measured:
@@ -248,7 +267,7 @@ def _inside(truth: Truth, width: int, height: int) -> Truth:
     """Keypoints annotated beyond the image's edge count as outside."""
     beyond = (truth.visibility > 0) & ~metrics.inside(truth.points, width, height)
     points = np.where(beyond[:, None], np.nan, truth.points)
-    return replace(truth, points=points, visibility=np.where(beyond, annotated.OUTSIDE, truth.visibility))
+    return replace(truth, points=points, visibility=np.where(beyond, OUTSIDE, truth.visibility))
 
 
 def table(document: dict[str, Any]) -> list[str]:

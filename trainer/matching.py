@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from .annotated import OUTSIDE, UNKNOWN, Annotated, Annotation, Item
+from .annotated_item import OUTSIDE, UNKNOWN, Annotated, Annotation, Item
 
 Floats = NDArray[np.float64]
 

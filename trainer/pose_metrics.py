@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.robot import Robot
 from . import metrics
-from .annotated import Item
+from .annotated_item import Item
 from .checkpoint import ModelInfo
 from .kinematics_torch import Chain
 from .lie import angle_between

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from . import metrics
-from .annotated import Annotated, Annotation, Item, read_coco
+from .annotated_coco import read_coco
+from .annotated_item import Annotated, Annotation, Item
 from .matching import check_names, truth
 
 Floats = NDArray[np.float64]
@@ -114,7 +115,8 @@ def files(sources: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for source in sources:
-        found += sorted(source.glob("*.json")) if source.is_dir() else [source]
+        inside = (p for p in source.glob("*.json") if not p.name.startswith("."))
+        found += sorted(inside) if source.is_dir() else [source]
     if len(found) < 2:
         raise UserError(
             f"--raters found {len(found)} file{'s' * (len(found) != 1)}: it needs the COCO files of at least two people"
@@ -135,10 +137,10 @@ def read(sources: Sequence[Path], folder: Path, names: Sequence[str], model: obj
     sets = [read_coco(f, folder) for f in given]
     for data in sets:
         check_names(data, names, model)
-    items: dict[str, Item] = {}
+    items: dict[Path, Item] = {}  # tools write the same picture's place in different ways
     for data in sets:
         for item in data.items:
-            old = items.setdefault(item.name, item)
+            old = items.setdefault(item.path, item)
             if (old.width, old.height) != (item.width, item.height):
                 raise UserError(
                     f"{data.source} gives {item.name} {item.width} × {item.height} pixels, another file "
@@ -146,12 +148,12 @@ def read(sources: Sequence[Path], folder: Path, names: Sequence[str], model: obj
                 )
     shape = (len(sets), len(items), len(names))
     points, visibility = np.full((*shape, 2), np.nan), np.full(shape, -1, np.int64)
-    order = {name: i for i, name in enumerate(items)}
+    order = {path: i for i, path in enumerate(items)}
     for r, data in enumerate(sets):
         for item in data.items:
             found = truth(item, names, False)
-            points[r, order[item.name]] = found.points
-            visibility[r, order[item.name]] = np.where(found.visibility > 0, found.visibility, -1)
+            points[r, order[item.path]] = found.points
+            visibility[r, order[item.path]] = np.where(found.visibility > 0, found.visibility, -1)
     twice = ((~np.isnan(points[..., 0])).sum(0) >= 2).any(1)
     if not twice.any():
         raise UserError("No photograph was annotated by two people: the files' images need the same file_name")

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import synthetic
 import torch
 from PIL import Image
+from robot_keypoints.core import files
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.trainer import (
     annotated,
@@ -28,7 +31,7 @@ from robot_keypoints.trainer import (
     photograph,
     raters,
 )
-from robot_keypoints.trainer.annotated import Annotation, Item
+from robot_keypoints.trainer.annotated_item import Annotation, Item
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.coco import CocoDataSet
 from robot_keypoints.trainer.data_set import DataSet, Finished
@@ -60,6 +63,15 @@ class Guesses(Predictor):
 def model(path: Path) -> Path:
     checkpoint.save_model(path, network.build(INFO.network).state_dict(), INFO)
     return path
+
+
+def nowhere() -> network.KeypointNetwork:
+    """A network of weights that are no numbers."""
+    result = network.build(INFO.network)
+    with torch.no_grad():
+        for weights in result.parameters():
+            weights.fill_(float("nan"))
+    return result
 
 
 def write(kind: type[DataSet], folder: Path) -> list[Any]:
@@ -268,6 +280,9 @@ def test_plots_of_little_and_of_other_kinds(tmp_path: Path) -> None:
         ("form", "breaks COCO's form"),
         ("unannotated", "None of the images"),
         ("missing", "There is no image at"),
+        ("pipe", "There is no image at"),
+        ("nan", "answers that are no numbers"),
+        ("nothing", "None of the images"),
         ("broken", "can't be read as an image"),
         ("size", "pixels but was annotated with"),
         ("ndds", "There is no image beside"),
@@ -276,13 +291,18 @@ def test_plots_of_little_and_of_other_kinds(tmp_path: Path) -> None:
         ("apart", "No photograph was annotated by two people"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, words: str) -> None:
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, case: str, words: str
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     rows = {"p.png": [(10, 10, 2)] * 3}
     extra: list[str] = []
     if case != "missing":
         photographs(data, ["p.png"])
+    if case == "pipe":
+        (data / "p.png").unlink()
+        os.mkfifo(data / "p.png")
     if case == "absent":
         data = tmp_path / "nowhere"
     elif case == "two":
@@ -301,6 +321,8 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (data / "annotations.json").write_text(json.dumps({**file, "annotations": []}), encoding="utf-8")
     elif case == "ndds":
         (data / "7.json").write_text('{"objects": [{"keypoints": [{"projected_location": 1}]}]}', encoding="utf-8")
+    elif case == "nothing":
+        coco(data / "a.json", {"p.png": [(10, 10, 0)] * 3})
     elif case != "empty":
         coco(data / "a.json", rows, size=(81, 60) if case == "size" else (80, 60))
     if case == "broken":
@@ -313,9 +335,28 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         second = coco(tmp_path / "b.json", {"q.png": [(10, 10, 2)] * 3})
         extra = ["--raters", str(data / "a.json"), *([str(second)] if case == "apart" else [])]
     file = model(tmp_path / "model.safetensors")
+    if case == "nan":
+        monkeypatch.setattr(Predictor, "load", lambda *_: Predictor(nowhere(), INFO, torch.device("cpu")))
     command = ["evaluate", str(file), "--data", str(data), "--json", "--plot", str(plot), *extra]
     assert cli.main(command) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert captured.out == "" and line.startswith("error: ") and words.replace(" and", "") in line.replace(" and", "")
     assert plot.read_bytes() == b"old"
+
+
+def test_a_file_that_can_not_be_written_loses_no_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(CocoDataSet, tmp_path / "data")
+
+    def full(path: Path, *_: object) -> None:
+        raise files.WriteError(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    file, plot = model(tmp_path / "model.safetensors"), tmp_path / "errors.png"
+    monkeypatch.setattr(error_plot.files, "write_bytes", full)
+    assert cli.main(["evaluate", str(file), "--data", str(tmp_path / "data"), "--json", "--plot", str(plot)]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["images"] == COUNT and not plot.exists()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: There is no room to write")
