@@ -27,7 +27,7 @@ import numpy as np
 from ..core import blend_file, files, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
-from ..core.errors import UserError
+from ..core.errors import UserError, one_line
 from ..core.lifeline import end_with_parent
 from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
@@ -110,7 +110,7 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tup
             notes = list(robot.warnings)
             armature = rig.build(bpy.context.scene, robot, notes)
             for note in notes:
-                print(f"warning: {note}", file=sys.stderr)
+                print(f"warning: {one_line(note)}", file=sys.stderr)
             armature.name = source.name or armature.name
             armature.location = source.position
             armature.rotation_euler[2] = source.yaw

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
-from ..core.errors import UserError
+from ..core.errors import UserError, one_line
 from ..core.packages import packages_in
 from ..core.urdf import builtin_urdf, load_urdf
 from . import adoption, reduction, reporting, rig
@@ -39,6 +39,8 @@ def load(
     if not robot.moving_joints:
         raise UserError(f"{path.name}: the robot has no joint that moves: choose another file")
     notes = list(robot.warnings)
+    if not robot.visuals:
+        notes.insert(0, f"{path.name} gives {robot.name} no shapes, so no picture would show it")
     with rig.undone_on_failure():
         armature = rig.build(context.scene, robot, notes)
         reduced = reduction.reduce(rig.robot_meshes(armature), budget) if budget else None
@@ -53,7 +55,7 @@ def load(
         for named in (armature, armature.data, armature.users_collection[0]):
             named.name = robot.name
     group.robot_file = str(path)
-    group.notes = "\n".join(notes)
+    group.notes = "\n".join(map(one_line, notes))
     return armature
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..core.robot import Robot
-from . import bone_joints, bones, meshes
+from . import bone_joints, bones, meshes, proportions
 
 Floats = NDArray[np.float64]
 
@@ -81,6 +81,8 @@ def build(scene: bpy.types.Scene, robot: Robot, notes: list[str] | None = None) 
         bpy.context.view_layer.update()
     if notes is not None:
         notes += builder.notes
+        if odd := proportions.note(robot, shapes):
+            notes.append(odd)
     return armature
 
 

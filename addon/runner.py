@@ -160,6 +160,12 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     settings = conversion.read(scene)
     settings_check.check(settings)
     robots = adoption.robots(group)
+    for armature in robots.values():
+        if not armature.children_recursive and not rig.robot_meshes(armature):
+            raise UserError(
+                f"{armature.name} has no shapes, so no picture would show it: load a robot that has, or hang meshes "
+                "on its bones"
+            )
     for keypoint in settings.keypoints:
         if keypoint.frame not in robots[keypoint.robot].pose.bones and keypoint.frame not in scene.objects:
             raise UserError(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,16 +32,23 @@ def joint_keypoints(robot: Robot) -> tuple[Keypoint, ...]:
     """One keypoint per moving joint's origin, and one at the tip of every chain whose last frame is fixed.
 
     A frame that always coincides with one already taken is left out; so are the parts of planar and floating joints.
+    Names are those of joints and links without their endings, or with them where two would be the same.
     """
     keypoints: list[Keypoint] = []
+    poses = _poses(robot)
+
+    def add(name: str, frame: str) -> None:
+        if not _coincides(poses, frame, [k.frame for k in keypoints]):
+            keypoints.append(Keypoint(_unique(name, {k.name for k in keypoints}), frame))
+
     for joint in robot.moving_joints:
-        if not joint.held and not _coincides(robot, joint.child, [k.frame for k in keypoints]):
-            keypoints.append(Keypoint(_short(joint.name), joint.child))
+        if not joint.held:
+            add(joint.name, joint.child)
     parents = {j.parent for j in robot.joints}
     for joint in robot.joints:
         tip = joint.kind == "fixed" and joint.child not in parents and _hangs_on_moving(robot, joint.child)
-        if tip and not _coincides(robot, joint.child, [k.frame for k in keypoints]):
-            keypoints.append(Keypoint(_short(joint.child), joint.child))
+        if tip:
+            add(joint.child, joint.child)
     return tuple(keypoints)
 
 
@@ -76,11 +83,22 @@ def _short(name: str) -> str:
     return name
 
 
-def _coincides(robot: Robot, link: str, others: Sequence[str]) -> bool:
+def _unique(name: str, taken: Collection[str]) -> str:
+    """The short name, or else the whole one, or else a numbered one."""
+    numbered = (f"{name}.{number}" for number in range(2, len(taken) + 3))
+    return next(n for n in (_short(name), name, *numbered) if n not in taken)
+
+
+def _poses(robot: Robot) -> list[dict[str, NDArray[np.float64]]]:
+    """Frames of all links in a few poses."""
     rng = np.random.default_rng(0)
-    for _ in range(3):
-        pose = {j.name: rng.uniform(j.lower, j.upper) for j in robot.moving_joints if not j.held}
-        frames = robot.link_frames(pose)
+    moving = [j for j in robot.moving_joints if not j.held]
+    return [robot.link_frames({j.name: rng.uniform(j.lower, j.upper) for j in moving}) for _ in range(3)]
+
+
+def _coincides(poses: Sequence[Mapping[str, NDArray[np.float64]]], link: str, others: Sequence[str]) -> bool:
+    """Whether a link's origin lies where one of the others' does, in every pose."""
+    for frames in poses:
         others = [o for o in others if np.linalg.norm(frames[o][:3, 3] - frames[link][:3, 3]) < 1e-4]
     return bool(others)
 

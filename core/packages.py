@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
 from . import xml_files
 from .errors import UserError
 
+ABOVE = 3
+"""How many folders above a description a name without a package is looked for."""
 DEPTH = 3
 """How many folders below one of ROS_PACKAGE_PATH a package is looked for."""
 
@@ -32,14 +35,29 @@ class FileFinder:
 
     def __call__(self, name: str) -> Path | None:
         """The file behind ``package://``, ``model://``, ``file://``, an absolute name or one relative to the
-        description; None if there is none."""
-        match = re.match(r"(?:package|model):/{2,}([^/]+)/+(.*)", name)
+        description or to a folder above it; None if there is none."""
+        for candidate in dict.fromkeys((name, unquote(name))):
+            with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+                path = self._found(candidate.strip())
+                if path is not None:
+                    return path
+        return None
+
+    def _found(self, name: str) -> Path | None:
+        name = name.replace("\\", "/")
+        name = re.sub(r"^\$\(find ([\w-]+)\)", r"package://\1", name)  # as xacro leaves it where it was not run
+        match = re.match(r"(?:package|model):/+(.*)", name, re.IGNORECASE)
         if match:
-            found = (folder / match[2] for folder in self.folders(match[1]))
-            return next((path for path in found if path.is_file()), None)
-        plain = url2pathname(urlparse(name).path) if name.startswith("file:") else name
-        path = self.description.parent / plain  # an absolute name stands as it is
-        return path if path.is_file() else None
+            package, _, rest = match[1].partition("/")
+            found = (folder / rest.lstrip("/") for folder in self.folders(package) if rest)
+            return next((path for path in found if path.is_file()), None) or self._relative(match[1])
+        plain = url2pathname(urlparse(name).path) if name[:5].lower() == "file:" else name
+        return None if re.match(r"[/\\]{2}", plain) else self._relative(plain)  # on Windows another computer's
+
+    def _relative(self, name: str) -> Path | None:
+        """A file beside the description or in a folder above it; an absolute name stands as it is."""
+        paths = (folder / name for folder in self._above[: 1 + ABOVE])
+        return next((path for path in paths if path.is_file()), None)
 
     def package(self, name: str) -> Path | None:
         """The folder of a package, or None."""

@@ -330,8 +330,19 @@ def load_robot(settings: RobotSettings) -> Robot:
 
 
 def load_robots(settings: Settings) -> tuple[Robot, ...]:
-    """All robots of a scene that are described by URDFs; see :func:`load_robot`."""
-    return tuple(load_robot(r) for r in settings.robots)
+    """All robots of a scene that are described by URDFs; see :func:`load_robot`.
+
+    Raises:
+        UserError: also if one has nothing that a picture could show.
+    """
+    robots = tuple(load_robot(r) for r in settings.robots)
+    for source, robot in zip(settings.robots, robots, strict=True):
+        if not robot.visuals:
+            raise UserError(
+                f"The robot {robot.name} of {Path(source.path).name} has no shapes, so no picture would show it: "
+                "give its links visual or collision shapes"
+            )
+    return robots
 
 
 def complete(settings: Settings, *robots: Robot) -> Settings:
@@ -398,8 +409,12 @@ def load(path: str | os.PathLike[str]) -> Settings:
     version = data.pop("version", VERSION)
     if version != VERSION:
         raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")
-    settings = _build(Settings, data, str(file))
+    settings = _build(Settings, _with_kinds(data), str(file))
     folder = file.resolve().parent
+    for r in settings.robots:
+        given = next((name for name in ("path", "packages", "arguments") if getattr(r, name)), None)
+        if r.kind == "builtin" and given is not None:
+            raise UserError(f'{file}: {given} is not for the built-in robot: set kind = "urdf", or take {given} out')
     robot, *others = (
         replace(r, path=_absolute(r.path, folder), packages={k: _absolute(v, folder) for k, v in r.packages.items()})
         for r in settings.robots
@@ -418,6 +433,19 @@ def save(settings: Settings, path: str | os.PathLike[str]) -> None:
     """Write ``settings.toml``, whole or not at all."""
     data = {"version": VERSION, **_plain(dataclasses.asdict(settings))}
     files.write_text(path, tomli_w.dumps(data))
+
+
+def _with_kinds(data: dict[str, Any]) -> dict[str, Any]:
+    """The same, where a robot that has a file but no ``kind`` gets the one that its file tells."""
+
+    def known(robot: Any) -> Any:
+        if not isinstance(robot, dict) or "kind" in robot or not isinstance(robot.get("path"), str):
+            return robot
+        return {"kind": "armature" if robot["path"].endswith(".blend") else "urdf", **robot}
+
+    others = data.get("others")
+    parts = {"robot": known(data["robot"])} if "robot" in data else {}
+    return {**data, **parts, **({"others": [known(r) for r in others]} if isinstance(others, list) else {})}
 
 
 def _absolute(path: str, folder: Path) -> str:

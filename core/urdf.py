@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from . import xml_files
-from .errors import UserError
+from .errors import UserError, one_line
 from .packages import FileFinder
 from .robot import MOVING, Floats, Joint, Matrix, Mimic, Robot, Visual, as_matrix, triple
 
@@ -26,6 +27,15 @@ Colour = tuple[float, float, float, float]
 
 LONGEST_NAME = 63
 """Bytes of a bone's name in Blender."""
+OTHERS = {
+    "COLLADA": "a Collada mesh", "mujoco": "an MJCF model of MuJoCo", "sdf": "an SDF model of Gazebo",
+    "srdf": "an SRDF file of MoveIt",
+}  # fmt: skip
+"""What else people take for a URDF, by the root element."""
+MOST_LINKS, MOST_SHAPES = 2_000, 10_000
+"""More than any robot has; each costs time."""
+FARTHEST = 1e6
+"""Metres of an offset or a size."""
 NO_LIMIT_AT_ALL = 1000.0
 """A limit beyond this, in radians or metres, stands for none in the files of some robots."""
 PLACEHOLDER = 0.04
@@ -77,7 +87,11 @@ def parse(data: bytes, file: str) -> Element:
     """
     root = xml_files.parse(data, file)
     if root.tag != "robot":
-        raise UserError(f"{file} is not a URDF: it describes <{root.tag[:40]}>, not <robot>; choose another file")
+        other = f" ({OTHERS[root.tag]})" if root.tag in OTHERS else ""
+        raise UserError(
+            f"{file} is not a URDF: it describes <{root.tag[:40]}>{other}, not <robot>; "
+            "convert it, or choose another file"
+        )
     return root
 
 
@@ -97,6 +111,11 @@ class _Reader:
                 f"{self.path.name} describes no links; perhaps it only defines xacro macros, or they were never "
                 "expanded: choose another file"
             )
+        for what, kind, most in (("link", "links", MOST_LINKS), ("joint", "joints", MOST_LINKS),
+                                 ("link/visual", "visual shapes", MOST_SHAPES),
+                                 ("link/collision", "collision shapes", MOST_SHAPES)):  # fmt: skip
+            if (count := len(root.findall(what))) > most:
+                raise UserError(f"{self.path.name} has {count:,} {kind}, and more than {most:,} are not read")
         joints = self._leaders([self._joint(e) for e in root.findall("joint")])
         renamed = _short_names([*links, *(link for j in joints for link in (j.parent, j.child))])
         self.warnings += [
@@ -110,20 +129,33 @@ class _Reader:
         top, ordered = _order(links, joints, self.path.name)
         robot = Robot(root.get("name") or self.path.stem, top, ordered)
         palette = self._palette(root)
-        visuals = [
-            shape
-            for e, link in zip(root.findall("link"), links, strict=False)
-            for visual in e.findall("visual")
-            if (shape := self._visual(link, visual, palette)) is not None
-        ]
+        visuals = self._shapes("visual", root, links, palette)
+        if not visuals:
+            visuals = self._shapes("collision", root, links, palette)
+            if visuals:
+                self.warnings.append("no link has a visible shape; the robot is shown with its collision shapes")
         if self.missing and all(v.shape == "placeholder" for v in visuals):
+            advice = "say where its package lies (robot.packages, or ROS_PACKAGE_PATH)"
+            if not re.match(r"(package|model):/+[^/]+/", self.missing[0], re.IGNORECASE):
+                advice = "put them beside the file, or where it names them"
             raise UserError(
                 f"None of the {len(self.missing)} meshes of {self.path.name} was found, such as {self.missing[0]}: "
-                "say where its package lies (robot.packages, or ROS_PACKAGE_PATH)"
+                f"{advice}"
             )
         edge = PLACEHOLDER * robot.reach()
         visuals = [replace(v, size=(edge, edge, edge)) if v.shape == "placeholder" else v for v in visuals]
-        return replace(robot, visuals=tuple(visuals), warnings=tuple(self.warnings))
+        return replace(robot, visuals=tuple(visuals), warnings=tuple(map(one_line, self.warnings)))
+
+    def _shapes(
+        self, kind: str, root: Element, links: Sequence[str], palette: Mapping[str, tuple[Colour | None, str]]
+    ) -> list[Visual]:
+        """The ``visual`` or ``collision`` shapes of all links."""
+        return [
+            shape
+            for e, link in zip(root.findall("link"), links, strict=False)
+            for given in e.findall(kind)
+            if (shape := self._shape(link, given, kind, palette)) is not None
+        ]
 
     def _attribute(self, element: Element | None, name: str, where: str) -> str:
         value = element.get(name) if element is not None else None
@@ -136,7 +168,9 @@ class _Reader:
             values = tuple(float(word) for word in text.split())
         except ValueError:
             values = ()
-        if len(values) != count:
+        if "${" in text:
+            raise UserError(f"{self.path.name}: {where} is {text!r}, so this is a xacro file: call it .xacro")
+        if len(values) != count or "_" in text:
             wanted = "a number" if count == 1 else f"{count} numbers"
             raise UserError(f"{self.path.name}: {where} is {text!r} where {wanted} must stand: check the file")
         return values
@@ -155,7 +189,16 @@ class _Reader:
         rpy = self._numbers(origin.get("rpy", "0 0 0"), 3, f"the rpy of {where}")
         if not np.isfinite((*xyz, *rpy)).all():
             raise UserError(f"{self.path.name}: {where} has an origin that is not finite: correct its xyz and rpy")
-        return as_matrix(_placement(xyz, rpy))
+        if max(map(abs, xyz)) > FARTHEST:
+            raise UserError(f"{self.path.name}: {where} lies {max(map(abs, xyz)):g} m away: correct its xyz")
+        placement = _placement(xyz, rpy)
+        if (text := origin.get("quat_xyzw")) is not None:  # of URDF 1.1, in place of rpy
+            quaternion = np.array(self._numbers(text, 4, f"the quat_xyzw of {where}"))
+            length = float(np.linalg.norm(quaternion))
+            if not (math.isfinite(length) and length > 1e-3):
+                raise UserError(f"{self.path.name}: the quat_xyzw of {where} is {text!r}: give it a rotation")
+            placement[:3, :3] = _turned(quaternion / length)
+        return as_matrix(placement)
 
     # ------------------------------------------------------------------------------------------------------ joints
 
@@ -226,7 +269,7 @@ class _Reader:
 
     def _leader(self, joint: Joint, by_name: Mapping[str, Joint]) -> Mimic | None:
         """What ``joint`` follows in the end; None with a warning where there is nothing to follow."""
-        multiplier, offset, seen = 1.0, 0.0, [joint.name]
+        multiplier, offset, seen = 1.0, 0.0, {joint.name}
         follower = joint
         while follower.mimic is not None:
             offset += multiplier * follower.mimic.offset
@@ -243,7 +286,7 @@ class _Reader:
                     f"{self.path.name}: joint {joint.name} mimics {joint.mimic.joint!r}, "  # type: ignore[union-attr]
                     "and that mimics it in turn: let one of them move by itself"
                 )
-            seen.append(leader.name)
+            seen.add(leader.name)
             follower = leader
         return Mimic(follower.name, multiplier, offset)
 
@@ -263,10 +306,10 @@ class _Reader:
         given = element.find("color")
         where = f"the colour of material {element.get('name', '')!r}"
         if given is not None:
-            r, g, b, a = self._numbers(given.get("rgba", ""), 4, where)
-            if not np.isfinite((r, g, b, a)).all():
-                raise UserError(f"{self.path.name}: {where} is not finite: correct its rgba")
-            colour = (r, g, b, a)
+            colour = _colour(given.get("rgba", ""))
+            if colour is None:
+                text = given.get("rgba", "")
+                self._warn_once(f"{where} is {text!r} where red, green, blue and alpha must stand; it is left out")
         name = _texture_name(element)
         path = self.find(name) if name else None
         if name and path is None:
@@ -277,8 +320,10 @@ class _Reader:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def _visual(self, link: str, element: Element, palette: Mapping[str, tuple[Colour | None, str]]) -> Visual | None:
-        where = f"a visual of link {link}"
+    def _shape(
+        self, link: str, element: Element, kind: str, palette: Mapping[str, tuple[Colour | None, str]]
+    ) -> Visual | None:
+        where = f"a {kind} of link {link}"
         colour: Colour | None = None
         texture = ""
         material = element.find("material")
@@ -299,7 +344,7 @@ class _Reader:
             length = 0.0 if shape.tag == "sphere" else self._number(shape, "length", None, where)
             size = (self._number(shape, "radius", None, where), length, 0.0)
         needed = size if shape.tag == "box" else size[:1] if shape.tag == "sphere" else size[:2]
-        if not (np.isfinite(size).all() and min(needed) >= 0):
+        if not (np.isfinite(size).all() and min(needed) >= 0 and max(needed) <= FARTHEST):
             raise UserError(f"{self.path.name}: {where} is a {shape.tag} of the size {needed}: correct the file")
         if min(needed) == 0:
             self._warn_once(f"link {link} has a {shape.tag} without extent; it is left out")
@@ -311,7 +356,7 @@ class _Reader:
         where = f"the scale of the mesh {name}"
         words = shape.get("scale", "1 1 1").split()
         scale = self._numbers(" ".join(words * 3 if len(words) == 1 else words), 3, where)
-        if not (np.isfinite(scale).all() and min(abs(s) for s in scale) > 0):
+        if not (np.isfinite(scale).all() and min(map(abs, scale)) > 0 and max(map(abs, scale)) <= FARTHEST):
             raise UserError(f"{self.path.name}: {where} is {scale}: give it three numbers that are not zero")
         path = self.find(name)
         if path is None:
@@ -319,6 +364,25 @@ class _Reader:
             self._warn_once(f"the mesh {name} of link {link} was not found; a small box stands for it")
             return Visual(link, "placeholder", origin, (1.0, 1.0, 1.0), colour=colour)
         return Visual(link, "mesh", origin, triple(scale), str(path), colour, texture)
+
+
+def _colour(text: str) -> Colour | None:
+    """Red, green, blue and alpha; alpha is 1 where it is left out, and None stands for what is no colour."""
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        return None
+    if len(values) not in (3, 4) or not np.isfinite(values).all():
+        return None
+    red, green, blue, alpha = (*values, 1.0)[:4]
+    return red, green, blue, alpha
+
+
+def _turned(quaternion: Floats) -> Floats:
+    """``(3, 3)`` of a unit quaternion x, y, z, w."""
+    x, y, z, w = quaternion
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + 2 * w * cross + 2 * cross @ cross)
 
 
 def _texture_name(material: Element) -> str:

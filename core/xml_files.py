@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import stat
+import codecs
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from .errors import UserError
+from .input_files import open_regular
 
 LARGEST = 16_000_000
 """Bytes of the largest description that is read; the largest of ``example-robot-data`` has 0.2 million."""
@@ -27,10 +28,7 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
             Git LFS pointer, or can't be read.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path.name} is not a regular file: choose another file")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(largest + 1)
     except OSError as problem:
         raise UserError(f"{path.name} can't be read ({problem.strerror}): check the file") from problem
@@ -43,14 +41,15 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
 
 def parse(data: bytes, file: str) -> Element:
     """The root element, with text but without comments and literal (CDATA) sections; prefixes that xacro left behind
-    do no harm.
+    do no harm, nor do empty lines before the XML and Latin letters that no encoding was declared for.
 
     Raises:
         UserError: if it is broken, too large, or declares entities (which could grow without bound or name other
             files).
     """
     builder = TreeBuilder()
-    parser = expat.ParserCreate()
+    data = data.removeprefix(codecs.BOM_UTF8).lstrip() if data[:3] == codecs.BOM_UTF8 or data[:1].isspace() else data
+    parser = expat.ParserCreate(_encoding(data))
     parser.buffer_text = True
     count = depth = 0
     literal = False
@@ -90,3 +89,14 @@ def parse(data: bytes, file: str) -> Element:
         return builder.close()
     except (expat.ExpatError, AssertionError, ValueError, LookupError) as problem:
         raise UserError(f"{file} could not be read as a URDF ({problem}): check the file") from problem
+
+
+def _encoding(data: bytes) -> str | None:
+    """The encoding of a document that names none and is in none of XML's own; None where XML tells it."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"encoding" in data[:200]:
+        return None
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "iso-8859-1"
+    return None

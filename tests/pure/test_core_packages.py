@@ -91,3 +91,35 @@ def test_a_folder_of_packages(tmp_path: Path) -> None:
     assert packages_in(src) == {"src": str(src), "hand": str(src / "hand"), "clone-of-it": arm, "arm": arm}
     with pytest.raises(UserError, match="choose another"):
         packages_in(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["meshes/m.stl", "package://meshes/m.stl", "Package://meshes/m.stl", r"meshes\m.stl"])
+def test_a_name_from_the_packages_root_is_found_in_the_folders_above(robot: Path, name: str) -> None:
+    mesh = touch(robot.parents[1] / "meshes" / "m.stl")
+    assert FileFinder(robot)(name) == mesh
+    nearer = touch(robot.parent / "meshes" / "m.stl")
+    assert FileFinder(robot)(name) == nearer
+
+
+@pytest.mark.parametrize("name", ["package://m.stl", "package:///m.stl", "model://m.stl", "file:m.stl"])
+def test_a_name_without_a_package_lies_beside_the_file(robot: Path, name: str) -> None:
+    assert FileFinder(robot)(name) is None
+    mesh = touch(robot.parent / "m.stl")
+    assert FileFinder(robot)(name) == mesh
+
+
+def test_names_as_strangers_write_them(robot: Path) -> None:
+    mesh = touch(robot.parents[1] / "meshes" / "a b.stl")
+    for name in (
+        "$(find arm_description)/meshes/a b.stl", "package://arm_description/meshes/a%20b.stl",
+        "PACKAGE://arm_description/meshes/a b.stl", r"package:\\arm_description\meshes\a b.stl", " meshes/a b.stl ",
+        "package://arm_description//meshes/a b.stl", mesh.as_uri().upper()[:5] + mesh.as_uri()[5:],
+    ):  # fmt: skip
+        assert FileFinder(robot)(name) == mesh, name
+
+
+def test_other_computers_are_not_asked_and_impossible_names_are_not_found(robot: Path) -> None:
+    """On Windows a name that begins with two slashes is another computer's, which would get the user's password."""
+    away = touch(robot.parent / "m.stl")
+    for name in (f"/{away}", rf"\\host\share{away}", f"file:///{away}", "a" * 5000, "a\0b", "", "file:///C:/m.stl"):
+        assert FileFinder(robot)(name) is None, name[:40]

@@ -95,6 +95,22 @@ def test_a_tip_gets_a_keypoint_but_a_fixed_mount_none(tmp_path: Path) -> None:
     assert skeleton(robot, joint_keypoints(robot)) == (("turn", "slide"), ("slide", "spin"), ("spin", "tip"))
 
 
+def test_default_names_of_keypoints_are_unique(tmp_path: Path) -> None:
+    """A joint and a tip whose short names are the same, and joints whose whole names are."""
+    text = """<robot name="r"><link name="a"/><link name="b"/><link name="gripper_link"/>
+    <link name="c"/><link name="d"/>
+    <joint name="gripper" type="continuous"><parent link="a"/><child link="b"/></joint>
+    <joint name="mount" type="fixed"><parent link="b"/><child link="gripper_link"/><origin xyz="0 0 1"/></joint>
+    <joint name="gripper_joint" type="continuous"><parent link="b"/><child link="c"/><origin xyz="0 1 0"/></joint>
+    <joint name="gripper_joint_joint" type="continuous"><parent link="c"/><child link="d"/><origin xyz="1 0 0"/></joint>
+    </robot>"""
+    robot = robot_of(tmp_path, text)
+    found = {k.frame: k.name for k in joint_keypoints(robot)}
+    assert found == {"b": "gripper", "c": "gripper_joint", "d": "gripper_joint_joint", "gripper_link": "gripper_link"}
+    edges = skeleton(robot, joint_keypoints(robot))
+    assert ("gripper", "gripper_link") in edges and len(edges) == 3
+
+
 def test_rotation_about_is_a_rotation() -> None:
     for angle in (0.0, 0.3, -2.0, math.pi):
         matrix = rotation_about((2 / 3, -1 / 3, 2 / 3), angle)

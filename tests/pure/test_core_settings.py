@@ -23,6 +23,7 @@ from robot_keypoints.core.settings import (
     WorkerSettings,
     complete,
     load,
+    load_robots,
     save,
 )
 from robot_keypoints.core.settings_check import check
@@ -97,6 +98,30 @@ def test_defaults_may_be_left_out_and_relative_paths_start_at_the_file(tmp_path:
     assert settings.stream.keys == str(tmp_path / "k")
     assert settings.training == TrainingSettings(minutes=3.0)
     assert settings.workers == WorkerSettings()
+
+
+def test_a_robot_that_has_a_file_is_no_builtin_one(tmp_path: Path) -> None:
+    for text, kinds in {
+        "[robot]\npath = 'r.urdf'": ["urdf"], "[robot]\npath = 'r.blend'": ["armature"], "": ["builtin"],
+        "[robot]\npath = 'r.xacro'\n[[others]]\nname = 'o'\npath = 'o.urdf'": ["urdf", "urdf"],
+    }.items():  # fmt: skip
+        (tmp_path / "s.toml").write_text(text)
+        assert [r.kind for r in load(tmp_path / "s.toml").robots] == kinds
+    for rest in ("path = 'r.urdf'", "arguments = { a = 'b' }", "packages = { p = 'p' }"):
+        (tmp_path / "s.toml").write_text(f"[robot]\nkind = 'builtin'\n{rest}\n")
+        with pytest.raises(UserError, match='is not for the built-in robot: set kind = "urdf"'):
+            load(tmp_path / "s.toml")
+
+
+def test_a_robot_without_any_shape_is_not_rendered(tmp_path: Path) -> None:
+    (tmp_path / "ghost.urdf").write_text('<robot name="ghost"><link name="a"/></robot>')
+    shown = "<collision><geometry><box size='1 1 1'/></geometry></collision>"
+    (tmp_path / "solid.urdf").write_text(f'<robot name="solid"><link name="a">{shown}</link></robot>')
+    (tmp_path / "s.toml").write_text("[robot]\npath = 'solid.urdf'\n[[others]]\nname = 'o'\npath = 'ghost.urdf'")
+    with pytest.raises(UserError, match=r"robot ghost of ghost\.urdf has no shapes"):
+        load_robots(load(tmp_path / "s.toml"))
+    (tmp_path / "s.toml").write_text("[robot]\npath = 'solid.urdf'")
+    assert len(load_robots(load(tmp_path / "s.toml"))[0].visuals) == 1
 
 
 @pytest.mark.parametrize(

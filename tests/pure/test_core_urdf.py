@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -296,3 +297,123 @@ def test_entities_are_not_expanded_from_other_files(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
         robot_of(tmp_path, text)
     assert "hidden-treasure" not in str(refusal.value)
+
+
+# ------------------------------------------------------------------------------------- what strangers' files have
+
+BOX = "<visual><geometry><box size='1 1 1'/></geometry></visual>"
+
+
+def test_a_quaternion_turns_as_roll_pitch_and_yaw_do(tmp_path: Path) -> None:
+    """URDF 1.1 has it in place of rpy."""
+    half = math.radians(45) / 2
+    for turned, quaternion in (
+        ("0 0 0", "0 0 0 1"), (f"0 0 {math.pi / 2}", "0 0 1 1"), (f"{math.pi} 0 0", "-2 0 0 0"),
+        (f"0 {math.radians(45)} 0", f"0 {math.sin(half)} 0 {math.cos(half)}"),
+    ):  # fmt: skip
+        frames = [
+            robot_of(tmp_path, two_links(joint(f'<axis xyz="0 0 1"/><origin xyz="1 2 3" {given}/>'))).rest_frames()["b"]
+            for given in (f'rpy="{turned}"', f'quat_xyzw="{quaternion}"', f'rpy="1 2 3" quat_xyzw="{quaternion}"')
+        ]
+        np.testing.assert_allclose(frames[1], frames[0], atol=1e-12)
+        np.testing.assert_allclose(frames[2], frames[0], atol=1e-12)
+    for wrong in ("0 0 0 0", "0 0 0", "nan 0 0 1", "x 0 0 1"):
+        with pytest.raises(UserError, match="quat_xyzw of joint j"):
+            robot_of(tmp_path, two_links(joint(f'<axis xyz="0 0 1"/><origin quat_xyzw="{wrong}"/>')))
+
+
+def test_collision_shapes_stand_in_where_nothing_is_visible(tmp_path: Path) -> None:
+    bounds = "<collision><origin xyz='0 0 1'/><geometry><sphere radius='2'/></geometry></collision>"
+    robot = robot_of(tmp_path, two_links("", f'<link name="a">{bounds}</link>'))
+    assert [(v.shape, v.size[0], v.origin[2][3]) for v in robot.visuals] == [("sphere", 2.0, 1.0)]
+    assert [w for w in robot.warnings if "collision shapes" in w]
+    robot = robot_of(tmp_path, two_links("", f'<link name="a">{BOX}{bounds}</link>'))
+    assert [v.shape for v in robot.visuals] == ["box"] and not robot.warnings
+
+
+def test_one_bad_colour_is_named_and_left_out(tmp_path: Path) -> None:
+    for rgba, colour in {
+        "1 0 0": (1.0, 0.0, 0.0, 1.0), "red": None, "1 0": None, "nan 0 0 1": None, "1,0,0,1": None, "": None,
+    }.items():  # fmt: skip
+        visual = BOX.replace("</visual>", f"<material name='paint'><color rgba='{rgba}'/></material></visual>")
+        robot = robot_of(tmp_path, two_links("", f'<link name="a">{visual}</link>'))
+        assert robot.visuals[0].colour == colour
+        assert [w for w in robot.warnings if "'paint'" in w and "left out" in w] if colour is None else True
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"<sdf version='1.7'/>", "an SDF model of Gazebo"),
+        (b"<mujoco model='x'/>", "an MJCF model of MuJoCo"),
+        (b"<COLLADA/>", "a Collada mesh"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "Git LFS pointer.*git lfs pull"),
+        (b"<robot name='r'><gazebo/></robot>", "no links"),
+        (b"<robot name='r'>" + b"<a>" * 300 + b"</a>" * 300 + b"</robot>", "inside one another"),
+        (b"<robot name='r'>" + b"<a/>" * 300_000 + b"</robot>", "200,000 elements"),
+        (b"<robot name='r'>" + b"".join(b"<link name='%d'/>" % n for n in range(3000)) + b"</robot>", "3,000 links"),
+        (b"<robot name='r'><link name='a'>" + BOX.encode() * 10_001 + b"</link></robot>", "10,001 visual shapes"),
+        (b"<robot name='r'>" + b" " * 17_000_000 + b"</robot>", "MB"),
+        (b"<?xml version='1.0' encoding='gb2312'?><robot name='r'/>", "check the file"),
+        (two_links(joint('<axis xyz="0 0 1"/><origin xyz="1e300 0 0"/>')).encode(), "1e.300 m away"),
+        (two_links(joint('<axis xyz="0,5 0 1"/>')).encode(), "'0,5 0 1' where 3 numbers"),
+        (two_links(joint('<axis xyz="0 0 1"/><origin xyz="1_0 0 0"/>')).encode(), "'1_0 0 0' where 3 numbers"),
+        (two_links(joint('<axis xyz="0 0 ${one}"/>')).encode(), "a xacro file: call it .xacro"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "file",
+)
+def test_what_is_no_urdf_or_too_much_is_told(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "robot.urdf").write_bytes(data)
+    with pytest.raises(UserError, match=words) as refusal:
+        load_urdf(tmp_path / "robot.urdf")
+    assert "robot.urdf" in str(refusal.value)
+
+
+def test_a_pipe_is_no_urdf(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "robot.urdf")
+    with pytest.raises(UserError, match=r"robot\.urdf"):
+        load_urdf(tmp_path / "robot.urdf")
+
+
+TEXT = "<robot name='r'><!-- 45° --><link name='grün'/></robot>"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode("utf-8-sig"),
+        TEXT.encode("utf-16"),
+        f"\n\n <?xml version='1.0'?>{TEXT}".encode(),
+        f"<?xml version='1.0' encoding='iso-8859-1'?>{TEXT}".encode("latin-1"),
+        TEXT.encode("latin-1"),
+        f"<!DOCTYPE robot>{TEXT}".encode(),
+    ],
+    ids=["byte order mark", "UTF-16", "empty lines first", "latin-1", "latin-1 undeclared", "doctype"],
+)
+def test_encodings(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "robot.urdf").write_bytes(data)
+    assert load_urdf(tmp_path / "robot.urdf").links == ("grün",)
+
+
+def test_names_with_spaces_and_a_follower_before_its_leader(tmp_path: Path) -> None:
+    first = joint('<axis xyz="0 0 1"/><mimic joint="my joint" multiplier="2"/>', "k", ends="bc")
+    robot = robot_of(tmp_path, two_links(first + joint(name="my joint"), THREE))
+    mimic = {j.name: j.mimic for j in robot.joints}["k"]
+    assert mimic is not None and mimic.joint == "my joint"
+
+
+def test_a_long_chain_of_followers_takes_no_time(tmp_path: Path) -> None:
+    links = "".join(f"<link name='l{n}'/>" for n in range(2000))
+    joints = "".join(
+        f"<joint name='j{n}' type='continuous'><parent link='l{n}'/><child link='l{n + 1}'/><mimic joint='j{n + 1}'/>"
+        "</joint>"
+        for n in range(1999)
+    )
+    robot = robot_of(tmp_path, two_links(joints, links))
+    assert len(robot.links) == 2000 and [w for w in robot.warnings if "j1999" in w]
+
+
+def test_warnings_are_one_line_each(tmp_path: Path) -> None:
+    visual = "<visual><geometry><box size='1 1 1'/></geometry><material name='a&#10;b&#9;&#x9b;31m'><color rgba='red'/>"
+    robot = robot_of(tmp_path, two_links("", f"<link name='a'>{visual}</material></visual></link>"))
+    assert len(robot.warnings) == 1 and robot.warnings[0].isprintable()

@@ -229,7 +229,7 @@ def test_files_come_from_the_robots_own_folders(package: Path) -> None:
     for file, words in {
         "../../secret.yaml": "outside of the robot's folders", "/etc/hostname": "outside of the robot's folders",
         str(package.parent / "mine/key.yaml"): "outside", "../config/.hidden.yaml": "outside",
-        "../config/linked.yaml": "outside", "../config/folder.yaml": "not a regular file",
+        "../config/linked.yaml": "outside", "../config/folder.yaml": "it is a folder",
         "../config/pipe.yaml": "not a regular file", "../config/gone.yaml": "can't be read",
         "$(find etc)/hostname": "package etc was not found", "$(find ..)/secret.yaml": "package .. was not found",
     }.items():  # fmt: skip

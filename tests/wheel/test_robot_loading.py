@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 import robot_keypoints
 import trimesh
 from reference import ROBOTS
-from robot_keypoints.addon import bones, operators_robot, reduction, rig
+from robot_keypoints.addon import bones, operators_robot, reduction, rig, runner
+from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import load_urdf
 from shapes import MTL, OBJ, PIXEL, collada, gltf
 from test_ui_operators import refusal
@@ -120,6 +122,33 @@ def test_what_is_missing_is_named_and_the_rest_loads(tmp_path: Path) -> None:
     assert len(notes) == 4
     box = next(o for o in group().armature.children if len(o.data.vertices) == 8 and max(o.dimensions) < 0.5)
     assert box.parent_bone == "arm", "a small box stands for the mesh that is missing"
+
+
+def test_a_robot_that_no_picture_would_show_is_told_and_not_trained(tmp_path: Path) -> None:
+    load(urdf(tmp_path))
+    assert "robot.urdf gives small no shapes" in group().notes
+    with pytest.raises(UserError, match="small has no shapes, so no picture would show it"):
+        runner.ready_settings(bpy.context.scene)
+    load(urdf(tmp_path, "<collision><geometry><box size='.2 .2 .2'/></geometry></collision>"))
+    assert "shown with its collision shapes" in group().notes and len(rig.robot_meshes(group().armature)) == 1
+    runner.ready_settings(bpy.context.scene)
+
+
+@pytest.mark.parametrize(
+    "size, scale, words",
+    [
+        (300.0, "1 1 1", "reach 450 m from its base and its joints 1 m.*millimetres"),
+        (0.3, "1 1 1", ""),
+        (300.0, "0.001 0.001 0.001", ""),
+        (0.01, "1 1 1", "another unit"),
+    ],
+)
+def test_shapes_that_are_far_larger_or_smaller_than_the_joints_tell(
+    tmp_path: Path, size: float, scale: str, words: str
+) -> None:
+    trimesh.creation.box(extents=[2 * size, 2 * size, size]).export(tmp_path / "box.stl")
+    load(urdf(tmp_path, mesh("box.stl", scale=scale)))
+    assert bool(group().notes) is bool(words) and re.search(words, group().notes)
 
 
 def test_planar_and_floating_joints_can_be_moved_by_hand_but_do_not_vary(tmp_path: Path) -> None:
