@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..core import mesh_files
 from ..core.mesh_data import Colour, MeshData, Surface
 from ..core.robot import Visual
+from ..core.textures import problem
 
 DEFAULT_COLOUR = (0.75, 0.75, 0.75, 1.0)
 MISSING_COLOUR = (0.8, 0.2, 0.6, 1.0)
@@ -59,7 +60,7 @@ class Builder:
         as ROS's viewer does it."""
         colour, texture = surface.colour, surface.texture
         if surface.missing:
-            self._note(f"the texture {surface.missing} of link {visual.link} was not found; the surface stays plain")
+            self._note(f"the texture {surface.missing} {surface.why}; the surface of link {visual.link} stays plain")
         if colour is None and not texture:
             texture = visual.texture
             fallback = MISSING_COLOUR if visual.shape == "placeholder" else DEFAULT_COLOUR
@@ -108,6 +109,10 @@ class Builder:
         return self._images[texture]
 
     def _loaded(self, texture: str | bytes) -> bpy.types.Image | None:
+        wrong = "" if isinstance(texture, bytes) else problem(Path(texture))
+        if wrong:
+            self._note(f"the texture {Path(str(texture)).name} {wrong}; the surface stays plain")
+            return None
         if isinstance(texture, bytes):
             image = bpy.data.images.new("embedded", 1, 1)
             image.pack(data=texture, data_len=len(texture))

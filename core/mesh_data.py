@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +13,17 @@ from numpy.typing import NDArray
 from .robot import Floats
 
 Colour = tuple[float, float, float, float]
+Encoding = Callable[[Colour], Colour]
 Indices = NDArray[np.int64]
 
 WELD = 1e-6
 """Vertices that agree to this many metres are one."""
+
+MOST_TRIANGLES = 12_000_000
+"""How many triangles of one file are read: somewhat more than the largest STL file has."""
+
+MOST_COLOURS = 64
+"""How many surfaces one surface with colours by vertex or face may become."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Surface:
     Attributes:
         colour: display-sRGB RGBA.
         texture: the image of the base colour, as a file's path or as the image file's own bytes.
-        missing: name of a texture that was not found.
+        missing: name of a texture that can't be shown.
+        why: what is wrong with it, after its name in a sentence.
     """
 
     name: str = ""
@@ -38,6 +43,7 @@ class Surface:
     roughness: float | None = None
     metallic: float | None = None
     missing: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def part(vertices: Any, faces: Any, surface: Surface, uv: Any = None) -> MeshDat
 
 def joined(parts: Sequence[MeshData]) -> MeshData:
     """Several meshes as one."""
-    surfaces = list(dict.fromkeys(s for part in parts for s in part.surfaces))
+    surfaces = {s: number for number, s in enumerate(dict.fromkeys(s for part in parts for s in part.surfaces))}
     offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
     uv = None
     if any(p.uv is not None for p in parts):
@@ -100,19 +106,57 @@ def joined(parts: Sequence[MeshData]) -> MeshData:
         np.concatenate([p.vertices for p in parts]),
         np.concatenate([p.faces + offset for p, offset in zip(parts, offsets, strict=False)]),
         tuple(surfaces),
-        np.concatenate([np.array([surfaces.index(s) for s in p.surfaces])[p.surface_of] for p in parts]),
+        np.concatenate([np.array([surfaces[s] for s in p.surfaces])[p.surface_of] for p in parts]),
         uv,
     )
 
 
-def locate_image(name: str, beside: Path) -> tuple[str, str]:
-    """Path of an image that a mesh file names, and its name if it is missing; where it is not where the file says,
-    it is looked for beside the file and where Gazebo keeps textures."""
-    plain = re.sub(r"^file:(//)?", "", unquote(name)).replace("\\", "/")
-    folders = [beside.parent, beside.parent / "materials/textures", beside.parent.parent / "materials/textures"]
-    candidates = [beside.parent / plain, *(folder / Path(plain).name for folder in folders)]
-    found = next((c for c in candidates if c.is_file()), None)
-    return ("", name) if found is None else (str(found), "")
+class Gathering:
+    """The parts of a mesh, as many as are read: a small file can place the same part very often.
+
+    Attributes:
+        parts: what was added.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[MeshData] = []
+        self._triangles = 0
+
+    def add(self, mesh: MeshData, placement: Floats) -> None:
+        """Add a mesh, moved and scaled by ``(4, 4)``.
+
+        Raises:
+            ValueError: if it becomes more than is read.
+        """
+        if not len(mesh.faces):
+            return
+        self._triangles += len(mesh.faces)
+        if self._triangles > MOST_TRIANGLES:
+            raise ValueError(f"it has more than {MOST_TRIANGLES // 1_000_000} million triangles")
+        self.parts.append(mesh.placed(placement))
+
+
+def by_colour(
+    vertices: Any, faces: Indices, colours: Floats, surface: Surface, uv: Any = None, encode: Encoding | None = None
+) -> MeshData:
+    """Faces with colours of their own instead of the surface's; colours that hardly differ become one where there are
+    many.
+
+    Args:
+        colours: ``(F, 4)`` in 0 … 1.
+        encode: what turns a colour into display sRGB, if it is something else.
+    """
+    colours = np.clip(np.nan_to_num(colours), 0.0, 1.0)
+    for levels in (255, 31, 15, 7, 3, 1):
+        _, number = np.unique(np.round(colours * levels).astype(np.int64), axis=0, return_inverse=True)
+        number = number.reshape(-1)
+        if number.max(initial=0) < MOST_COLOURS:
+            break
+    count = np.bincount(number)
+    means = np.stack([np.bincount(number, weights=colours[:, i]) / count for i in range(4)], axis=1)
+    shades: list[Colour] = [(float(r), float(g), float(b), float(a)) for r, g, b, a in means]
+    surfaces = tuple(replace(surface, colour=encode(c) if encode else c) for c in shades)
+    return replace(part(vertices, faces, surface, uv), surfaces=surfaces, surface_of=number)
 
 
 def unique_rows(rows: Indices) -> tuple[Indices, Indices]:

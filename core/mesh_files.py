@@ -2,24 +2,37 @@
 """Reads the visual shapes of a robot: mesh files with their materials, and simple solids.
 
 Coordinates are taken as they stand in the file, as ROS's viewer and trimesh do: Collada's ``up_axis`` and the upward y
-of OBJ and glTF turn nothing, because robots' makers place their meshes with that in mind. Collada's unit does count
-(trimesh leaves it to its caller).
+of OBJ and glTF turn nothing, because robots' makers place their meshes with that in mind. Collada's unit does count.
+
+The readers are the project's own: libraries leave out, without a word, what they can't read. Whatever these can't read
+is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from . import mesh_collada, mesh_trimesh
+from . import mesh_collada, mesh_gltf, mesh_obj, mesh_stl
 from .errors import UserError
-from .mesh_data import MeshData, Surface, joined
+from .mesh_data import MeshData, joined
+from .mesh_source import read_bytes
 from .robot import Visual
+from .solids import solid
 
 LARGEST = {".stl": 512, ".glb": 512}
 """Megabytes of the largest file that is read, by ending; text takes longer and many times the memory."""
 LARGEST_TEXT = 160
+
+MOST_SURFACES = 4096
+"""How many materials one mesh may have."""
+
+READERS: dict[str, Callable[[Path, bytes], list[MeshData]]] = {
+    ".dae": mesh_collada.read, ".obj": mesh_obj.read, ".glb": mesh_gltf.read, ".gltf": mesh_gltf.read,
+    ".stl": mesh_stl.read,
+}  # fmt: skip
 
 
 def shape(visual: Visual, files: dict[str, MeshData] | None = None) -> MeshData:
@@ -40,52 +53,33 @@ def shape(visual: Visual, files: dict[str, MeshData] | None = None) -> MeshData:
     return files[visual.path].placed(placement @ np.diag([*visual.size, 1.0])).welded()
 
 
-def solid(visual: Visual) -> MeshData:
-    """A box, cylinder, capsule or sphere about the origin."""
-    import trimesh  # here, because it takes a quarter of a second
-
-    radius, length, _ = visual.size
-    if visual.shape in ("box", "placeholder"):
-        made = trimesh.creation.box(extents=visual.size)
-    elif visual.shape == "cylinder":
-        made = trimesh.creation.cylinder(radius=radius, height=length, sections=48)
-    elif visual.shape == "capsule":
-        made = trimesh.creation.capsule(radius=radius, height=length, count=(24, 48))
-    else:
-        made = trimesh.creation.icosphere(subdivisions=3, radius=radius)
-    vertices = np.array(made.vertices, dtype=np.float64)
-    vertices -= (vertices.max(axis=0) + vertices.min(axis=0)) / 2
-    faces = np.asarray(made.faces, dtype=np.int64)
-    return MeshData(vertices, faces, (Surface(),), np.zeros(len(faces), dtype=np.int64))
-
-
 def read(path: Path) -> MeshData:
-    """A mesh file: Collada, STL, OBJ or glTF, or what else trimesh knows; all its parts as one.
+    """A mesh file: Collada, STL, OBJ or glTF; all its parts as one.
 
     Raises:
         UserError: if it can't be read, is too large to, or holds no triangles.
     """
     ending = path.suffix.lower()
-    readers = {
-        ".dae": mesh_collada.read, ".obj": mesh_trimesh.read_obj, ".glb": mesh_trimesh.read_gltf,
-        ".gltf": mesh_trimesh.read_gltf,
-    }  # fmt: skip
+    if ending not in READERS:
+        raise UserError(f"The mesh {path} can't be read: convert it to GLB, OBJ, STL or Collada")
+    data = read_bytes(path, LARGEST.get(ending, LARGEST_TEXT))
     try:
-        megabytes = path.stat().st_size / 1e6
-        if megabytes > LARGEST.get(ending, LARGEST_TEXT):
-            raise UserError(
-                f"The mesh {path} has {megabytes:.0f} MB, and more than {LARGEST.get(ending, LARGEST_TEXT)} MB are not "
-                "read: export it with fewer triangles"
-            )
-        parts = readers.get(ending, mesh_trimesh.read)(path)
+        parts = READERS[ending](path, data)
     except UserError:
         raise
-    except Exception as problem:  # each format's parser raises its own kinds
-        text = " ".join(str(problem).split())[:120] or type(problem).__name__
-        raise UserError(f"The mesh {path} can't be read ({text}): check the file") from problem
+    except Exception as problem:  # there are more ways for a file to be broken than can be listed
+        raise UserError(f"The mesh {path} can't be read ({_said(problem)}): check the file") from problem
     if not parts:
         raise UserError(f"The mesh {path} holds no triangles: check the file")
     mesh = joined(parts)
-    if not np.isfinite(mesh.vertices).all():
+    if not np.isfinite(mesh.vertices[mesh.faces.ravel()]).all():
         raise UserError(f"The mesh {path} has coordinates that are not finite: export it again")
+    if len(mesh.surfaces) > MOST_SURFACES:
+        raise UserError(f"The mesh {path} has {len(mesh.surfaces):,} materials: export it with fewer")
     return mesh
+
+
+def _said(problem: Exception) -> str:
+    text = " ".join(str(problem).split())[:120]
+    ours = text and isinstance(problem, (ValueError, SyntaxError))
+    return text if ours else f"{type(problem).__name__} {text}".strip()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,3 +122,107 @@ def gltf(folder: Path, binary: bool) -> Path:
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
     (folder / "part.glb").write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
     return folder / "part.glb"
+
+
+CUBE = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=np.float64)
+"""Corners of a cube from 0 to 1."""
+CUBE_FACES = np.array(
+    [[0, 2, 3], [0, 3, 1], [4, 5, 7], [4, 7, 6], [0, 1, 5], [0, 5, 4], [2, 6, 7], [2, 7, 3], [0, 4, 6], [0, 6, 2],
+     [1, 3, 7], [1, 7, 5]]
+)  # fmt: skip
+"""Its triangles, counter-clockwise from outside."""
+
+
+class Gltf:
+    """Makes a GLB; what ``header`` lacks is added by hand."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.header: dict[str, Any] = {
+            "asset": {"version": "2.0"}, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
+            "meshes": [{"primitives": []}], "accessors": [], "bufferViews": [], "buffers": [{"byteLength": 0}],
+        }  # fmt: skip
+
+    def view(self, data: bytes, **more: Any) -> int:
+        """Number of a new buffer view."""
+        self.body += b"\0" * (-len(self.body) % 4)
+        self.header["bufferViews"].append(
+            {"buffer": 0, "byteOffset": len(self.body), "byteLength": len(data), **more}
+        )  # fmt: skip
+        self.body += data
+        return len(self.header["bufferViews"]) - 1
+
+    def accessor(self, values: Any, kind: str = "<f4", **more: Any) -> int:
+        """Number of a new accessor of ``(count, width)`` or ``(count,)`` values."""
+        values = np.asarray(values).astype(kind)
+        width = values.shape[1] if values.ndim > 1 else 1
+        component = {"<i1": 5120, "<u1": 5121, "<i2": 5122, "<u2": 5123, "<u4": 5125, "<f4": 5126}[kind]
+        kinds = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+        given = {} if "bufferView" in more or "sparse" in more else {"bufferView": self.view(values.tobytes())}
+        self.header["accessors"].append(
+            {"componentType": component, "count": len(values), "type": kinds[width], **given, **more}
+        )  # fmt: skip
+        return len(self.header["accessors"]) - 1
+
+    def primitive(self, positions: Any, faces: Any = None, mesh: int = 0, **more: Any) -> dict[str, Any]:
+        """A new part of a mesh; positions are numbers or an accessor's number."""
+        at = positions if isinstance(positions, int) else self.accessor(positions)
+        made: dict[str, Any] = {"attributes": {"POSITION": at}, **more}
+        if faces is not None:
+            made["indices"] = self.accessor(np.asarray(faces).reshape(-1), "<u2")
+        self.header["meshes"][mesh]["primitives"].append(made)
+        return made
+
+    def write(self, path: Path) -> Path:
+        """Save it."""
+        self.header["buffers"][0]["byteLength"] = len(self.body)
+        text = json.dumps(self.header).encode()
+        text += b" " * (-len(text) % 4)
+        body = self.body + b"\0" * (-len(self.body) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+        path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+        return path
+
+
+def source(name: str, values: Any, width: int = 3) -> str:
+    """A source of a Collada file."""
+    flat = " ".join(f"{v:g}" for v in np.asarray(values, dtype=np.float64).ravel())
+    count = np.asarray(values).size
+    letters = "".join(f'<param name="{letter}" type="float"/>' for letter in "XYZW"[:width])
+    params = letters if width <= 4 else '<param name="M" type="float4x4"/>'
+    return (
+        f'<source id="{name}"><float_array id="{name}-a" count="{count}">{flat}</float_array><technique_common>'
+        f'<accessor source="#{name}-a" count="{count // width}" stride="{width}">{params}</accessor>'
+        "</technique_common></source>"
+    )
+
+
+def geometry(name: str, positions: Any, primitives: str, more: str = "") -> str:
+    """A geometry of a Collada file; primitives refer to ``#NAME-v``."""
+    return (
+        f'<geometry id="{name}"><mesh>{source(f"{name}-p", positions)}{more}<vertices id="{name}-v">'
+        f'<input semantic="POSITION" source="#{name}-p"/></vertices>{primitives}</mesh></geometry>'
+    )
+
+
+def corners(name: str, kind: str, content: str) -> str:
+    """A primitive of a geometry with nothing but positions."""
+    return f'<{kind} count="1"><input semantic="VERTEX" source="#{name}-v" offset="0"/>{content}</{kind}>'
+
+
+def cube(name: str = "cube") -> str:
+    """A geometry of one cube."""
+    return geometry(name, CUBE, corners(name, "triangles", f"<p>{' '.join(map(str, CUBE_FACES.ravel()))}</p>"))
+
+
+def scene(folder: Path, geometries: str, nodes: str, more: str = "", asset: str = "") -> Path:
+    """A Collada file."""
+    path = folder / "scene.dae"
+    path.write_text(
+        '<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">'
+        f"<asset>{asset}</asset><library_geometries>{geometries}</library_geometries>{more}"
+        f'<library_visual_scenes><visual_scene id="other"><node/></visual_scene><visual_scene id="s">{nodes}'
+        '</visual_scene></library_visual_scenes><scene><instance_visual_scene url="#s"/></scene></COLLADA>',
+        encoding="utf-8",
+    )
+    return path

@@ -41,9 +41,6 @@ PLATFORMS = {
 
 REQUIREMENTS = (
     "pyzmq==27.3.0",
-    "trimesh==5.2.0",
-    "pycollada==0.9.3",
-    "python-dateutil==4.0.0",
     "tomli-w==1.2.0",
     "xacro==2.1.1",
     "pyyaml==6.0.3",

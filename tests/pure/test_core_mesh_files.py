@@ -13,8 +13,9 @@ import trimesh
 from robot_keypoints.core import mesh_files
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.mesh_data import MeshData, unique_rows
-from robot_keypoints.core.mesh_files import read, shape, solid
+from robot_keypoints.core.mesh_files import read, shape
 from robot_keypoints.core.robot import Visual, as_matrix
+from robot_keypoints.core.solids import solid
 from shapes import COLLADA, MTL, OBJ, PIXEL, collada, gltf
 
 

@@ -11,7 +11,7 @@ MODULE = "bl_ext.user_default.robot_keypoints"
 target, urdf = sys.argv[sys.argv.index("--") + 1 :]
 robot = importlib.import_module(f"{MODULE}.core.urdf").load_urdf(urdf)
 armature = importlib.import_module(f"{MODULE}.addon.rig").build(bpy.context.scene, robot)
-libraries = ("zmq", "trimesh", "collada", "dateutil", "xacro", "yaml", "tomli_w")
+libraries = ("zmq", "xacro", "yaml", "tomli_w")
 result = {
     "bones": len(armature.data.bones),
     "triangles": sum(len(m.polygons) for m in bpy.data.meshes),
