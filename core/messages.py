@@ -24,6 +24,15 @@ SCHEMA = 1
 MAX_HEADER = 1 << 20
 MAX_IMAGE = 256 << 20
 
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What comes of taking a JSON value for something that it isn't."""
+
+PROGRESS = (
+    "step", "images", "epoch", "fraction", "stall_fraction", "dropped", "loss", "error_percent", "median_error_percent",
+    "seconds_left", "steps_per_second", "images_per_second",
+)  # fmt: skip
+"""Numbers that a progress event may tell; an error is None where no keypoint was inside an image."""
+
 
 class MessageError(ValueError):
     """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
@@ -196,9 +205,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         depths=_array(header, "depths", (j,)),
         visibility=visibility.astype(np.int64),
         hidden=Hidden(bins, {k: float(v) for k, v in values.items()}),
-        version=_count(header, "version"),
-        worker=_count(header, "worker"),
-        sequence=_count(header, "sequence"),
+        version=whole_number(header, "version"),
+        worker=whole_number(header, "worker"),
+        sequence=whole_number(header, "sequence"),
         camera_matrix=_array(header, "camera_matrix", (3, 3)),
         base_in_camera=_array(header, "base_in_camera", (4, 4)),
         distortion=_array(header, "distortion", (5,)),
@@ -272,7 +281,7 @@ class Posterior:
             if not isinstance(theta, list) or not all(_finite(t) and t > 0 for t in theta) or not theta:
                 raise MessageError(f"the concentrations of {name!r} are not positive numbers")
             result[name] = tuple(float(t) for t in theta)
-        return cls(_count(header, "version"), result)
+        return cls(whole_number(header, "version"), result)
 
 
 def encode_event(run: str, kind: str, content: Mapping[str, Any]) -> bytes:
@@ -292,7 +301,20 @@ def decode_event(data: bytes | memoryview, run: str) -> tuple[str, dict[str, Any
         raise MessageError("the event belongs to another run")
     if not isinstance(kind, str) or not isinstance(content, dict):
         raise MessageError("the event has no kind or no content")
+    if kind == "progress":
+        _check_progress(content)
     return kind, content
+
+
+def _check_progress(content: Mapping[str, Any]) -> None:
+    """What is shown as numbers must be some."""
+    rates = content.get("workers", {})
+    if not isinstance(rates, dict):
+        raise MessageError("the workers' rates are not a table")
+    known = [(n, content[n]) for n in PROGRESS if n in content]
+    for name, value in [*known, *rates.items()]:
+        if not _finite(value) and not (value is None and name.endswith("error_percent")):
+            raise MessageError(f"the progress has the {name} {value!r}")
 
 
 def encode_request(kind: str, **content: Any) -> bytes:
@@ -338,7 +360,12 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def _count(header: Mapping[str, Any], name: str) -> int:
+def whole_number(header: Mapping[str, Any], name: str) -> int:
+    """One of a header's numbers that count something.
+
+    Raises:
+        MessageError: if it is none.
+    """
     value = header.get(name)
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise MessageError(f"{name} is {value!r}")

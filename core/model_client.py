@@ -18,8 +18,8 @@ from typing import Any
 import zmq
 
 from .channel import Endpoints, Security
-from .errors import UserError
-from .messages import MessageError, encode_request, parse
+from .errors import UserError, one_line
+from .messages import MALFORMED, MessageError, encode_request, parse, whole_number
 from .pose_messages import PoseRequest, PredictedPose
 
 ANSWER_DEADLINE = 20.0
@@ -85,7 +85,7 @@ class Server:
             return cls(str(document["host"]), port, dict(document["model"]), None if publish is None else int(publish))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        except (OSError, *MALFORMED) as problem:
             raise UserError("The model server gave no usable address: load the model again") from problem
 
 
@@ -162,17 +162,17 @@ def decode_answer(data: bytes) -> Prediction | Refusal:
     header = parse(data)
     try:
         if header["type"] == "refused":
-            return Refusal(int(header["id"]), str(header["reason"]))
+            return Refusal(whole_number(header, "id"), one_line(str(header["reason"])))
         if header["type"] != "prediction":
             raise MessageError(f"an answer of type {header['type']!r}")
         keypoints = tuple(decode_keypoint(k) for k in header["keypoints"])
         skeleton = tuple((str(a), str(b)) for a, b in header["skeleton"])
         return Prediction(
-            int(header["id"]), int(header["width"]), int(header["height"]), keypoints, skeleton,
-            _finite(header["milliseconds"]),
+            whole_number(header, "id"), whole_number(header, "width"), whole_number(header, "height"), keypoints,
+            skeleton, _finite(header["milliseconds"]),
             None if header.get("pose") is None else PredictedPose.from_dict(header["pose"]),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as problem:
+    except MALFORMED as problem:
         if isinstance(problem, MessageError):
             raise
         raise MessageError("the answer lacks something") from problem
@@ -182,7 +182,7 @@ def decode_keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
     """One keypoint as a server writes it.
 
     Raises:
-        KeyError, TypeError, ValueError: if it is malformed.
+        MALFORMED: if it is malformed.
     """
     covariance = None
     if k.get("covariance") is not None:

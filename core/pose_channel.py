@@ -18,7 +18,7 @@ from typing import Any
 import zmq
 
 from .channel import Endpoints, Security
-from .messages import MessageError, encode_request, parse
+from .messages import MALFORMED, MessageError, encode_request, parse
 from .model_client import MAX_ANSWER, PredictedKeypoint, decode_keypoint
 from .pose_messages import PredictedPose
 
@@ -150,7 +150,7 @@ class PublishedPose:
                 None if d["pose"] is None else PredictedPose.from_dict(d["pose"]),
                 None if robot is None else str(robot), str(d["model"]), d,
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, OverflowError) as problem:
+        except MALFORMED as problem:
             if isinstance(problem, MessageError):
                 raise
             raise MessageError("the document lacks something") from problem

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .camera import Intrinsics
 from .errors import UserError
-from .messages import MessageError
+from .messages import MALFORMED, MessageError
 
 FOCAL = ("fx", "fy", "cx", "cy")
 COEFFICIENTS = 5
@@ -126,7 +126,9 @@ class PredictedPose:
                 {str(n): _number(v, f"the joint {n}") for n, v in document["joints"].items()},
                 tuple(_matrix(m, 4) for m in others),
             )  # fmt: skip
-        except (KeyError, TypeError, AttributeError) as problem:
+        except MALFORMED as problem:
+            if isinstance(problem, MessageError):
+                raise
             raise MessageError("the pose lacks something") from problem
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from . import blend_file, files
 from .channel import Endpoints, Link
 from .children import Child
-from .errors import UserError
+from .errors import UserError, one_line
 from .folder_lock import FolderLock
 from .messages import Posterior
 from .obstruction import Obstruction
@@ -425,9 +425,9 @@ class Session:
             phase = content.get("phase")
             if isinstance(phase, str) and phase in (Phase.TRAINING.value, Phase.PAUSED.value):
                 self.status.phase = Phase(phase)
-            self._say(str(content.get("message", "")))
+            self._say(one_line(str(content.get("message", ""))))
         elif kind == "state":
-            self._say(str(content.get("message", "")))
+            self._say(one_line(str(content.get("message", ""))))
 
     def _note_rates(self, steps: Any, workers: Any) -> None:
         trainer = self.status.processes.get("trainer")

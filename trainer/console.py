@@ -133,7 +133,7 @@ def status_line(status: Status) -> str:
         parts.append(f"step {p['step']} ({p.get('steps_per_second', 0.0):.1f}/s)")
     if "loss" in p:
         parts.append(f"loss {p['loss']:.3f}")
-    if "error_percent" in p:
+    if p.get("error_percent") is not None and p.get("median_error_percent") is not None:
         parts.append(f"error {p['error_percent']:.2f} % (median {p['median_error_percent']:.2f} %)")
     if p.get("stall_fraction", 0.0) >= 0.005:
         parts.append(f"waiting {100 * p['stall_fraction']:.0f} %")

@@ -159,6 +159,20 @@ def test_event_round_trip() -> None:
         encode_event(RUN, "progress", {"loss": math.nan})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "3"}, {"loss": [1.0]}, {"fraction": None}, {"seconds_left": True}, {"dropped": 10**400},
+        {"workers": [1.0]}, {"workers": {"0": "fast"}}, {"error_percent": {}},
+    ],
+)  # fmt: skip
+def test_progress_that_can_not_be_shown(changes: dict[str, Any]) -> None:
+    content = {"step": 3, "error_percent": None, "median_error_percent": None, "device": "CPU", "workers": {"0": 1.5}}
+    assert decode_event(encode_event(RUN, "progress", content), RUN) == ("progress", content)
+    with pytest.raises(MessageError, match=r"progress|rates"):
+        decode_event(encode_event(RUN, "progress", {**content, **changes}), RUN)
+
+
 def test_of_another_run_schema_or_type() -> None:
     frames = frames_of(sample())
     other = SampleContract.of("run-2", 12, 9, 3, MODEL)

@@ -127,6 +127,13 @@ def test_doctor_says_how_to_mend_a_broken_library(monkeypatch: pytest.MonkeyPatc
     assert not old.ok and "older than 99" in old.detail
 
 
+def test_a_run_without_a_keypoint_inside_an_image_has_a_status_line() -> None:
+    status = Status(message="training")
+    status.progress = {"step": 3, "loss": 0.25, "error_percent": None, "median_error_percent": None}
+    line = console.status_line(status)
+    assert "loss 0.250" in line and "None" not in line and "error" not in line
+
+
 def test_the_status_line_says_what_matters() -> None:
     status = Status(message="training")
     rates = {"trainer": 4.0, "worker 1": 21.3, "worker 2": 20.1}

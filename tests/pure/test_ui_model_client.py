@@ -111,7 +111,10 @@ def test_a_refusal(server: FakeServer, client: ModelClient) -> None:
     [
         b"", b"nothing", b"[]", b"{}", encode_request("prediction", id=1), encode_request("other", id=1),
         prediction(1, width="x"), prediction(1, keypoints=[{"name": "a"}]), prediction(1, skeleton=[["a"]]),
-        prediction(1, milliseconds="nan"), prediction(99), prediction(1)[:-1],
+        prediction(1, milliseconds="nan"), prediction(99), prediction(1)[:-1], prediction(1, keypoints=[3]),
+        prediction(1, keypoints=["a"]), prediction(1, width=-1), prediction(1, width=1.5), prediction(1, id=True),
+        prediction(1).replace(b'"width":4', b'"width":1e999'), prediction(1, height=10**400), prediction(1, pose=3),
+        prediction(1, milliseconds=10**400), encode_request("refused", id=None, reason="what?"),
     ],
 )  # fmt: skip
 def test_malformed_and_foreign_answers_are_dropped(server: FakeServer, client: ModelClient, data: bytes) -> None:
@@ -124,6 +127,14 @@ def test_malformed_and_foreign_answers_are_dropped(server: FakeServer, client: M
     assert client.busy
     server.answer(request)
     assert isinstance(wait_for(client.poll), Prediction)
+
+
+def test_a_reason_is_one_line(server: FakeServer, client: ModelClient) -> None:
+    client.request("rgb", 1, 1, bytes(3))
+    (request,) = server.requests()
+    server.answer(request, encode_request("refused", id=1, reason="no\n\x1b[2J" + "a" * 5000))
+    answer = wait_for(client.poll)
+    assert isinstance(answer, Refusal) and answer.reason.startswith("no \\x1b[2Jaaa") and len(answer.reason) < 1000
 
 
 def test_a_silent_server_is_given_up(server: FakeServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch) -> None:
