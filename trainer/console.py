@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from ..core.robot import Robot
 from ..core.session import Phase, Programs, Session, Status
 from ..core.settings import Settings
+from .endings import noted
 
 POLL_SECONDS = 0.2
 PLAIN_SECONDS = 10.0
@@ -24,7 +24,7 @@ def follow(
     run: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, rewrite: bool = False,
     as_json: bool = False,
 ) -> int:  # fmt: skip
-    """Train until the end, Ctrl-C or SIGTERM; a second Ctrl-C does not wait for the reports.
+    """Train until the end, Ctrl-C, SIGTERM or the terminal's end; a second Ctrl-C does not wait for the reports.
 
     Args:
         robot, resume, rewrite: see :class:`..core.session.Session`.
@@ -37,32 +37,25 @@ def follow(
     """
     programs = Programs.with_python(sys.executable, settings.workers.blender)
     session = Session(run, settings, programs, robot=robot, resume=resume, rewrite=rewrite)
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     display = Display()
     obeyed = 0
-    try:
-        print(f"run folder: {run}", file=sys.stderr)
-        session.start()
-        while not session.poll().phase.over:
-            if len(received) > obeyed:
-                obeyed = len(received)
-                if obeyed > 1:
-                    session.abandon()
-                    break
-                display.say("stopping; the best model and the reports are being written (again to stop at once)")
-                session.stop()
-            display.show(session.status)
-            time.sleep(POLL_SECONDS)
-        display.show(session.status, last=True)
-    finally:
-        session.abandon()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with noted() as received:
+        try:
+            display.say(f"run folder: {run}")
+            session.start()
+            while not session.poll().phase.over:
+                if len(received) > obeyed:
+                    obeyed = len(received)
+                    if obeyed > 1:
+                        session.abandon()
+                        break
+                    display.say("stopping; the best model and the reports are being written (again to stop at once)")
+                    session.stop()
+                display.show(session.status)
+                time.sleep(POLL_SECONDS)
+            display.show(session.status, last=True)
+        finally:
+            session.abandon()
     code = _outcome(session.status)
     _conclude(run, session.status, code)
     summary = run / "summary.json"
@@ -73,7 +66,10 @@ def follow(
 
 
 class Display:
-    """One line that is rewritten on a terminal; elsewhere a plain line now and then."""
+    """One line that is rewritten on a terminal; elsewhere a plain line now and then.
+
+    Where nobody can read it any more, nothing is said: what is being done is worth more than its display.
+    """
 
     def __init__(self, pace: float = PLAIN_SECONDS) -> None:
         """
@@ -88,8 +84,9 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._clear()
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            self._clear()
+            print(text, file=sys.stderr, flush=True)
 
     def show(self, status: Status, *, last: bool = False) -> None:
         """Where the run stands."""
@@ -102,15 +99,17 @@ class Display:
         self._notices = len(status.notices)
         if self._terminal:
             width = shutil.get_terminal_size().columns
-            self._clear()
-            print(status_line(status)[: width - 1], end="\n" if last else "", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                self._clear()
+                print(status_line(status)[: width - 1], end="\n" if last else "", file=sys.stderr, flush=True)
             return
         now = time.monotonic()
         # A new message is shown at once, but counting ones ("12 of 256") only at the usual pace.
         kind = "".join(c for c in status.message if not c.isdigit())
         if last or now >= self._next or kind != self._message:
             self._next, self._message = now + self._pace, kind
-            print(status_line(status), file=sys.stderr, flush=True)
+            with suppress(OSError):
+                print(status_line(status), file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._terminal:

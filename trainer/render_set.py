@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -43,6 +42,7 @@ from .annotation import Body
 from .coco import CocoDataSet
 from .console import Display
 from .data_set import MANIFEST, MOST, DataSet, Finished, Manifest
+from .endings import noted
 from .ndds import NddsDataSet
 from .render_workers import RenderingError, RenderWorkers, StoppedError, build_scene, chosen_blender
 
@@ -127,7 +127,7 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
     order.check()
     begun = time.monotonic()
     display = Display(PLAIN_SECONDS)
-    with _signals() as received:
+    with noted() as received:
         if lifeline:
             end_with_parent(lambda: received.append(signal.SIGTERM), LIFELINE_GRACE)
         job = _Job(order, display, lambda: bool(received))
@@ -366,19 +366,3 @@ def finisher(settings: Settings, transparent: bool) -> Finish:
         return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
 
     return finish
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The SIGINTs and SIGTERMs that come meanwhile; they interrupt nothing by themselves."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

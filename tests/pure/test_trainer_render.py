@@ -172,6 +172,22 @@ def test_ctrl_c_stops_in_order(source: Path, tmp_path: Path) -> None:
     assert 1 <= len(assert_whole(out)) < COUNT
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_terminal_that_hangs_up_stops_in_order(source: Path, tmp_path: Path) -> None:
+    """Both the shell and the system tell of it, and nothing can be written to the terminal any more."""
+    out = tmp_path / "set"
+    line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--transparent")]
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(line, env={**os.environ, "FAKE_BLENDER": "slow"}, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    wait_for(lambda: list(out.glob("labels/*.json")), process)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 128 + signal.SIGHUP
+    assert 1 <= len(assert_whole(out)) < COUNT
+
+
 def test_it_ends_with_the_process_that_started_it(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     line = [sys.executable, str(LAUNCHER), "cli", *command(source, out, "--lifeline", "--transparent", count=1000)]
