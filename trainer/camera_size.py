@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ..core.errors import UserError
 
@@ -29,6 +31,28 @@ def parse_size(text: str) -> Size:
     if min(size) < 1:
         raise UserError(f"--camera-size is {text}: write width and height in pixels, such as 1920x1080")
     return size
+
+
+@dataclass(frozen=True)
+class CameraSize:
+    """What a camera's numbers were calibrated with.
+
+    Attributes:
+        of: size of the pictures that they are of; None takes them to be of every picture.
+        doubted: sizes of pictures of which was said that the numbers look wrong.
+    """
+
+    of: Size | None = None
+    doubted: set[Size] = field(default_factory=set)
+
+    def scale(self, numbers: Sequence[float], name: str, picture: Size) -> tuple[float, float]:
+        """See :func:`camera_scale`; numbers that look wrong are told of once for each size."""
+        scale = camera_scale(numbers, self.of, name, picture)
+        warning = doubt(numbers, name, picture) if self.of is None else None
+        if warning is not None and picture not in self.doubted:
+            self.doubted.add(picture)
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
+        return scale
 
 
 def camera_scale(numbers: Sequence[float], of: Size | None, name: str, picture: Size) -> tuple[float, float]:

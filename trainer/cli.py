@@ -2,8 +2,8 @@
 """The command line ``robot-keypoints``.
 
 Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else. Exit codes: 0 done, 2 a user's
-mistake (one line says which), 1 a fault, 130 and 143 ended by Ctrl-C and by SIGTERM, 141 where the reader of the output
-has ended.
+mistake (one line says which), 1 a fault, 130, 143 and 129 ended by Ctrl-C, SIGTERM and a terminal that hung up, 141
+where the reader of the output has ended.
 """
 
 from __future__ import annotations

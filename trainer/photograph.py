@@ -82,6 +82,11 @@ class Photograph:
     height: int
 
     @property
+    def size(self) -> Size:
+        """Width and height of the picture."""
+        return self.width, self.height
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Width and height of ``pixels`` over those of the picture."""
         return self.pixels.shape[1] / self.width, self.pixels.shape[0] / self.height

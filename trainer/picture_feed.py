@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..core.errors import UserError
 from .picture_sources import Picture, Source
 
 AHEAD = 2
@@ -24,7 +26,7 @@ class Taken:
 
 
 class PictureFeed:
-    """Reads pictures in a thread of its own, one source after the other.
+    """Reads pictures in a thread of its own, one source after the other; a file that can't be read is named, no more.
 
     Args:
         told: called from that thread whenever :meth:`take` or :attr:`ended` has something new to say.
@@ -47,7 +49,7 @@ class PictureFeed:
         """The next picture, or None where none waits.
 
         Raises:
-            UserError: once all that came before it is taken, if a source can't be read.
+            UserError: once all that came before it is taken, if a webcam can't be read, or no source at all.
         """
         with self._changed:
             if self._waiting:
@@ -80,10 +82,18 @@ class PictureFeed:
 
     def _read(self) -> None:
         try:
+            read = 0
             for source in self._sources:
-                for picture in source.pictures():
-                    if not self._put(Taken(picture, time.time()), newest_only=source.kind == "webcam"):
-                        return
+                try:
+                    for picture in source.pictures():
+                        read += 1
+                        if not self._put(Taken(picture, time.time()), newest_only=source.kind == "webcam"):
+                            return
+                except UserError as problem:
+                    # Something else may be found in the others.
+                    if source.kind == "webcam" or (source is self._sources[-1] and not read):
+                        raise
+                    print(f"warning: {problem}", file=sys.stderr, flush=True)
         except Exception as problem:  # told to whoever takes, who runs in another thread
             self._problem = problem
         with self._changed:

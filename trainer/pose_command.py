@@ -182,6 +182,8 @@ class PoseFinder:
 
     def resized(self, scale: tuple[float, float]) -> PoseFinder:
         """For pictures whose width and height are multiplied by ``scale``."""
+        if scale == (1.0, 1.0):
+            return self
         (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
         return replace(self, numbers=(fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens))
 

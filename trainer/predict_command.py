@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import files
 from ..core.errors import UserError, one_line
 from . import device, picture_sources
-from .camera_size import Size, camera_scale, doubt
+from .camera_size import CameraSize, Size
 from .overlay_image import draw
 from .picture_sources import Picture, Source
 from .pose_command import PoseFinder, told
@@ -209,7 +209,7 @@ def _entries(
     Raises:
         UserError: if the only source can't be read at all, or something can't be written.
     """
-    doubted: set[Size] = set()
+    camera = CameraSize(order.camera_size)
     for source in sources:
         finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
@@ -224,7 +224,7 @@ def _entries(
                 here, scale = finder, (1.0, 1.0)
                 if finder is not None:
                     try:
-                        scale = _camera_scale(order, finder, picture, doubted)
+                        scale = camera.scale(finder.numbers, one_line(source.name), picture.photograph.size)
                     except UserError as problem:
                         if len(sources) == 1:
                             raise
@@ -251,18 +251,6 @@ def _entries(
             # Ended by Ctrl-C, too: what was drawn until then is kept.
             if video is not None:
                 video.close()
-
-
-def _camera_scale(order: Order, finder: PoseFinder, picture: Picture, doubted: set[Size]) -> tuple[float, float]:
-    """See :func:`.camera_scale`; a camera that looks wrong is told of once for each size of picture."""
-    size = picture.photograph.width, picture.photograph.height
-    name = one_line(picture.source)
-    scale = camera_scale(finder.numbers, order.camera_size, name, size)
-    warning = doubt(finder.numbers, name, size) if order.camera_size is None else None
-    if warning is not None and size not in doubted:
-        doubted.add(size)
-        print(f"warning: {warning}", file=sys.stderr)
-    return scale
 
 
 def _readable(source: Source, frames: int | None, *, alone: bool) -> Iterator[Picture | UserError]:

@@ -26,6 +26,7 @@ from ..core.lifeline import end_with_parent, is_held
 from ..core.messages import MAX_IMAGE
 from ..core.pose_channel import PosePublisher
 from . import picture_sources
+from .camera_size import CameraSize, parse_size
 from .picture_feed import PictureFeed
 from .pose_command import PoseFinder
 from .prediction import Predictor
@@ -64,6 +65,9 @@ def main(argv: Sequence[str]) -> int:
         help="the source's intrinsics in pixels, OpenCV's: find the robot's pose as well",
     )  # fmt: skip
     parser.add_argument(
+        "--camera-size", metavar="WxH", help="size of the pictures that --camera is of, where these have another"
+    )
+    parser.add_argument(
         "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
     try:
@@ -97,6 +101,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         UserError: if the model can't be loaded, the address not be used, or the source not be read.
     """
     _check(options)
+    camera_size = None if options.camera_size is None else parse_size(options.camera_size)
     sources = picture_sources.find(options.source)
     if not sources:
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender, which asks, needs the rest
@@ -122,7 +127,8 @@ def serve(options: Any, ended: threading.Event) -> None:
         if is_held():  # a service has no stdin to speak of
             end_with_parent(ended.set)
         names = {"robot": poses.name, "model": str(options.model)}
-        Work(predictor, poses, desk, feed, names, options.wait).run(ended)
+        work = Work(predictor, poses, desk, feed, names, options.wait, camera_size=CameraSize(camera_size))
+        work.run(ended)
     finally:
         if feed is not None:
             feed.close()
@@ -135,8 +141,9 @@ def _check(options: Any) -> None:
     for given, name in ((options.camera, "--camera"), (options.joints, "--joints"), (options.wait, "--wait")):
         if given and not options.source:
             raise UserError(f"{name} is for --source SOURCE: requests say for themselves what is known")
-    if options.joints is not None and options.camera is None:
-        raise UserError("--joints needs --camera fx,fy,cx,cy: without a camera no pose is solved")
+    for given, name in ((options.joints, "--joints"), (options.camera_size, "--camera-size")):
+        if given is not None and options.camera is None:
+            raise UserError(f"{name} needs --camera fx,fy,cx,cy: without a camera no pose is solved")
     for port, name in ((options.port, "--port"), (options.publish, "--publish")):
         if port is not None and not 0 <= port <= 65535:
             raise UserError(f"{name} is {port}: a port lies between 0, for any free one, and 65535")
@@ -232,6 +239,7 @@ class Work:
     queue: RequestQueue = field(default_factory=RequestQueue)
     turns: Turns[Job] = field(default_factory=Turns)
     clock: Callable[[], float] = time.perf_counter
+    camera_size: CameraSize = field(default_factory=CameraSize)
 
     def run(self, ended: threading.Event) -> None:
         """Until told to end, or everything is read of the source."""
@@ -272,7 +280,10 @@ class Work:
         if taken is None:
             return
         picture = taken.picture
-        found = find(self.predictor, picture.photograph, self.poses.source)
+        finder = self.poses.source
+        if finder is not None:
+            finder = finder.resized(self.camera_size.scale(finder.numbers, picture.source, picture.photograph.size))
+        found = find(self.predictor, picture.photograph, finder)
         self._publish(found, taken.time, picture.source, picture.frame, picture.seconds)
 
     def _answer(self, begin: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.trainer import photograph
 from robot_keypoints.trainer.photograph import PhotographError
@@ -132,6 +132,21 @@ def test_a_picture_of_200_million_pixels_is_read_smaller_and_one_of_more_than_th
         assert abs(white.min(0) - [20, 15]).max() <= 1 and abs(white.max(0) - [39, 34]).max() <= 1, form
     with pytest.raises(PhotographError, match="the image has 121 × 90 pixels"):
         photograph.decode(saved(Image.fromarray(pixels), "PNG"), most=10000)
+
+
+def test_a_large_jpeg_is_never_whole_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.fromarray(np.zeros((90, 121, 3), np.uint8)), "JPEG")
+    monkeypatch.setattr(photograph, "KEPT_PIXELS", 3000)
+    loaded: list[tuple[int, int]] = []
+    load = ImageFile.ImageFile.load
+
+    def watched(image: ImageFile.ImageFile) -> Any:
+        loaded.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
+    photograph.decode(data)
+    assert loaded and set(loaded) == {(61, 45)}
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:

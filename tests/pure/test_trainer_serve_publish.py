@@ -28,6 +28,7 @@ from robot_keypoints.core.model_client import ModelClient, Prediction
 from robot_keypoints.core.pose_channel import PoseListener, PublishedPose
 from robot_keypoints.core.pose_messages import PoseRequest
 from robot_keypoints.trainer import checkpoint, cli, network, picture_feed
+from robot_keypoints.trainer.camera_size import CameraSize
 from robot_keypoints.trainer.picture_feed import PictureFeed
 from robot_keypoints.trainer.picture_sources import Picture
 from robot_keypoints.trainer.serve import Desk, Work
@@ -144,6 +145,29 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     assert plain.pose is None and plain.document["camera"] is None
     assert [(d.source, d.frame) for d in documents] == [("webcam:0", 0)] * 4 + [("request", None)]
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]
+
+
+def test_the_camera_of_a_source_may_be_of_larger_pictures(desk: Desk, opened: Opened) -> None:
+    ear = opened.listener(desk.published)
+    wait_for(lambda: desk.wait() is None and desk.publisher is not None and desk.publisher.listeners == 1)
+    poses = Poses(INFO)
+    finder = poses.finder(PoseRequest.of(CAMERA, ANGLES))
+    poses.source = finder.resized((2.0, 2.0))
+    source, ended = Camera(), threading.Event()
+    feed = PictureFeed([source], desk.ring)  # type: ignore[list-item]
+    names = {"robot": poses.name, "model": "m"}
+    work = Work(Fake(), poses, desk, feed, names, True, camera_size=CameraSize((128, 96)))  # type: ignore[arg-type]
+    thread = threading.Thread(target=work.run, args=(ended,))
+    thread.start()
+    source.given.release()
+    heard = check(ear.newest(60))
+    ended.set()
+    thread.join()
+    source.given.release()
+    feed.close()
+    assert heard.document["camera"]["fx"] == pytest.approx(CAMERA.fx)
+    assert heard.pose is not None and heard.pose.base_in_camera is not None
+    assert np.abs(heard.pose.base_in_camera - POSE).max() < 1e-4
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]", "localhost", "127.0.0.1"])
