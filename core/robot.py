@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Matrix = tuple[tuple[float, ...], ...]
 
+MOST = 1e9
+"""Metres, radians or a factor: more than any robot has, and little enough to be multiplied."""
+
 MOVING = ("revolute", "continuous", "prismatic")
 IDENTITY: Matrix = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
@@ -170,7 +173,7 @@ class Robot:
         """Inverse of :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: if the document is not one that ``to_dict`` made.
+            KeyError, IndexError, TypeError, ValueError: if the document is not one that ``to_dict`` made.
         """
         joints = [
             Joint(
@@ -182,7 +185,19 @@ class Robot:
             )
             for j in data["joints"]
         ]  # fmt: skip
-        return cls(str(data["name"]), str(data["root"]), tuple(joints))
+        root = str(data["root"])
+        links = {root}
+        for j in joints:
+            if j.kind not in (*MOVING, "fixed") or j.parent not in links or j.child in links:
+                raise ValueError(f"the joint {j.name!r} does not hang on the robot's tree")
+            links.add(j.child)
+            numbers = [*sum(j.origin, ()), *j.axis]
+            numbers += [j.mimic.multiplier, j.mimic.offset] if j.mimic is not None else []
+            if not all(abs(n) <= MOST for n in numbers) or not math.isfinite(j.lower) or not math.isfinite(j.upper):
+                raise ValueError(f"the joint {j.name!r} has what is no sensible number")
+        if len({j.name for j in joints}) < len(joints):
+            raise ValueError("two joints have the same name")
+        return cls(str(data["name"]), root, tuple(joints))
 
 
 def rotation_about(axis: Sequence[float], angle: float) -> Floats:

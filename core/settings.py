@@ -32,6 +32,9 @@ T = TypeVar("T")
 LEAST_INPUT = 160 * 120
 """Pixels of the network's input that :attr:`TrainingSettings.first_look` leaves at least."""
 
+MOST_INPUT = 2048 * 2048
+"""Pixels of the network's input at most: the paper's network takes 3 GB for one such image."""
+
 
 def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"low": low, "high": high})

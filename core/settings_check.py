@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import catalogue
 from .errors import UserError
 from .scene_assets import themes, training_themes, worlds
-from .settings import Settings
+from .settings import MOST_INPUT, Settings
 
 
 def check(settings: Settings) -> None:
@@ -29,6 +29,12 @@ def check(settings: Settings) -> None:
         raise UserError(
             f"{settings.workers.adaptive} of {settings.workers.count} workers are to adapt: "
             "lower the number of adapting workers"
+        )
+    width, height = settings.input_size
+    if width * height > MOST_INPUT:
+        raise UserError(
+            f"The network would see pictures of {width} × {height} pixels, more than it can: lower training.first_look "
+            "or the rendering's size"
         )
     if settings.feedback.enabled and settings.feedback.select == "uncertainty" and not settings.training.dropout:
         raise UserError(

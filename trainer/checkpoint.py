@@ -4,31 +4,28 @@
 from __future__ import annotations
 
 import base64
-import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..core import files
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.robot import triple
-from . import network
+from ..core.settings import MOST_INPUT
+from . import network, tensor_file
 from .calibration import Calibration
 from .network import KeypointNetwork, NetworkConfig
 
 SCHEMA = 2
-KEY = "robot_keypoints"
 
-LONGEST_HEADER = 100_000_000
-"""Bytes, as safetensors itself has it."""
+MOST_WEIGHTS = 1 << 29
+"""Numbers in a network's weights; none of the usual settings has a tenth of them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class ModelInfo:
         names = tuple(str(n) for n in data["keypoints"])
         config = NetworkConfig.from_dict(data["network"])
         width, height = int(data["input"]["width"]), int(data["input"]["height"])
-        if config.keypoints != len(names) or not (1 <= width <= 8192 and 1 <= height <= 8192):
+        if config.keypoints != len(names) or min(width, height) < 1 or width * height > MOST_INPUT:
             raise ValueError("keypoints or input size do not fit the network")
         edges = tuple((str(a), str(b)) for a, b in data["skeleton"])
         if not {n for edge in edges for n in edge} <= set(names):
@@ -97,6 +94,8 @@ class ModelInfo:
             Keypoint(n, str(p["frame"]), triple(p["offset"]), str(p["robot"]))
             for n, p in zip(names, told, strict=False)
         )
+        if not all(math.isfinite(v) for p in places for v in p.offset):
+            raise ValueError("a place is no number")
         look = float(data.get("first_look", 1.0))
         if not 0.0 < look <= 1.0:
             raise ValueError(f"a first look of {look}")
@@ -107,33 +106,32 @@ class ModelInfo:
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write a model file."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    document = json.dumps(info.to_dict(), allow_nan=False)
-    files.write_bytes(path, safetensors.torch.save(tensors, {KEY: document}))
+    """Write a model file.
+
+    Raises:
+        UserError: if a weight is no finite number, or the file can't be written.
+    """
+    tensor_file.write(path, weights, info.to_dict())
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[KeypointNetwork, ModelInfo]:
     """Read a model file; the network is in evaluation mode.
 
     Raises:
-        UserError: if there is no such file, it is cut off, or it is not a model of ours or of another version of it.
+        UserError: if there is no such file, it is cut off or damaged, or it is not a model of ours or of another
+            version of it.
     """
     file = Path(path)
     if file.is_dir():
         raise UserError(f"{file} is a folder: choose the model.safetensors in it")
-    if not file.is_file():
+    if not file.exists():
         raise UserError(f"There is no model file at {file}: choose another")
     try:
-        there = file.stat().st_size
-        if there < _least_length(file):
-            raise UserError(f"{file} is cut off after {there:,} bytes: copy it again from where it is whole")
-        with safetensors.safe_open(file, "pt") as stream:
-            document = (stream.metadata() or {})[KEY]
-            tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118 - it is no mapping
-        data = json.loads(document)
-        _check_schema(file, data)
-        info = ModelInfo.from_dict(data)
+        header = tensor_file.read_header(file)
+        _check_schema(file, header.document)
+        info = ModelInfo.from_dict(header.document)
+        _check_shapes(info.network, header.shapes)
+        tensors = tensor_file.read_tensors(header)
         net = network.build(info.network)
         net.load_state_dict(tensors)
         net.calibration = info.calibration
@@ -147,21 +145,18 @@ def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[Keyp
     return net, info
 
 
-def _least_length(file: Path) -> int:
-    """How many bytes a safetensors file must have by what it says itself; 0 if it is another kind of file.
+def _check_shapes(config: NetworkConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a file whose tensors are not those of its network, before either takes memory.
 
-    It begins with the length of its header (8 bytes, the lowest first), the header follows, then the numbers it lists.
+    Raises:
+        ValueError: if they are not.
     """
-    with open(file, "rb") as stream:
-        first = stream.read(8)
-        header = int.from_bytes(first, "little")
-        if len(first) < 8 or not 2 <= header <= LONGEST_HEADER or stream.read(1) != b"{":
-            return 0
-        text = b"{" + stream.read(header - 1)
-    if len(text) < header:
-        return 8 + header
-    ends = [entry["data_offsets"][1] for name, entry in json.loads(text).items() if name != "__metadata__"]
-    return 8 + header + max(ends, default=0)
+    with torch.device("meta"):
+        expected = {k: tuple(v.shape) for k, v in network.build(config).state_dict().items()}
+    if expected != shapes:
+        raise ValueError("the weights are of another network")
+    if sum(math.prod(s) for s in expected.values()) > MOST_WEIGHTS:
+        raise ValueError("the network is too large")
 
 
 def _check_schema(file: Path, data: Any) -> None:
@@ -191,10 +186,9 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """One file, so that its parts always belong together."""
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
         generators = {k: base64.b64encode(v.numpy().tobytes()).decode() for k, v in self.generators.items()}
-        document = json.dumps({"schema": SCHEMA, "state": self.state, "generators": generators}, allow_nan=False)
-        files.write_bytes(path, safetensors.torch.save(tensors, {KEY: document}))
+        document = {"schema": SCHEMA, "state": self.state, "generators": generators}
+        tensor_file.write(path, self.tensors, document)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -206,16 +200,17 @@ class Checkpoint:
         if not path.is_file():
             raise UserError(f"There is no checkpoint at {path}: start a new run")
         try:
-            with safetensors.safe_open(path, "pt") as stream:
-                document = json.loads((stream.metadata() or {})[KEY])
-                tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118 - it is no mapping
+            header = tensor_file.read_header(path)
+            document = header.document
             if document["schema"] != SCHEMA:
                 raise ValueError(f"schema {document['schema']!r}")
             generators = {
-                k: torch.frombuffer(bytearray(base64.b64decode(v)), dtype=torch.uint8)
+                k: torch.frombuffer(bytearray(base64.b64decode(v, validate=True)), dtype=torch.uint8)
                 for k, v in document["generators"].items()
             }
-            return cls(tensors, dict(document["state"]), generators)
+            return cls(tensor_file.read_tensors(header), dict(document["state"]), generators)
+        except UserError:
+            raise
         except Exception as problem:  # a damaged file can break any of these steps in its own way
             raise UserError(f"The checkpoint {path} can't be read: start a new run") from problem
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import joint_keypoints
 from robot_keypoints.core.model_client import BUILTIN_MODEL
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
-from robot_keypoints.trainer import checkpoint, network
+from robot_keypoints.trainer import checkpoint, network, tensor_file
 from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
 from robot_keypoints.trainer.sample_set import SampleSet
 
@@ -43,7 +44,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def write(path: Path, document: object) -> Path:
     tensors = network.build(CONFIG).state_dict()
-    path.write_bytes(safetensors.torch.save(tensors, {checkpoint.KEY: json.dumps(document)}))
+    path.write_bytes(safetensors.torch.save(tensors, {tensor_file.KEY: json.dumps(document)}))
     return path
 
 
@@ -171,3 +172,106 @@ def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
 def test_the_model_that_comes_along_is_one() -> None:
     _, info = checkpoint.load_model(BUILTIN_MODEL, CPU)
     assert set(info.keypoints) == {k.name for k in joint_keypoints(load_urdf(builtin_urdf()))}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_is_told(tmp_path: Path, seed: int) -> None:
+    """Wherever it is: in the numbers, in the document, in the header."""
+    path = tmp_path / "model.safetensors"
+    net = save(path)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    header = 8 + int.from_bytes(data[:8], "little")
+    place = int(rng.integers(0, header) if seed % 2 else rng.integers(header, len(data)))
+    data[place] ^= 1 << int(rng.integers(8))
+    path.write_bytes(data)
+    try:
+        again, info = checkpoint.load_model(path, CPU)
+    except UserError as problem:
+        assert "\n" not in str(problem) and str(path) in str(problem)
+        return
+    # Blanks between the header's words, or between upper and lower case of an escape, say the same.
+    assert place < header and info == INFO
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_models_of_earlier_versions_have_no_checksum_and_load(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.safetensors", INFO.to_dict())
+    assert checkpoint.load_model(path, CPU)[1] == INFO
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_neither_read_nor_written(tmp_path: Path, value: float) -> None:
+    tensors = network.build(CONFIG).state_dict()
+    name = next(k for k, v in tensors.items() if v.is_floating_point())
+    tensors[name].view(-1)[0] = value
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(UserError, match="no longer made of numbers"):
+        checkpoint.save_model(path, tensors, INFO)
+    with pytest.raises(UserError, match="no longer made of numbers"):
+        Checkpoint(tensors, {}, {}).save(path)
+    assert not path.exists()
+    path.write_bytes(safetensors.torch.save(tensors, {tensor_file.KEY: json.dumps(INFO.to_dict())}))
+    with pytest.raises(UserError, match="is not made of numbers") as problem:
+        checkpoint.load_model(path, CPU)
+    assert name in str(problem.value)
+
+
+def test_weights_that_are_large_are_numbers_all_the_same(tmp_path: Path) -> None:
+    tensors = network.build(CONFIG).state_dict()
+    next(v for v in tensors.values() if v.is_floating_point() and v.numel() > 4).view(-1)[:4] = 3e38
+    path = tmp_path / "model.safetensors"
+    checkpoint.save_model(path, tensors, INFO)
+    checkpoint.load_model(path, CPU)
+
+
+GREEDY: dict[str, dict[str, object]] = {
+    "stages": {"network": {"kind": "vgg", "stages": 64, "width": 1024}},
+    "width": {"network": {"width": 1024}},
+    "keypoints": {"network": {"keypoints": 4096}, "keypoints": [str(i) for i in range(4096)], "skeleton": []},
+    "input": {"input": {"width": 8192, "height": 8192}},
+    "not a number": {"first_look": float("nan")},
+    "deep": {"training": {"a": "deep"}},
+}
+
+
+@pytest.mark.parametrize("case", [*GREEDY, "header", "tensor", "text"])
+def test_a_header_that_asks_for_too_much_gets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """No network is built, but one without memory."""
+    real = network.build
+
+    def build(config: network.NetworkConfig) -> network.KeypointNetwork:
+        assert torch.get_default_device().type == "meta", "memory was taken before the file was looked at"
+        return real(config)
+
+    path = tmp_path / "model.safetensors"
+    document = INFO.to_dict()
+    for key, value in GREEDY.get(case, {}).items():
+        document[key] = {**document[key], **value} if isinstance(value, dict) else value
+    text = json.dumps(document)
+    if case == "deep":
+        text = text.replace('"deep"', "[" * 200_000 + "]" * 200_000)
+    path.write_bytes(safetensors.torch.save(real(CONFIG).state_dict(), {tensor_file.KEY: text}))
+    monkeypatch.setattr(network, "build", build)
+    if case == "header":
+        path.write_bytes((50_000_000).to_bytes(8, "little") + b"{" + bytes(100))
+    elif case == "tensor":
+        head = {"__metadata__": {tensor_file.KEY: text},
+                "a": {"dtype": "F32", "shape": [10**10], "data_offsets": [0, 4 * 10**10]}}  # fmt: skip
+        data = json.dumps(head).encode()
+        path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(100))
+    elif case == "text":
+        head = {"__metadata__": {tensor_file.KEY: text}, "a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 0]}}
+        data = json.dumps(head).encode()
+        path.write_bytes(len(data).to_bytes(8, "little") + data)
+    with pytest.raises(UserError) as problem:
+        checkpoint.load_model(path, CPU)
+    assert "\n" not in str(problem.value) and str(path) in str(problem.value)
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="regular file"):
+        checkpoint.load_model(tmp_path / "model.safetensors", CPU)
