@@ -29,6 +29,8 @@ from .obstruction import Obstruction
 from .robot import Robot
 from .settings import Settings, save
 
+WARNING = "warning: "
+"""How a line of the scene's log begins that the user should see."""
 SCENE_DEADLINE = 120.0
 TRAINER_DEADLINE = 180.0
 WORKER_DEADLINE = 240.0
@@ -85,6 +87,7 @@ class Status:
         metrics: every validation so far, oldest first.
         concentrations: the latest posterior, by variable; ``version`` counts the updates.
         notices: things that went wrong and were mended, oldest first.
+        warnings: what the builder of the scene had to say about the robots.
         obstruction: what stands in the robots' way in a scene of the user's own, once somebody has looked.
     """
 
@@ -97,6 +100,7 @@ class Status:
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
     version: int = 0
     notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     obstruction: Obstruction = field(default_factory=Obstruction)
 
 
@@ -276,6 +280,9 @@ class Session:
         if code != 0 or not (self.run / blend_file.SCENE).exists():
             self._fail(child, "the scene could not be built")
             return
+        if self.settings.robot.kind != "armature":  # of others' scenes the obstruction tells
+            said = (line.partition(WARNING) for line in child.last_words(1000) if line.startswith(WARNING))
+            self.status.warnings = [words for _, _, words in said]
         self._note_obstruction()
 
     def _note_obstruction(self) -> None:

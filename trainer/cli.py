@@ -240,8 +240,6 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     robot = None
     if settings.robot.kind != "armature":
         robot, *others = settings_module.load_robots(settings)
-        for warning in (w for r in (robot, *others) for w in r.warnings):
-            print(f"warning: {warning}", file=sys.stderr)
         settings = settings_module.complete(settings, robot, *others)
     settings_check.check(settings)
     if options.out is not None and (options.out / "settings.toml").exists():

@@ -90,7 +90,7 @@ class Display:
 
     def show(self, status: Status, *, last: bool = False) -> None:
         """Where the run stands."""
-        warnings = status.obstruction.sentences()
+        warnings = [*status.warnings, *status.obstruction.sentences()]
         for warning in warnings[self._warnings :]:
             self.say(f"warning: {warning}")
         self._warnings = len(warnings)

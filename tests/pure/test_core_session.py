@@ -23,6 +23,7 @@ from robot_keypoints.core.files import last_lines
 from robot_keypoints.core.session import Phase, Programs, Session, Status
 from robot_keypoints.core.settings import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.trainer.console import Display
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
 PATIENCE = 30.0
@@ -50,6 +51,7 @@ if role + " fails" in mode:
 if role + " faults" in mode:
     raise RuntimeError("the milk is spilt")
 if role == "scene":
+    print("warning: the bread is stale", file=sys.stderr)
     (run / "scene.blend").write_bytes(b"BLENDER-v405ENDB")
     sys.exit(0)
 
@@ -303,6 +305,19 @@ def test_a_scene_that_cannot_be_built(tmp_path: Path, cleanup: list[Session], mo
     assert status.phase is Phase.FAILED and "the scene could not be built" in status.reason
     assert ("no bread" in status.reason) == (mode == "scene fails")
     assert not told(tmp_path, "worker") and not any(alive(pid) for pid in pids(session))
+
+
+def test_what_the_scenes_builder_warns_of_is_told(
+    tmp_path: Path, cleanup: list[Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = started(tmp_path)
+    cleanup.append(session)
+    status = poll_until(session, rendering)
+    assert status.warnings == ["the bread is stale"]
+    display = Display()
+    display.show(status)
+    display.show(status)
+    assert capsys.readouterr().err.count("warning: the bread is stale\n") == 1
 
 
 def test_deadlines(tmp_path: Path, cleanup: list[Session], monkeypatch: pytest.MonkeyPatch) -> None:
