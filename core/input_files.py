@@ -6,6 +6,7 @@ JSON and TOML may be UTF-8, with or without a byte order mark as Windows' editor
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -22,6 +23,16 @@ LARGEST_TABLE = LARGEST_TOML = 16 << 20
 """Bytes of a file that people write by hand."""
 
 
+class RegularFile(io.BufferedReader):
+    """Reads no more than there is: formats tell lengths, and memory would be taken for all that one claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next ``size`` bytes, or what is left."""
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to read its bytes. Nothing is waited for: a pipe or a device is not opened.
 
@@ -34,7 +45,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     descriptor = os.open(path, flags)
     try:
         _check_regular(os.fstat(descriptor))
-        return open(descriptor, "rb")
+        return RegularFile(io.FileIO(descriptor, "rb"))
     except BaseException:
         os.close(descriptor)
         raise

@@ -66,3 +66,14 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             read_json(path, "mend it")
     with pytest.raises(UserError, match="no file's name"):
         read_json(tmp_path / "a\0b", "mend it")
+
+
+def test_no_memory_is_taken_for_what_a_file_only_claims_to_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(100)))
+    with open_regular(path) as stream:
+        assert stream.read(60) == bytes(range(60))
+        assert stream.read(1 << 46) == bytes(range(60, 100))
+        assert stream.read(1 << 46) == stream.read() == b""
+        stream.seek(1)
+        assert stream.read(2) == b"\1\2" and stream.read(None) == bytes(range(3, 100))
