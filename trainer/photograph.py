@@ -57,7 +57,7 @@ SIDEWAYS = tuple(TURNS[n] for n in (5, 6, 7, 8))
 """Turns that exchange width and height."""
 
 Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow refuses twice this number, and warns below
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of a damaged file; what matters of it is said in a sentence
 
 
 Size = tuple[int, int]

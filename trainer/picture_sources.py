@@ -188,6 +188,9 @@ def opencv() -> Any:
     Raises:
         UserError: if it is not installed.
     """
+    # What it would say of a damaged video is said in a sentence.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as problem:
