@@ -118,11 +118,13 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, 
 
 
 def visual_meshes(urdf: Path) -> list[tuple[str, np.ndarray]]:
-    """Link and vertices ``(N, 3)`` in its frame of every visual that is a mesh, by trimesh alone."""
+    """Link and vertices ``(N, 3)`` in its frame of every visual that is a mesh, by trimesh alone; of the
+    collision shapes where no link has a visual."""
     found = []
     root = ElementTree.fromstring(_without_prefixes(urdf.read_text(encoding="utf-8")))
+    kind = "collision" if root.find("link/visual") is None else "visual"
     for link in root.findall("link"):
-        for visual in link.findall("visual"):
+        for visual in link.findall(kind):
             mesh = visual.find("geometry/mesh")
             if mesh is None:
                 continue
