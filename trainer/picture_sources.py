@@ -25,6 +25,17 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 SURELY = 0.95
 """A video of fewer than this share of the frames that its file tells of has broken off."""
 
+CONTAINER = re.compile(
+    rb".{4}(ftyp|moov|mdat|free|skip|wide|pnot|uuid)|RIFF.{4}AVI |\x1aE\xdf\xa3|\x00\x00\x01[\xb0-\xbf]|\x00\x00\x00\x01"
+    rb"|G.{187}G|.{4}G.{191}G|0&\xb2u|OggS",
+    re.DOTALL,
+)
+"""How a video file begins: MP4 and QuickTime, AVI, Matroska, MPEG and its streams, Windows Media, Ogg. FFmpeg takes
+others as well, among them lists of files to be played, which would read whatever a stranger has written into them."""
+
+MOST_PIXELS = photograph.KEPT_PIXELS
+"""Of a video's frame."""
+
 WEBCAM = re.compile(r"webcam:([0-9]+)")
 
 
@@ -105,17 +116,24 @@ class Source:
         """OpenCV's capture, which turns what a telephone that was held sideways has filmed.
 
         Raises:
-            UserError: if a file is no regular one, or OpenCV is missing.
+            UserError: if a file is no regular one, no video or has too large frames, or OpenCV is missing.
         """
         cv2 = opencv()
         if webcam is not None:
             return cv2.VideoCapture(webcam)
         try:
-            open_regular(self.name).close()
+            with open_regular(self.name) as stream:
+                known = CONTAINER.match(stream.read(512))
         except (OSError, ValueError) as problem:
             why = getattr(problem, "strerror", None) or problem
             raise UserError(f"{self.name} can't be read as a video ({why}): choose another") from problem
+        if known is None:
+            raise UserError(f"{self.name} can't be read as a video (its kind is not known): choose another")
         capture = cv2.VideoCapture(self.name)
+        width, height = (round(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MOST_PIXELS:
+            capture.release()
+            raise UserError(f"{self.name} has {width} × {height} pixels: give a video of {MOST_PIXELS:,} at most")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         return capture
 

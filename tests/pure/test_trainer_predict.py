@@ -137,6 +137,52 @@ def test_what_is_no_picture_is_one_sentence(
     assert not list(tmp_path.glob("**/*.part*"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1.0,\n{0}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile mine.mp4\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+    ids=["playlist", "concatenation", "session"],
+)  # fmt: skip
+def test_a_video_can_not_name_other_files(tmp_path: Path, text: str) -> None:
+    own = video(tmp_path / "mine.mp4")
+    assert len(list(Source(str(own), "video").pictures())) == 6
+    path = tmp_path / "arm.mp4"
+    path.write_text(text.format(own), encoding="utf-8")
+    with pytest.raises(UserError, match="its kind is not known"):
+        next(iter(Source(str(path), "video").pictures()))
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("avi", "MJPG"),
+        ("mkv", "mp4v"),
+        ("mov", "mp4v"),
+        ("webm", "VP80"),
+        ("wmv", "WMV2"),
+        ("mpg", "MPG1"),
+        ("m4v", "mp4v"),
+    ],
+)
+def test_videos_of_all_kinds_are_read(tmp_path: Path, ending: str, code: str) -> None:
+    path = tmp_path / f"arm.{ending}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 25.0, (64, 48))
+    for i in range(5):
+        writer.write(np.full((48, 64, 3), 20 + 30 * i, np.uint8))
+    writer.release()
+    shown = list(Source(str(path), "video").pictures())
+    assert shown and all(p.pixels.shape == (48, 64, 3) for p in shown)
+
+
+def test_a_video_with_too_large_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_sources, "MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(UserError, match="has 64 × 48 pixels: give a video of 3,071 at most"):
+        next(iter(Source(str(video(tmp_path / "arm.mp4")), "video").pictures()))
+
+
 def test_videos_need_opencv_and_images_do_not(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
