@@ -452,7 +452,7 @@ def _with_kinds(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return str(folder / Path(path).expanduser()) if path else ""
+    return str(folder / os.path.expanduser(path)) if path else ""  # which leaves strangers' homes as they stand
 
 
 def _plain(value: Any) -> Any:

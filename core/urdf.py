@@ -61,7 +61,7 @@ def load_urdf(
         UserError: if the file is missing or not a robot that can be built.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):  # which takes any name
         raise UserError(f"There is no URDF file at {file}: choose another file")
     finder = FileFinder(file.resolve(), packages)
     if file.suffix.lower() == ".xacro":

@@ -26,8 +26,8 @@ SURELY = 0.95
 """A video of fewer than this share of the frames that its file tells of has broken off."""
 
 CONTAINER = re.compile(
-    rb".{4}(ftyp|moov|mdat|free|skip|wide|pnot|uuid)|RIFF.{4}AVI |\x1aE\xdf\xa3|\x00\x00\x01[\xb0-\xbf]|\x00\x00\x00\x01"
-    rb"|G.{187}G|.{4}G.{191}G|0&\xb2u|OggS",
+    rb".{4}(ftyp|moov|mdat|free|skip|wide|pnot|uuid)|RIFF.{4}AVI |\x1aE\xdf\xa3|\x00\x00\x01[\xb0-\xbf]"
+    rb"|\x00\x00\x00\x01|G.{187}G|.{4}G.{191}G|0&\xb2u|OggS",
     re.DOTALL,
 )
 """How a video file begins: MP4 and QuickTime, AVI, Matroska, MPEG and its streams, Windows Media, Ogg. FFmpeg takes

@@ -292,3 +292,11 @@ def test_the_first_look_is_at_a_smaller_picture_but_at_no_tiny_one(
     )
     assert settings.first_look == pytest.approx(look)
     assert settings.input_size == seen
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\\u0000b", "~nobody-of-that-name/r.urdf", "/" + "a/" * 3000])
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'[robot]\nkind = "urdf"\npath = "{name}"\n', encoding="utf-8")
+    with pytest.raises(UserError, match="There is no URDF file at"):
+        load_robots(load(path))
