@@ -1,40 +1,54 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renderings of the UR10 under the demo's wide priors, kept as arrays, so that networks and settings can be compared on
-the same images.
+"""Renderings of the UR10 under the demo's wide priors, or of any robot as a settings file says, kept as arrays, so that
+networks and settings can be compared on the same images.
 
     python benchmarks/recording.py FOLDER [--count N] [--size 160x120x2] [--preset fast]
+    python benchmarks/recording.py FOLDER --settings arm.toml [--count N]
+    python benchmarks/recording.py FOLDER --pack FILE.zip [--quality 80]
+
+The second form renders at the settings' own size. The third writes what a recording holds as one small file, its images
+as WebP with alpha, to carry to a machine that has no Blender; ``Recording.load`` reads it as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
+import tempfile
+import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import common
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from robot_keypoints.core import files
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.randomization import Hidden
+from robot_keypoints.core.session import ROBOT_FILE
 from robot_keypoints.core.settings import Settings
 
 RUN = "recording"
+SETTINGS, COUNT, ROBOT = "settings.toml", "count.json", ROBOT_FILE
+LABELS = ("keypoints", "visibility", "values")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """N renderings ``(N, H, W, 4)`` uint8, mapped from disk, and their labels.
+    """N renderings ``(N, H, W, 4)`` uint8, mapped from disk where they lie in a folder, and their labels.
 
     Attributes:
         keypoints: ``(N, J, 2)`` pixels.
         visibility: ``(N, J)``.
         values: hidden values ``(N, V)``, in the order of ``settings.variables``.
+        robot: ``Robot.to_dict()``, or None in older recordings.
     """
 
     settings: Settings
@@ -42,15 +56,59 @@ class Recording:
     keypoints: NDArray[np.float64]
     visibility: NDArray[np.int64]
     values: NDArray[np.float64]
+    robot: dict[str, Any] | None = None
 
     @classmethod
-    def load(cls, folder: Path) -> Recording:
-        """From a folder that :func:`record` has written."""
-        count = json.loads((folder / "count.json").read_text(encoding="utf-8"))
-        parts: list[Any] = [
-            np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("images", "keypoints", "visibility", "values")
-        ]
-        return cls(settings_module.load(folder / "settings.toml"), *(p[:count] for p in parts))
+    def load(cls, path: Path) -> Recording:
+        """From a folder that :func:`record`, or a file that :func:`pack` has written."""
+        if path.is_file():
+            return cls._unpack(path)
+        count = json.loads((path / COUNT).read_text(encoding="utf-8"))
+        images, keypoints, visibility, values = (
+            np.load(path / f"{n}.npy", mmap_mode="r")[:count] for n in ("images", *LABELS)
+        )  # fmt: skip
+        robot = path / ROBOT
+        known = json.loads(robot.read_text(encoding="utf-8")) if robot.exists() else None
+        return cls(settings_module.load(path / SETTINGS), images, keypoints, visibility, values, known)
+
+    @classmethod
+    def _unpack(cls, file: Path) -> Recording:
+        with zipfile.ZipFile(file) as archive:
+            count, robot = (json.loads(archive.read(n)) for n in (COUNT, ROBOT))
+            keypoints, visibility, values = (np.load(io.BytesIO(archive.read(f"{n}.npy"))) for n in LABELS)
+            coded = [archive.read(_image_name(i)) for i in range(count)]
+            with tempfile.TemporaryDirectory() as folder:
+                settings = settings_module.load(Path(archive.extract(SETTINGS, folder)))
+        first = np.asarray(Image.open(io.BytesIO(coded[0])).convert("RGBA"))
+        images = np.empty((count, *first.shape), np.uint8)
+
+        def decode(index: int) -> None:
+            images[index] = np.asarray(Image.open(io.BytesIO(coded[index])).convert("RGBA"))
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(decode, range(count)))
+        return cls(settings, images, keypoints, visibility, values, robot)
+
+    def pack(self, file: Path, quality: int) -> None:
+        """Write one file that :meth:`load` reads; colours lose a little, labels and the alpha nothing."""
+
+        def coded(image: NDArray[np.uint8]) -> bytes:
+            stream = io.BytesIO()
+            Image.fromarray(np.ascontiguousarray(image)).save(stream, "WEBP", quality=quality, alpha_quality=100)
+            return stream.getvalue()
+
+        with zipfile.ZipFile(file, "w") as archive, ThreadPoolExecutor() as pool:
+            with tempfile.TemporaryDirectory() as folder:
+                settings_module.save(self.settings, Path(folder, SETTINGS))
+                archive.write(Path(folder, SETTINGS), SETTINGS)
+            archive.writestr(COUNT, json.dumps(len(self.images)))
+            archive.writestr(ROBOT, json.dumps(self.robot))
+            for name in LABELS:
+                stream = io.BytesIO()
+                np.save(stream, getattr(self, name))
+                archive.writestr(f"{name}.npy", stream.getvalue(), zipfile.ZIP_DEFLATED)
+            for i, data in enumerate(pool.map(coded, self.images)):
+                archive.writestr(_image_name(i), data)
 
     def hidden(self, indices: Sequence[int]) -> tuple[Hidden, ...]:
         """The hidden values of some of them."""
@@ -62,6 +120,10 @@ class Recording:
             bins = {n: int(model[n].prior.bin_of([v])[0]) for n, v in values.items()}
             result.append(Hidden(bins, values))
         return tuple(result)
+
+
+def _image_name(index: int) -> str:
+    return f"images/{index:06d}.webp"
 
 
 def as_sample(
@@ -76,7 +138,10 @@ def as_sample(
 
 def record(folder: Path, settings: Settings, count: int) -> None:
     """Render with two workers, from the initial priors."""
+    import common  # which needs Blender's library
+
     folder.mkdir(parents=True)
+    files.write_json(folder / ROBOT, settings_module.load_robot(settings.robot).to_dict())
     settings = replace(settings, workers=replace(settings.workers, count=2, adaptive=0))
     render, joints = settings.render, len(settings.keypoints)
     names = [v.name for v in settings.variables]
@@ -97,23 +162,42 @@ def record(folder: Path, settings: Settings, count: int) -> None:
             keypoints[number] = sample.keypoints
             visibility[number] = sample.visibility
             values[number] = [sample.hidden.values[n] for n in names]
-            if (number + 1) % 1000 == 0 or number + 1 == count:
-                (folder / "count.json").write_text(str(number + 1), encoding="utf-8")
+            if (number + 1) % 500 == 0 or number + 1 == count:
+                (folder / COUNT).write_text(str(number + 1), encoding="utf-8")
                 print(f"{number + 1} of {count}", file=sys.stderr, flush=True)
 
 
+def described(file: Path) -> Settings:
+    """The settings in a file, completed by the robot's own keypoints and priors."""
+    settings = settings_module.load(file)
+    return settings_module.complete(settings, *settings_module.load_robots(settings))
+
+
+def ur10(size: str, preset: str) -> Settings:
+    """The demo's settings at ``WIDTHxHEIGHTxSAMPLES``."""
+    import common  # which needs Blender's library
+
+    width, height, samples = (int(n) for n in size.split("x"))
+    settings = common.ur10_settings(preset)
+    return replace(settings, render=replace(settings.render, width=width, height=height, samples=samples))
+
+
 def main() -> None:
-    """Record into the folder that is named."""
+    """Record into the folder that is named, or pack it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--size", default="160x120x2")
     parser.add_argument("--preset", default="fast")
+    parser.add_argument("--settings", type=Path, help="the robot and its scene instead of the UR10's")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the recording in FOLDER as one small file")
+    parser.add_argument("--quality", type=int, default=80)
     options = parser.parse_args()
+    if options.pack:
+        Recording.load(options.folder).pack(options.pack, options.quality)
+        return
+    settings = described(options.settings) if options.settings else ur10(options.size, options.preset)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Blender prints several lines per frame
-    width, height, samples = (int(n) for n in options.size.split("x"))
-    settings = common.ur10_settings(options.preset)
-    settings = replace(settings, render=replace(settings.render, width=width, height=height, samples=samples))
     record(options.folder, settings, options.count)
     os._exit(0)  # Blender as a library can wait for ever when it is taken down
 
