@@ -136,10 +136,10 @@ class Augmentation:
             drawn = shapes(self._dice, width, height, int(values["objects/drawn"][i])).permute(1, 2, 0)[None]
             rgb[i] = over(premultiply(drawn.to(self.device)), rgb[i : i + 1])[0]
 
-    def _some_noise(self, _: int) -> Tensor:
+    def _some_noise(self, places: NDArray[np.int64]) -> Tensor:
         height, width = self._noise.shape[-2] // 2, self._noise.shape[-1] // 2
-        x, y = self._dice.below(width + 1), self._dice.below(height + 1)
-        return self._noise[:, y : y + height, x : x + width]
+        corners = [(self._dice.below(width + 1), self._dice.below(height + 1)) for _ in places]
+        return torch.stack([self._noise[:, y : y + height, x : x + width] for x, y in corners])
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return (low + (high - low) * torch.rand(count, generator=self._generator)).to(self.device)

@@ -6,7 +6,6 @@ The order is a camera's: motion and lens blur, vignetting, colours, noise, and J
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,10 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ..core import catalogue
+from . import jpeg
 
 NAMES = tuple(catalogue.trainer_variables())
 """The variables that the trainer applies, in the order of the columns of :class:`Values`."""
@@ -33,8 +32,8 @@ WORST_QUALITY = 20
 
 DISPLAY_GAMMA = 2.2
 
-Noise = Callable[[int], Tensor]
-"""Normal numbers ``(3, H, W)`` for the image of that place in the batch."""
+Noise = Callable[[NDArray[np.int64]], Tensor]
+"""Normal numbers ``(n, 3, H, W)`` for the images of those places in the batch."""
 
 
 class Values:
@@ -85,11 +84,9 @@ def apply(rgb: Tensor, values: Values, noise: Noise) -> Tensor:
     _vignette(rgb, values["sensor/vignetting"])
     rgb = _tone(rgb, values)
     _gamma(rgb, values["sensor/gamma"])
-    for i in np.flatnonzero(values["sensor/noise"] > 0).tolist():
-        rgb[i].add_(noise(i), alpha=values["sensor/noise"][i])
+    _add_noise(rgb, values["sensor/noise"], noise)
     rgb.clamp_(0.0, 1.0)
-    for i in np.flatnonzero(values["sensor/jpeg"] > 0).tolist():
-        rgb[i] = _jpeg(rgb[i], values["sensor/jpeg"][i])
+    _compress(rgb, values["sensor/jpeg"])
     return rgb
 
 
@@ -107,15 +104,23 @@ def over(rgba: Tensor, background: Tensor) -> Tensor:
 
 def _slide(rgb: Tensor, right: NDArray[np.float64], down: NDArray[np.float64]) -> None:
     """Motion blur: each pixel is the mean along a line whose middle is its own place, so that labels stay true."""
-    height, width = rgb.shape[-2:]
-    for i in np.flatnonzero(np.hypot(right, down) * width > INVISIBLE_MOTION).tolist():
-        u, v = right[i] * width, down[i] * width
-        reach = math.ceil(max(abs(u), abs(v)) / 2) + 1
-        kernel = _line(u, v, reach)
-        wide = F.pad(rgb[i : i + 1], (reach, reach, reach, reach), mode="replicate")[0]
-        rgb[i] = 0.0
-        for y, x in np.argwhere(kernel).tolist():
-            rgb[i].add_(wide[:, y : y + height, x : x + width], alpha=kernel[y, x])
+    width = rgb.shape[-1]
+    u, v = right * width, down * width
+    chosen = np.flatnonzero(np.hypot(u, v) > INVISIBLE_MOTION)
+    if not len(chosen):
+        return
+    reach = math.ceil(np.abs([u[chosen], v[chosen]]).max() / 2) + 1
+    kernels = np.stack([_line(a, b, reach) for a, b in zip(u[chosen], v[chosen], strict=True)])
+    rgb[chosen] = _filtered(rgb[chosen], kernels)
+
+
+def _filtered(rgb: Tensor, kernels: NDArray[np.float64]) -> Tensor:
+    """Images ``(B, 3, H, W)``, each filtered by its own kernel, ``(B, h, w)`` of odd sizes; the border is repeated."""
+    n, _, height, width = rgb.shape
+    down, right = kernels.shape[1] // 2, kernels.shape[2] // 2
+    wide = F.pad(rgb, (right, right, down, down), mode="replicate").view(1, 3 * n, height + 2 * down, -1)
+    weight = torch.from_numpy(kernels).to(rgb).repeat_interleave(3, 0)[:, None]
+    return F.conv2d(wide, weight, groups=3 * n).view(n, 3, height, width)
 
 
 def _line(u: float, v: float, reach: int) -> NDArray[np.float64]:
@@ -139,24 +144,27 @@ def _blur(rgb: Tensor, sigma: NDArray[np.float64]) -> None:
     chosen = np.flatnonzero(sigma > INVISIBLE_BLUR)
     if not len(chosen):
         return
-    n, (height, width) = len(chosen), rgb.shape[-2:]
     reach = math.ceil(3 * sigma[chosen].max())
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma[chosen, None]) ** 2)
     kernel /= kernel.sum(1, keepdims=True)
-    weight = torch.from_numpy(kernel).to(rgb).repeat_interleave(3, 0)
-    wide = F.pad(rgb[chosen], (reach, reach, reach, reach), mode="replicate").view(1, 3 * n, height + 2 * reach, -1)
-    soft = F.conv2d(wide, weight.view(3 * n, 1, 1, -1), groups=3 * n)
-    rgb[chosen] = F.conv2d(soft, weight.view(3 * n, 1, -1, 1), groups=3 * n).view(n, 3, height, width)
+    rgb[chosen] = _filtered(_filtered(rgb[chosen], kernel[:, None, :]), kernel[:, :, None])
 
 
 def _vignette(rgb: Tensor, loss: NDArray[np.float64]) -> None:
     """Less light away from the middle: ``loss`` of it in the corners, growing with the distance's square."""
+    if not loss.any():
+        return
     height, width = rgb.shape[-2:]
-    for i in np.flatnonzero(loss).tolist():
-        y = torch.linspace(-1, 1, height, device=rgb.device).view(-1, 1) * (height / math.hypot(width, height))
-        x = torch.linspace(-1, 1, width, device=rgb.device).view(1, -1) * (width / math.hypot(width, height))
-        light = 1 - loss[i] * (x * x + y * y)
-        rgb[i].mul_(light.clamp_min_(0.0).pow_(1 / DISPLAY_GAMMA))
+    diagonal = math.hypot(width, height)
+    y = torch.linspace(-1, 1, height, device=rgb.device).view(-1, 1) * (height / diagonal)
+    x = torch.linspace(-1, 1, width, device=rgb.device).view(1, -1) * (width / diagonal)
+    light = 1 - _per_image(loss, rgb) * (x * x + y * y)
+    rgb.mul_(light.clamp_min_(0.0).pow_(1 / DISPLAY_GAMMA))
+
+
+def _per_image(numbers: NDArray[np.float64], rgb: Tensor) -> Tensor:
+    """``(B, 1, 1, 1)``, to be applied to images ``(B, 3, H, W)``."""
+    return torch.from_numpy(numbers).to(rgb).view(-1, 1, 1, 1)
 
 
 def _tone(rgb: Tensor, values: Values) -> Tensor:
@@ -182,15 +190,20 @@ def _about_grey(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gamma(rgb: Tensor, exponent: NDArray[np.float64]) -> None:
-    for i in np.flatnonzero(exponent != 1.0).tolist():
-        rgb[i].clamp_min_(0.0).pow_(exponent[i])
+    chosen = np.flatnonzero(exponent != 1.0)
+    if len(chosen):
+        rgb[chosen] = rgb[chosen].clamp_min_(0.0).pow_(_per_image(exponent[chosen], rgb))
 
 
-def _jpeg(rgb: Tensor, loss: float) -> Tensor:
-    """Coded and decoded again, at quality 100 for almost no loss, at :data:`WORST_QUALITY` for a loss of one."""
-    quality = round(100 - (100 - WORST_QUALITY) * min(loss, 1.0))
-    plain = (rgb * 255.0).round_().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(plain).save(buffer, "JPEG", quality=quality)
-    coded = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1)
-    return coded.to(rgb) / 255.0
+def _add_noise(rgb: Tensor, deviation: NDArray[np.float64], noise: Noise) -> None:
+    chosen = np.flatnonzero(deviation > 0)
+    if len(chosen):
+        rgb[chosen] = rgb[chosen].addcmul_(noise(chosen), _per_image(deviation[chosen], rgb))
+
+
+def _compress(rgb: Tensor, loss: NDArray[np.float64]) -> None:
+    """Coded as JPEG and decoded, at quality 100 for almost no loss, at :data:`WORST_QUALITY` for a loss of one."""
+    chosen = np.flatnonzero(loss > 0)
+    if len(chosen):
+        quality = np.round(100 - (100 - WORST_QUALITY) * np.minimum(loss[chosen], 1.0))
+        rgb[chosen] = jpeg.coded(rgb[chosen], quality)

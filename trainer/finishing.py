@@ -79,7 +79,7 @@ class Finisher:
         if count > 0:
             drawn = shapes(Dice(front), self.width, self.height, count).permute(1, 2, 0)[None]
             rgb = effects.over(effects.premultiply(drawn), rgb)
-        size = (3, self.height, self.width)
+        size = (1, 3, self.height, self.width)
         rgb = effects.apply(rgb, values, lambda _: torch.randn(size, generator=noise))
         return rgb.mul_(255.0).round_().byte()
 

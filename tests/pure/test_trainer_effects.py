@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from robot_keypoints.core import catalogue
-from robot_keypoints.trainer import effects
+from robot_keypoints.trainer import effects, jpeg
 from robot_keypoints.trainer.effects import Values, table
 
 WIDTH, HEIGHT = 96, 64
@@ -24,8 +24,9 @@ EXTREMES = [
 ]
 
 
-def standard_noise(_: int) -> torch.Tensor:
-    return torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
+def standard_noise(places: np.ndarray) -> torch.Tensor:
+    one = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
+    return one.expand(len(places), 3, HEIGHT, WIDTH)
 
 
 def after(rgb: torch.Tensor, *values: dict[str, float]) -> torch.Tensor:
@@ -150,3 +151,14 @@ def test_jpeg_is_jpeg_and_comes_last() -> None:
     Image.fromarray((noisy * 255).round().byte().permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=20)
     coded = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1)
     assert torch.equal((both * 255).round().byte(), coded)
+
+
+@pytest.mark.parametrize("quality", [20, 50, 90])
+def test_jpeg_on_tensors_is_libjpegs(quality: int) -> None:
+    # A picture with edges and colours, of sides that are no multiples of a block.
+    y, x = torch.meshgrid(torch.arange(75.0), torch.arange(101.0), indexing="ij")
+    rgb = torch.stack([x / 101, (torch.hypot(x - 50, y - 37) < 20).float() * 0.8, 0.5 + 0.4 * torch.sin(y / 5)])[None]
+    ours, libjpeg = jpeg.on_tensors(rgb, np.array([float(quality)])), jpeg.coded(rgb, np.array([float(quality)]))
+    assert (ours - libjpeg).abs().mean() * 255 < 1.5
+    assert (ours - libjpeg).abs().mean() < 0.3 * (libjpeg - rgb).abs().mean()
+    assert torch.equal((ours * 255).round() / 255, ours)
