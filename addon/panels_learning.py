@@ -8,7 +8,7 @@ import bpy
 from . import panels
 from .text import count
 
-OWN_FEATURES = ("vgg", "mobilenet", "resnet")
+OWN_FEATURES = ("vgg", "mobilenet", "resnet", "efficientnet")
 """Networks that stand on torchvision's features."""
 
 

@@ -49,6 +49,7 @@ TRAINING = {
         "vgg": ("VGG, refined in stages", "VGG features and refinement stages, as in the paper; wants a graphics card"),
         "mobilenet": ("MobileNetV3", "The features of MobileNetV3: small and quick"),
         "resnet": ("ResNet-18", "The features of ResNet-18"),
+        "efficientnet": ("EfficientNet", "The features of EfficientNet-Lite0, which a package brings ready learned"),
     }),
     "stages": Words("Stages", "Refinement stages of the VGG network"),
     "width": Words("Channels", "Channels of the network's finest level; 0 takes the network's own",

@@ -36,12 +36,12 @@ from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig
 from robot_keypoints.trainer.schedule import learning_rate
 
 WIDTH, HEIGHT = 640, 480
-KINDS = ("light", "mobilenet", "resnet", "vgg")
+KINDS = ("light", "mobilenet", "efficientnet", "resnet", "vgg")
 KEYPOINTS = 8
 TARGET_SIGMA = 0.8
 """Percent of the diagonal, the default."""
 
-RATES = {"light": 3e-3, "mobilenet": 3e-3, "resnet": 2e-3, "vgg": 1e-3}
+RATES = {"light": 3e-3, "mobilenet": 3e-3, "efficientnet": 2e-3, "resnet": 2e-3, "vgg": 1e-3}
 """Learning rates: the default, the paper's, and one between them for ResNet's larger layers."""
 
 BATCHES = {"vgg": 8}

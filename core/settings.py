@@ -191,7 +191,7 @@ class TrainingSettings:
             CPU. Two of one thread each are faster there than one of two, which wait for each other's every operation.
     """
 
-    network: str = _choice("light", "vgg", "mobilenet", "resnet")
+    network: str = _choice("light", "vgg", "mobilenet", "resnet", "efficientnet")
     stages: int = _limits(6, 1, 12)
     width: int = _limits(0, 0, 1024)
     stride: int = _limits(0, 0, 16)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The localisation networks: ``light`` learns fast on a CPU, ``vgg`` is the paper's, ``mobilenet`` and ``resnet`` stand
-on torchvision's features. What they share is in :mod:`.network_base`.
+"""The localisation networks: ``light`` learns fast on a CPU, ``vgg`` is the paper's, ``mobilenet``, ``resnet`` and
+``efficientnet`` stand on features that may know photographs. What they share is in :mod:`.network_base`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from pathlib import Path
 from .network_backbones import BackboneNetwork, MobilenetNetwork, ResnetNetwork
 from .network_base import MEAN, STD, Beliefs, KeypointNetwork, Output, normalise
 from .network_config import NetworkConfig
+from .network_efficientnet import EfficientnetNetwork
 from .network_light import LightNetwork
 from .network_vgg import VggNetwork
 
 __all__ = [
-    "MEAN", "STD", "BackboneNetwork", "Beliefs", "KeypointNetwork", "LightNetwork", "MobilenetNetwork", "NetworkConfig",
-    "Output", "ResnetNetwork", "VggNetwork", "build", "normalise",
+    "MEAN", "STD", "BackboneNetwork", "Beliefs", "EfficientnetNetwork", "KeypointNetwork", "LightNetwork",
+    "MobilenetNetwork", "NetworkConfig", "Output", "ResnetNetwork", "VggNetwork", "build", "normalise",
 ]  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def build(config: NetworkConfig, *, pretrained: bool = False, weights: str | Pat
     if config.kind == "light":
         return LightNetwork(config)
     kinds: dict[str, type[VggNetwork | BackboneNetwork]] = {
-        "vgg": VggNetwork, "mobilenet": MobilenetNetwork, "resnet": ResnetNetwork
+        "vgg": VggNetwork, "mobilenet": MobilenetNetwork, "resnet": ResnetNetwork,
+        "efficientnet": EfficientnetNetwork,
     }  # fmt: skip
     network = kinds[config.kind](config)
     if pretrained:

@@ -10,10 +10,10 @@ from ..core.errors import UserError
 from ..core.settings import TrainingSettings
 from .losses import LOSSES
 
-KINDS = ("light", "vgg", "mobilenet", "resnet")
+KINDS = ("light", "vgg", "mobilenet", "resnet", "efficientnet")
 STRIDES = (2, 4, 8)
-OWN_LOSS = {"light": "cross_entropy", "vgg": "l2", "mobilenet": "cross_entropy", "resnet": "cross_entropy"}
-OWN_WIDTH = {"light": 32, "vgg": 128, "mobilenet": 64, "resnet": 64}
+OWN_LOSS = {kind: "l2" if kind == "vgg" else "cross_entropy" for kind in KINDS}
+OWN_WIDTH = {"light": 32, "vgg": 128, "mobilenet": 64, "resnet": 64, "efficientnet": 64}
 OWN_STRIDE = 4
 LEAST_WIDTH, MOST_WIDTH = 4, 1024
 
@@ -23,7 +23,7 @@ class NetworkConfig:
     """The settings that make a network what it is; :meth:`resolved` fills in what is left to the network.
 
     Attributes:
-        kind: ``light``, ``vgg``, ``mobilenet`` or ``resnet``.
+        kind: one of :data:`KINDS`.
         keypoints: number of maps J.
         sigma: standard deviation of the targets, pixels of the network's input.
         stages: refinement stages and the first one together; ``vgg`` only.

