@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +66,7 @@ class Calibration:
 
     def __call__(self, covariances: Tensor) -> Tensor:
         """Covariances ``(…, J, 2, 2)`` in pixels² of the network's input, calibrated."""
-        scales = torch.tensor(self.scales, dtype=covariances.dtype, device=covariances.device)
+        scales = _brought(self.scales, covariances.dtype, covariances.device)
         return _without(covariances, self.own) * scales[:, None, None]
 
     def learned(self, errors: Tensor, *, robust: bool = True) -> Calibration:
@@ -126,6 +127,12 @@ def _factor(errors: Tensor, robust: bool) -> Tensor:
     if not len(errors):
         return errors.new_full(errors.shape[1:], math.nan)
     return errors.nanquantile(0.5, dim=0) / MEDIAN if robust else errors.nanmean(0) / 2
+
+
+@lru_cache(maxsize=16)
+def _brought(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers on a device, where they are needed again and again."""
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def _without(covariances: Tensor, own: float) -> Tensor:

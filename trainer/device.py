@@ -37,6 +37,7 @@ def choose(setting: str) -> torch.device:
     if setting != "cpu" and (setting == "cuda" or torch.cuda.is_available()):
         try:
             device = torch.device("cuda")
+            torch.backends.cudnn.benchmark = True  # sizes seldom change: the best kernels for them are worth finding
             run_kernel(device)
             return device
         except Exception as problem:  # the drivers raise many kinds

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..core.settings import TrainingSettings
 from . import checkpoint, device
 from .averaging import Average
+from .cuda_graphs import GraphedTraining
 from .device import Precision
 from .distributed import Group
 from .divergence import Watch
@@ -110,7 +111,10 @@ class Engine:
         self.steps = 0
         self._average = Average(network, settings.averaging)
         self._objective = Objective(network, settings, robots)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY,
+            fused=precision.device.type == "cuda",
+        )  # fmt: skip
         self._plain: nn.Module = network
         self._forward: Callable[[Tensor], Output] = network
         self._unsure = False  # whether what was compiled has not run yet
@@ -120,15 +124,22 @@ class Engine:
         """The network that is validated and kept."""
         return self._average.network
 
-    def begin(self) -> None:
-        """Once the weights are what the first step starts from: join the group, compile."""
+    def begin(self, images: tuple[int, int, int] | None = None) -> None:
+        """Once the weights are what the first step starts from: join the group, compile or record.
+
+        Args:
+            images: of each step: how many, height and width. Only where they are known can a graphics card record the
+                network's work; no other thread may use the card meanwhile.
+        """
         if self.group is not None:
             self._plain = self.group.shared(self.network, self.precision.device)
         self._forward = self._plain
-        wanted = self.settings.compile
-        if wanted == "on" or (wanted == "auto" and self.precision.device.type == "cuda"):
-            self._forward = torch.compile(self._plain)
+        if self.settings.compile == "on":
+            self._forward = torch.compile(self._plain, dynamic=False)
             self._unsure = True
+        elif self.settings.compile == "auto" and images and self.group is None and self.precision.device.type == "cuda":
+            count, height, width = images
+            self._forward = GraphedTraining(self.network, (count, 3, height, width), bfloat16=self.precision.bfloat16)
 
     def step(
         self, batch: Batch, rate: float, total: int, interrupted: Callable[[], bool], pose: float = 0.0

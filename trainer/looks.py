@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from .belief_maps import inside
+from .belief_maps import Points, inside
 from .metrics import SURE
 from .network_base import Beliefs, KeypointNetwork, Output, normalise
 from .scales import beliefs_over_scales
@@ -175,10 +176,26 @@ class Look:
     beliefs: Beliefs
 
 
+Answer = Callable[[Tensor], tuple[Output, Beliefs, Points]]
+"""From images to what the network says of them."""
+
+
+def answered(
+    network: KeypointNetwork, images: Tensor, scales: Sequence[float] = (1.0,),
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> tuple[Output, Beliefs, Points]:  # fmt: skip
+    """What the network says of images ``(B, 3, H, W)`` in 0 … 1, its belief maps, and the keypoints in their pixels."""
+    pixels = normalise(images).contiguous(memory_format=torch.channels_last)
+    with autocast():
+        output = network(pixels)
+    beliefs = network.beliefs(output) if tuple(scales) == (1.0,) else beliefs_over_scales(network, pixels, scales)
+    return output, beliefs, network.locate(beliefs.maps)
+
+
 @torch.no_grad()
 def look(
     network: KeypointNetwork, images: Tensor, view: Size, scales: Sequence[float] = (1.0,), *, closer: bool = True,
-    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext, answer: Answer | None = None,
 ) -> tuple[Found, list[Look]]:  # fmt: skip
     """Keypoints of images ``(B, 3, H, W)`` in 0 … 1: from the whole of each, and where they are larger than ``view``
     and it is worth it, once more from the part with the robot.
@@ -188,17 +205,16 @@ def look(
         scales: see :func:`.scales.beliefs_over_scales`.
         closer: whether to look twice.
         autocast: what the network computes in.
+        answer: stands in for :func:`answered` where ``scales`` are 1 alone: the same, recorded as a graph.
     """
     height, width = images.shape[-2:]
+    at_once = answer if answer is not None and tuple(scales) == (1.0,) else partial(
+        answered, network, scales=scales, autocast=autocast)  # fmt: skip
 
     def once(rows: Tensor, views: Views) -> tuple[Found, Look]:
         chosen = images if len(rows) == len(images) else images[rows]
         seen = chosen if (width, height) == view else sample(chosen, views, view)
-        pixels = normalise(seen).contiguous(memory_format=torch.channels_last)
-        with autocast():
-            output = network(pixels)
-        beliefs = network.beliefs(output) if tuple(scales) == (1.0,) else beliefs_over_scales(network, pixels, scales)
-        points = network.locate(beliefs.maps)
+        output, beliefs, points = at_once(seen)
         positions, covariances = views.points_to_image(points.positions), views.covariances_to_image(points.covariances)
         return Found(positions, covariances, beliefs.confidence), Look(rows, views, output, beliefs)
 

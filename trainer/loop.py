@@ -109,7 +109,8 @@ class Trainer:
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers
         if saved is not None:
             self._restore(saved)
-        self.engine.begin()
+        width, height = settings.input_size
+        self.engine.begin((t.batch_size, height, width))
         self.journal = Journal(folder, self.counters.step)
         self._test_seconds = self.precision.seconds_per_image / 2  # per image, until it has been measured
         self._received_before, self._dropped_before = self.counters.rendered, self.counters.dropped

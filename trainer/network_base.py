@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -166,15 +167,22 @@ class KeypointNetwork(nn.Module):
 
 def normalise(images: Tensor) -> Tensor:
     """Display-sRGB values 0 … 1, ``(B, 3, H, W)``, to what the networks take."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    mean, std = statistics(images.device)
     return (images - mean) / std
 
 
-def block(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+@cache
+def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """:data:`MEAN` and :data:`STD` ``(1, 3, 1, 1)``, brought to a device once."""
+    return torch.tensor(MEAN, device=device).view(1, 3, 1, 1), torch.tensor(STD, device=device).view(1, 3, 1, 1)
+
+
+def block(
+    inputs: int, outputs: int, size: int = 3, stride: int = 1, convolution: type[nn.Conv2d] = nn.Conv2d
+) -> nn.Sequential:
     """A convolution, a normalisation and a rectifier."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        convolution(inputs, outputs, size, stride, size // 2, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

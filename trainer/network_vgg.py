@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from . import losses, pretrained
@@ -13,6 +14,21 @@ from .network_base import KeypointNetwork, Output, block
 from .network_config import NetworkConfig
 
 HIDDEN_CHANNELS = 512
+
+ALIGNED = 8
+"""Graphics cards multiply matrices fast where channels are a multiple of this."""
+
+
+class AlignedConv(nn.Conv2d):
+    """A convolution that, on a graphics card, has channels of zeros added up to a multiple of :data:`ALIGNED`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C', H, W)``."""
+        beyond = -self.in_channels % ALIGNED
+        if not beyond or x.device.type != "cuda":
+            return super().forward(x)
+        zeros = (0, 0, 0, 0, 0, beyond)
+        return F.conv2d(F.pad(x, zeros), F.pad(self.weight, zeros), self.bias, self.stride, self.padding)
 
 
 class VggNetwork(KeypointNetwork):
@@ -42,7 +58,7 @@ class VggNetwork(KeypointNetwork):
 
     def _stage(self, inputs: int, blocks: int, size: int) -> nn.Sequential:
         w = self.config.width
-        convolutions = [block(inputs if i == 0 else w, w, size) for i in range(blocks)]
+        convolutions = [block(inputs if i == 0 else w, w, size, convolution=AlignedConv) for i in range(blocks)]
         # Dropout has no weights: beside the rectifier it leaves the layers' numbers as they are in older files.
         rectifier = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout2d(self.config.dropout))
         return nn.Sequential(

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from ..core.errors import UserError
 from . import belief_maps, checkpoint, looks
 from .checkpoint import ModelInfo
+from .cuda_graphs import Replayed
 from .fusion import fused
 from .network import KeypointNetwork
 from .photograph import Photograph
@@ -104,6 +106,9 @@ class Predictor:
         self.network = network
         self.info = info
         self.device = device
+        self._answer: looks.Answer | None = None
+        if device.type == "cuda":
+            self._answer = Replayed(partial(looks.answered, network))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | None = None) -> Predictor:
@@ -141,7 +146,7 @@ class Predictor:
         """Keypoints of images ``(B, 3, H, W)`` in 0 … 1, in pixels of these."""
         network = self.network
         # A closer look is at one robot.
-        found, (first, *_) = looks.look(network, pixels, view, scales, closer=not peaks)
+        found, (first, *_) = looks.look(network, pixels, view, scales, closer=not peaks, answer=self._answer)
         positions, covariances = (t.double().cpu().numpy() for t in (found.positions, found.covariances))
         confidences = found.confidences.double().cpu().numpy()
         if not all(np.isfinite(numbers).all() for numbers in (positions, covariances, confidences)):
