@@ -1,0 +1,496 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that a graphics card changes, in one run of a few minutes without Blender and without a network.
+
+    python benchmarks/gpu.py RECORDING --out FOLDER [--photographs DATA] [--backgrounds FOLDER] [--only doctor,peak,…]
+        [--trainings light,efficientnet,efficientnet:pretrained] [--seconds 60]
+
+RECORDING is a file of ``recording.py --pack``, or its folder. What was found stands in ``FOLDER/gpu.json`` and, as a
+table, in ``FOLDER/gpu.md``, written anew after each part, so that a run that is cut short tells what it has. A part
+that fails is named there with its reason, and the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pose import problems
+from recording import Recording
+from robot_keypoints.core.settings import Settings, TrainingSettings
+from robot_keypoints.trainer import belief_maps, checkpoint, device, doctor, looks, loop, metrics, network
+from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.cuda_graphs import Replayed
+from robot_keypoints.trainer.engine import Batch, Engine
+from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
+from robot_keypoints.trainer.finishing import Finisher
+from robot_keypoints.trainer.fusion import fused
+from robot_keypoints.trainer.network import NetworkConfig
+from robot_keypoints.trainer.pipeline import Pipeline
+from robot_keypoints.trainer.pose_problem import Options
+from robot_keypoints.trainer.pose_solver import solve_pose
+from robot_keypoints.trainer.prediction import Predictor
+from robot_keypoints.trainer.replay import ReplayStore
+from robot_keypoints.trainer.schedule import learning_rate
+from torch.utils.flop_counter import FlopCounterMode
+from train_step import Recorded
+
+WIDTH, HEIGHT = 640, 480
+KEYPOINTS = 7
+SIGMA = 0.008 * math.hypot(WIDTH, HEIGHT)
+HELD_OUT = 400
+"""Renderings of the recording that are only tested on."""
+
+RATES = {"light": 3e-3, "mobilenet": 2e-3, "resnet": 1e-3, "efficientnet": 1e-3, "vgg": 1e-3}
+"""Learning rates at a batch of :data:`BATCH`."""
+
+WAYS = (
+    ("float32", False, "off"), ("bfloat16", True, "off"), ("bfloat16 graph", True, "auto"),
+    ("bfloat16 compiled", True, "on"),
+)  # fmt: skip
+"""Of computing a training step: whether in bfloat16, and ``training.compile``."""
+
+BATCH = 64
+CUDA = torch.device("cuda")
+
+
+def milliseconds(step: Callable[[], object], count: int, warm_up: int = 3) -> list[float]:
+    """Of ``count`` calls, each waited for."""
+    for _ in range(warm_up):
+        step()
+    torch.cuda.synchronize()
+    found = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        found.append(1e3 * (time.perf_counter() - begin))
+    return found
+
+
+def median(step: Callable[[], object], count: int, warm_up: int = 3) -> float:
+    """Of :func:`milliseconds`."""
+    return round(statistics.median(milliseconds(step, count, warm_up)), 4)
+
+
+def peak_memory() -> int:
+    """MiB that tensors took at most since :func:`torch.cuda.reset_peak_memory_stats`."""
+    return torch.cuda.max_memory_allocated() >> 20
+
+
+# --------------------------------------------------------------------------------------------------------- the parts
+
+
+def examine() -> dict[str, Any]:
+    """What the doctor says."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        doctor.report("", as_json=True)
+    document: dict[str, Any] = json.loads(out.getvalue())
+    kept = [c for c in document["checks"] if c["name"] in ("python", "torch", "torchvision", "device") or not c["ok"]]
+    return {"device": document["device"], "checks": kept}
+
+
+def matmul_peak() -> dict[str, Any]:
+    """TFLOP/s of the largest matrix product that is worth its name, by precision."""
+    size, found = 8192, {}
+    for name, dtype, tf32 in (("bfloat16", torch.bfloat16, False), ("float32", torch.float32, False),
+                              ("tf32", torch.float32, True)):  # fmt: skip
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        a, b = (torch.randn(size, size, device=CUDA, dtype=dtype) for _ in range(2))
+        found[name] = round(2 * size**3 / median(lambda a=a, b=b: a @ b, 10) / 1e9, 1)  # type: ignore[misc]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return {"tflops": found}
+
+
+def training_steps(peak: float) -> dict[str, Any]:
+    """A training step at 640 × 480 by network, batch and way of computing; ``peak`` is bfloat16's in TFLOP/s."""
+    result: dict[str, Any] = {}
+    for kind, batch in (("vgg", 8), ("light", 8), ("light", 64)):
+        images = torch.randn(batch, 3, HEIGHT, WIDTH, device=CUDA).contiguous(memory_format=torch.channels_last)
+        points = torch.rand(batch, KEYPOINTS, 2, device=CUDA) * torch.tensor([WIDTH, HEIGHT], device=CUDA)
+        rows: dict[str, Any] = {}
+        for way, bfloat16, compiled in WAYS if kind == "vgg" else WAYS[:-1]:  # compiling takes long
+            torch.cuda.reset_peak_memory_stats()
+            net = network.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            settings = TrainingSettings(network=kind, batch_size=batch, compile=compiled, pose_weight=0.0)
+            engine = Engine(net, settings, device.Precision(CUDA, bfloat16, 1e-3))
+            engine.begin((batch, HEIGHT, WIDTH))
+            begin = time.perf_counter()
+
+            def step(engine: Engine = engine, images: torch.Tensor = images, points: torch.Tensor = points) -> None:
+                engine.step(Batch(images, points), 1e-3, len(images), lambda: False)
+
+            step()
+            torch.cuda.synchronize()
+            first = time.perf_counter() - begin
+            rows[way] = {"ms": median(step, 12), "first_s": round(first, 1), "peak_mib": peak_memory()}
+        with FlopCounterMode(display=False) as counter:
+            net = network.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA)
+            net.loss(net(images), points, WIDTH, HEIGHT).mean().backward()  # type: ignore[no-untyped-call]
+        operations = counter.get_total_flops()
+        for row in rows.values():
+            row["share_of_bfloat16_peak"] = round(operations / row["ms"] / 1e9 / peak, 3)
+        result[f"{kind}, batch {batch}"] = {"tera_operations": round(operations / 1e12, 2), **rows}
+    return result
+
+
+def making_batches(recording: Recording) -> dict[str, Any]:
+    """Images a second of what comes before the network: store, augmentation, belief maps; and with the network."""
+    settings = as_trained(recording.settings, "light", first_look=0.5)
+    result: dict[str, Any] = {"batch": BATCH, "rendering": [settings.render.width, settings.render.height],
+                              "input": list(settings.input_size)}  # fmt: skip
+    course = Course(recording, settings)
+    pipeline = course.pipeline(ahead=False)
+    for _ in range(20):
+        pipeline.next(never)  # draws its first backgrounds
+    raw = course.store.next_batch(course.stream, never)
+    assert raw is not None
+    finishing = course.finishing
+    result["store_ms"] = median(lambda: course.store.next_batch(course.stream, never), 20)
+    result["augmentation_ms"] = median(lambda: finishing(raw), 20)
+    width, height = settings.input_size
+    points = finishing(raw).keypoints
+    result["belief_maps_ms"] = median(lambda: belief_maps.encode(points, width, height, 4, 1.6), 50)
+    for name, ahead in (("in turn", False), ("batches made in a thread", True)):
+        engine = course.engine(pretrained=False)  # before a thread uses the card
+        pipeline = course.pipeline(ahead=ahead)
+        course.steps(engine, pipeline, 10)
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        count = course.steps(engine, pipeline, 60)
+        torch.cuda.synchronize()
+        result[f"images_per_second, {name}"] = round(count / (time.perf_counter() - begin))
+        pipeline.close()
+    return result
+
+
+def latencies() -> dict[str, Any]:
+    """One image of 640 × 480 to keypoints, by network: kernel by kernel, and as one graph."""
+    result: dict[str, Any] = {}
+    for kind in ("light", "mobilenet", "efficientnet", "resnet", "vgg"):
+        torch.cuda.reset_peak_memory_stats()
+        net = fused(network.build(NetworkConfig(kind, KEYPOINTS, SIGMA))).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        image = torch.rand(1, 3, HEIGHT, WIDTH, device=CUDA)
+        row: dict[str, Any] = {}
+        for name, half in (("float32", False), ("bfloat16", True)):
+            answer = partial(looks.answered, net, autocast=device.Precision(CUDA, half, 1.0).autocast)
+            replayed = Replayed(answer)
+            with torch.inference_mode():
+                row[f"{name}_ms"] = median(lambda a=answer: a(image), 30)  # type: ignore[misc] # noqa: B023
+                row[f"{name} graph_ms"] = median(lambda r=replayed: r(image), 100)  # type: ignore[misc] # noqa: B023
+        row["peak_mib"] = peak_memory()
+        result[kind] = row
+    return result
+
+
+def predictions(recording: Recording) -> dict[str, Any]:
+    """The whole way of ``predict``, from pixels in main memory to keypoints in Python: milliseconds an image."""
+    settings = as_trained(recording.settings, "light", first_look=0.5)
+    info = model_info(settings, recording)
+    net = network.build(info.network).to(CUDA, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    predictor = Predictor(net, info, CUDA)
+    picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return {
+        "one_at_a_time_ms": median(lambda: predictor.predict([picture]), 30),
+        "in_batches_of_32_ms": round(median(lambda: predictor.predict([picture] * 32), 8) / 32, 4),
+    }
+
+
+def poses() -> dict[str, Any]:
+    """Microseconds a pose, seven points each."""
+    result: dict[str, Any] = {}
+    for count in (1, 1024, 65_536):
+        points, pixels, camera = problems(count, 7)
+        points, pixels = points.to(CUDA), pixels.to(CUDA)
+        row: dict[str, Any] = {}
+        for name, options in (
+            ("quick", Options.quick()), ("default", Options()),
+        ):  # fmt: skip
+            torch.cuda.reset_peak_memory_stats()
+            found = solve_pose(points, pixels, camera, options=options)
+            took = median(lambda o=options: solve_pose(points, pixels, camera, options=o), 5, 1)  # type: ignore[misc] # noqa: B023
+            rms = found.residuals.square().sum((-2, -1)).div(7).sqrt().median()
+            row[name] = {
+                "us": round(1e3 * took / count, 3), "solved": round(float((found.status == 0).double().mean()), 4),
+                "residual_px": round(float(rms), 4), "peak_mib": peak_memory(),
+            }  # fmt: skip
+        result[str(count)] = row
+    return result
+
+
+def several_processes() -> dict[str, Any]:
+    """A group of one process over NCCL, its gradients and messages, as a run of several cards has it."""
+    import os
+    import tempfile
+
+    import torch.distributed as dist
+    from robot_keypoints.trainer.distributed import Group, meet
+
+    os.environ.setdefault("LOCAL_RANK", "0")
+    with tempfile.TemporaryDirectory() as folder:
+        group = Group(meet(Path(folder, "store"), 1), 0, 1, CUDA)
+        net = network.build(NetworkConfig("light", KEYPOINTS, SIGMA)).to(CUDA)
+        engine = Engine(net, TrainingSettings(compile="off"), device.Precision(CUDA, True, 1e-3), group)
+        engine.begin()
+        images = torch.randn(4, 3, 96, 128, device=CUDA)
+        points = torch.rand(4, KEYPOINTS, 2, device=CUDA) * 96
+        step = engine.step(Batch(images, points), 1e-3, 4, lambda: False)
+        dist.destroy_process_group()
+    assert step is not None and math.isfinite(step.loss)
+    version = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+    return {"nccl": ".".join(map(str, version)), "loss": step.loss}
+
+
+# ------------------------------------------------------------------------------------------------- training, errors
+
+
+def never() -> bool:
+    """Nothing interrupts a benchmark."""
+    return False
+
+
+def as_trained(
+    settings: Settings, kind: str, *, first_look: float, pretrained: bool = False, weights: str = "", rate: float = 0.0
+) -> Settings:  # fmt: skip
+    """The recording's settings, for one of the networks."""
+    t = replace(
+        settings.training, network=kind, batch_size=BATCH, first_look=first_look, pretrained=pretrained,
+        weights=weights, learning_rate=rate or RATES[kind], pose_weight=0.0, averaging=0.998, store_mb=16_000,
+        reuse=1000, fresh_share=0.25, device="cuda", warm_up=200,
+    )  # fmt: skip
+    return replace(settings, training=t)
+
+
+def model_info(settings: Settings, recording: Recording) -> ModelInfo:
+    """Of a model that is trained on the recording."""
+    return replace(loop.model_info(settings, Path()), robot=recording.robot)
+
+
+class Course:
+    """One training on the recording but for its last :data:`HELD_OUT` renderings."""
+
+    def __init__(self, recording: Recording, settings: Settings) -> None:
+        self.settings = settings
+        self.info = model_info(settings, recording)
+        kept = len(recording.images) - HELD_OUT
+        self.stream = Recorded(recording, kept)
+        t, render = settings.training, settings.render
+        self.store = ReplayStore(
+            render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
+            memory=4 * kept * render.width * render.height, reuse=t.reuse, fresh_share=t.fresh_share, seed=1,
+        )  # fmt: skip
+        self.finishing = loop.finishing(settings, CUDA, 1)
+
+    def pipeline(self, *, ahead: bool) -> Pipeline:
+        """Of the store; one at a time."""
+        return Pipeline(self.store, self.stream, self.finishing, CUDA, ahead=ahead)
+
+    def engine(self, *, pretrained: bool) -> Engine:
+        """Of a new network."""
+        torch.manual_seed(1)
+        t = self.settings.training
+        net = network.build(self.info.network, pretrained=pretrained, weights=t.weights)
+        net = net.to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        precision = device.decide(net, "auto", t.batch_size, *self.settings.input_size)
+        engine = Engine(net, t, precision)
+        width, height = self.settings.input_size
+        engine.begin((t.batch_size, height, width))
+        return engine
+
+    def steps(self, engine: Engine, pipeline: Pipeline, count: int = 0, seconds: float = 0.0) -> int:
+        """So many, or for so long; how many images they took."""
+        t, images, begin, done = self.settings.training, 0, time.perf_counter(), 0
+        while True:
+            share = done / count if count else (time.perf_counter() - begin) / seconds
+            if share >= 1:
+                return images
+            prepared = pipeline.next(never)
+            assert prepared is not None
+            step = engine.step(prepared.batch, learning_rate(t, engine.steps, share), len(prepared.numbers), never)
+            assert step is not None
+            pipeline.done(prepared, step.losses)
+            images += len(prepared.numbers)
+            done += 1
+
+
+def held_out(recording: Recording, settings: Settings) -> EvaluationSet:
+    """The last renderings, finished as a run's test images are."""
+    rows = list(range(len(recording.images) - HELD_OUT, len(recording.images)))
+    hidden = recording.hidden(rows)
+    pictures = Finisher.of(settings, validation=True).finish(
+        torch.from_numpy(np.ascontiguousarray(recording.images[rows])), [h.values for h in hidden], rows
+    )
+    return EvaluationSet(pictures, np.array(recording.keypoints[rows]), np.array(recording.visibility[rows]))
+
+
+def train(recording: Recording, name: str, options: argparse.Namespace, tests: EvaluationSet) -> dict[str, Any]:
+    """One training and its errors on renderings and, where they are given, on photographs.
+
+    Args:
+        name: ``KIND[:pretrained][:whole]``; ``whole`` looks once, at the whole picture.
+    """
+    kind, *words = name.split(":")
+    settings = with_backgrounds(recording.settings, options.backgrounds)
+    settings = as_trained(
+        settings, kind, first_look=1.0 if "whole" in words else 0.5, pretrained="pretrained" in words,
+        weights=str(options.weights or ""), rate=options.rate,
+    )  # fmt: skip
+    torch.cuda.reset_peak_memory_stats()
+    course = Course(recording, settings)
+    engine = course.engine(pretrained="pretrained" in words)
+    pipeline = course.pipeline(ahead=True)
+    course.steps(engine, pipeline, 20)
+    begin = time.perf_counter()
+    images = course.steps(engine, pipeline, seconds=options.seconds)
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - begin
+    pipeline.close()
+    found = evaluate(engine.average, tests, engine.precision, BATCH, view=settings.input_size)
+    assert found is not None
+    errors = metrics.localisation(found.errors, course.info.keypoints)
+    model = options.out / f"{name.replace(':', '_')}.safetensors"
+    summary = {"images": images, "seconds": round(seconds, 1)}
+    info = replace(course.info, training=summary)
+    checkpoint.save_model(model, engine.average.state_dict(), info)
+    result: dict[str, Any] = {
+        **summary, "images_per_second": round(images / seconds), "precision": str(engine.precision),
+        "peak_mib": peak_memory(), "renderings": {"mean": errors.mean, "median": errors.median},
+    }  # fmt: skip
+    if options.photographs:
+        result["photographs"] = on_photographs(model, options.photographs)
+    return result
+
+
+def with_backgrounds(settings: Settings, folder: Path | None) -> Settings:
+    """Photographs of a folder behind the renderings beside the drawn pictures, each theme as likely as those."""
+    if folder is None:
+        return settings
+    themes = sorted(f.name for f in folder.iterdir() if f.is_dir())
+    variables = tuple(
+        replace(v, low=0.0, high=1.0 + len(themes), bins=1 + len(themes)) if v.name == "background/theme" else v
+        for v in settings.variables
+    )
+    return replace(
+        settings, variables=variables, augmentation=replace(settings.augmentation, backgrounds=str(folder))
+    )  # fmt: skip
+
+
+def on_photographs(model: Path, data: Path) -> dict[str, Any]:
+    """What ``evaluate`` says."""
+    code = "import sys; from robot_keypoints.trainer.cli import run; sys.exit(run())"
+    command = [sys.executable, "-c", code, "evaluate", str(model), "--data", str(data), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1:]}
+    document: dict[str, Any] = json.loads(done.stdout)
+    errors, pose = document["percent"], document["pose"]
+    measured = {name: e["percent"] for name, e in document["per_keypoint"].items() if e["percent"]["count"]}
+    result = {
+        "mean": errors["mean"], "median": errors["median"], "within": document["pck"],
+        "by_keypoint": {name: e["median"] for name, e in measured.items()},
+    }  # fmt: skip
+    for name in ("rotation_degrees", "translation_metres"):
+        result[f"pose_{name}_median"] = pose[name]["median"] if pose and name in pose else None
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------- the report
+
+
+def one_line(problem: BaseException) -> str:
+    """Kind and reason."""
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
+
+
+@contextmanager
+def part(name: str, document: dict[str, Any], out: Path) -> Iterator[None]:
+    """Keep what a part found, or why it failed, and go on."""
+    begin = time.perf_counter()
+    print(f"{name} …", file=sys.stderr, flush=True)
+    try:
+        yield
+    except Exception as problem:
+        traceback.print_exc()
+        document["failed"][name] = one_line(problem)
+    document["seconds"][name] = round(time.perf_counter() - begin, 1)
+    torch.cuda.empty_cache()
+    (out / "gpu.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (out / "gpu.md").write_text("\n".join(table(document)) + "\n", encoding="utf-8")
+
+
+def table(document: Mapping[str, Any]) -> list[str]:
+    """A row for each number, as Markdown."""
+    lines = [f"{document['card']}, torch {document['torch']}", "", "| part | | |", "|---|---|---|"]
+
+    def rows(part_name: str, path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                rows(part_name, f"{path}, {key}" if path else str(key), inner)
+        elif isinstance(value, int | float | str):
+            lines.append(f"| {part_name} | {path} | {value} |")
+
+    for name, found in document["parts"].items():
+        rows(name, "", found)
+    lines += [f"| {name} | failed | {reason} |" for name, reason in document["failed"].items()]
+    return lines
+
+
+def main() -> None:
+    """Run the parts in turn."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--photographs", type=Path, help="images with COCO keypoints, to be evaluated on")
+    parser.add_argument("--backgrounds", type=Path, help="photographs to lay behind renderings, by theme")
+    parser.add_argument("--weights", type=Path, help="file with pretrained weights, where the package isn't installed")
+    parser.add_argument("--only", default="doctor,peak,group,steps,batches,latency,predict,poses,train")
+    parser.add_argument("--trainings", default="light,efficientnet,efficientnet:pretrained")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each training")
+    parser.add_argument("--rate", type=float, default=0.0, help="learning rate; 0 is the network's own")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("no graphics card that torch can use: this benchmark is about one")
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(4)
+    document: dict[str, Any] = {
+        "card": torch.cuda.get_device_name(), "torch": str(torch.__version__), "parts": {}, "failed": {}, "seconds": {}
+    }  # fmt: skip
+    found, wanted = document["parts"], options.only.split(",")
+    recording = Recording.load(options.recording)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "doctor": examine, "peak": matmul_peak, "group": several_processes,
+        "steps": lambda: training_steps(found["peak"]["tflops"]["bfloat16"]),
+        "batches": lambda: making_batches(recording), "latency": latencies,
+        "predict": lambda: predictions(recording), "poses": poses,
+    }  # fmt: skip
+    for name, measure in parts.items():
+        if name in wanted:
+            with part(name, document, options.out):
+                found[name] = measure()
+    if "train" in wanted:
+        with part("held out", document, options.out):
+            tests = held_out(recording, with_backgrounds(recording.settings, options.backgrounds))
+        for name in options.trainings.split(","):
+            with part(f"train {name}", document, options.out):
+                found[f"train {name}"] = train(recording, name, options, tests)
+    print("\n".join(table(document)))
+    sys.exit(1 if document["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
