@@ -169,7 +169,7 @@ def test_a_batch_larger_than_memory_is_a_sentence() -> None:
 def test_a_network_that_cant_be_compiled_is_computed_without(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def unable(module: object) -> object:
+    def unable(module: object, *, dynamic: bool) -> object:
         def call(images: torch.Tensor) -> None:
             raise RuntimeError("there is no compiler\nhere")
 
