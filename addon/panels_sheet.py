@@ -13,17 +13,20 @@ from .text import plural
 
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Buttons, or in their place how far it is; results of both."""
+    """Buttons, and how far it is; results of both.
+
+    The buttons stay where they are: the mouse is still on one, and Blender would draw the first label that takes the
+    place of a progress bar under the mouse as another bar.
+    """
     services: tuple[jobs.Job, ...] = (sheet.SERVICE, inspection.SERVICE)
-    running = [job for job in services if job.running]
-    for job in running:
-        row = layout.row(align=True)
-        row.progress(factor=job.progress, text=job.message)
-        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
-    if not running:
-        row = layout.row(align=True)
-        row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
-        row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
+    row = layout.row(align=True)
+    row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
+    row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
+    for job in services:
+        if job.running:
+            row = layout.row(align=True)
+            row.progress(factor=job.progress, text=job.message)
+            row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
     for job in services:
         if job.state is State.FAILED:
             panels.warning(layout, context, job.reason)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What else stands in the scene: which of it is left out of the renderings, and which stays on purpose.
 
-What is left out is disabled in renders and in the viewport by Blender's own switches, so that every Blender sees it
-alike. A custom property of the object keeps the user's decision; it needs no registered class, so workers can read it.
+What is left out is disabled in renders, and in the viewport unless it is a light, by Blender's own switches, so that
+every Blender sees it alike. A custom property of the object keeps the user's decision; it needs no registered class, so
+workers can read it.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ PLACE = (4.0762, 1.0055, 5.9039)
 
 
 def leave_out(obj: bpy.types.Object) -> None:
-    """Show an object neither in renderings nor in the viewport.
+    """Show an object neither in renderings nor, unless it is a light, in the viewport.
 
     Raises:
         UserError: if it can't be changed.
     """
     if obj.library is not None:
         raise UserError(f"{obj.name} is linked from another file: make a library override of it, or leave it out there")
-    obj.hide_render = obj.hide_viewport = True
+    obj.hide_render = True
+    obj.hide_viewport = obj.type != "LIGHT"  # which stands in nobody's way there
     obj[KEY] = LEFT_OUT
 
 

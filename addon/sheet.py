@@ -63,10 +63,11 @@ SERVICE = Sheet()
 
 def load(path: Path) -> bpy.types.Image:
     """The picture as a Blender image, packed: its file does not stay."""
-    image = bpy.data.images.get(IMAGE)
-    if image is not None:
-        bpy.data.images.remove(image)
+    previous = bpy.data.images.get(IMAGE)
     image = bpy.data.images.load(str(path), check_existing=False)
+    # Only now: an editor that shows the previous one would not notice another in its very place in memory.
+    if previous is not None:
+        bpy.data.images.remove(previous)
     image.name = IMAGE
     image.pack()
     return image

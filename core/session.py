@@ -31,7 +31,7 @@ from .settings import Settings, save
 
 WARNING = "warning: "
 """How a line of the scene's log begins that the user should see."""
-SCENE_DEADLINE = 120.0
+SCENE_DEADLINE = 240.0
 TRAINER_DEADLINE = 180.0
 WORKER_DEADLINE = 240.0
 STOP_DEADLINE = 8.0

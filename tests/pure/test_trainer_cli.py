@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 from PIL import Image
+from robot_keypoints.core.obstruction import Obstruction
 from robot_keypoints.core.session import ProcessStatus, Status
 from robot_keypoints.core.settings import load, save
 from robot_keypoints.core.settings_check import check
@@ -146,3 +147,14 @@ def test_the_status_line_says_what_matters() -> None:
     line = console.status_line(status)
     for part in ("62 %", "3:40 left", "21.3 + 20.1", "step 312 (4.1/s)", "loss 1.235", "3.20 %", "1.40 %", "3 dropped"):
         assert part in line
+
+
+def test_what_hides_the_robot_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    status, display = Status(), console.Display()
+    display.show(status)
+    status.obstruction = Obstruction(16, 3, {"Crate": 9, "Post": 1}, ("Cube",))
+    for _ in range(3):
+        display.show(status)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(said) == 2 and said[0].startswith("warning: Cube, untouched since Blender's start-up, is left out")
+    assert said[1].startswith("warning: Crate hides the robot in 9 of 16 draws: disable it in renders")

@@ -19,6 +19,14 @@ SIZE = (1280, 1500)
 """Pixels of the window: tall, so that every panel of the sidebar is on the screen."""
 INSIDE = Path(__file__).resolve().parent / "inside"
 PATIENCE = 60.0
+TINY = {
+    "workers": {"count": 2, "adaptive": 1, "threads": 1},
+    "render": {"width": 96, "height": 72, "samples": 1},
+    "training": {
+        "batch_size": 16, "epoch_images": 200, "epochs": 0, "validation_images": 32, "test_images": 16, "store_mb": 64,
+    },
+}  # fmt: skip
+"""A training that adapts within a minute on two busy cores."""
 
 
 @dataclass(frozen=True)
@@ -159,3 +167,7 @@ class Window:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+
+Play = Callable[..., tuple[Window, dict[str, Any]]]
+"""Plays a script in a new window: see the fixture ``play``."""

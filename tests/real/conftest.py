@@ -13,11 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from blenders import RealBlender, Screen, configured
+from blenders import TINY, Play, RealBlender, Screen, Window, configured
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW = (
@@ -81,3 +82,26 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def play(blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path) -> Play:
+    """Plays a script with the extension in a new window, which is closed again: the window, and the script's notes."""
+
+    def playing(
+        script: str, seconds: float, *, until: Callable[[], bool] | None = None,
+        before_closing: Callable[[dict[str, Any]], None] = lambda _: None, **more: Any,
+    ) -> tuple[Window, dict[str, Any]]:  # fmt: skip
+        blender.install(home, archive)
+        config = {"python": sys.executable, "runs": str(tmp_path / "runs"), "settings": TINY, **more}
+        window = Window(blender, screen, home, artefacts, script, config)
+        try:
+            window.follow(seconds, until=until)
+            result = window.result()
+            assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
+            before_closing(result)
+        finally:
+            window.close()
+        return window, result
+
+    return playing

@@ -7,16 +7,14 @@ The script inside Blender clicks; here its notes and its screenshots are judged.
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from blenders import RealBlender, Screen, Window
+from blenders import Play
 from PIL import Image
 from robot_keypoints.core import catalogue
 
@@ -24,14 +22,6 @@ STATIONS = [
     "1-sidebar", "2-environment", "3-robot", "4-preset", "5-own-variable", "6-sample", "7-contact-sheet", "8-training",
     "9-adapted", "10-paused", "11-stopped", "12-model", "13-overlay",
 ]  # fmt: skip
-TINY = {
-    "workers": {"count": 2, "adaptive": 1, "threads": 1},
-    "render": {"width": 96, "height": 72, "samples": 1},
-    "training": {
-        "batch_size": 16, "epoch_images": 200, "epochs": 0, "validation_images": 32, "test_images": 16, "store_mb": 64,
-    },
-}  # fmt: skip
-"""A training that adapts within a minute on two busy cores."""
 
 
 def alive(pid: int) -> bool:
@@ -53,35 +43,6 @@ def picture(folder: Path, name: str) -> np.ndarray:
 def differing(a: np.ndarray, b: np.ndarray) -> int:
     """Number of pixels that differ clearly."""
     return int((np.abs(a - b).max(axis=2) > 40).sum())
-
-
-def config(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    return {"python": sys.executable, "runs": str(tmp_path / "runs"), "settings": TINY, **more}
-
-
-Play = Callable[..., tuple[Window, dict[str, Any]]]
-
-
-@pytest.fixture
-def play(blender: RealBlender, archive: Path, home: Path, screen: Screen, artefacts: Path, tmp_path: Path) -> Play:
-    """Plays a script with the extension in a new window, which is closed again: the window, and the script's notes."""
-
-    def playing(
-        script: str, seconds: float, *, until: Callable[[], bool] | None = None,
-        before_closing: Callable[[dict[str, Any]], None] = lambda _: None,
-    ) -> tuple[Window, dict[str, Any]]:  # fmt: skip
-        blender.install(home, archive)
-        window = Window(blender, screen, home, artefacts, script, config(tmp_path))
-        try:
-            window.follow(seconds, until=until)
-            result = window.result()
-            assert not result["error"], f"{result['error']}\n{result.get('traceback')}\n{window.log()}"
-            before_closing(result)
-        finally:
-            window.close()
-        return window, result
-
-    return playing
 
 
 @pytest.mark.timeout(1200)

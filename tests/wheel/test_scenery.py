@@ -64,8 +64,9 @@ def box(name: str, size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)
 def test_the_start_up_file_s_cube_and_light_are_left_out() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     assert [o.name for o in scenery.left_out(bpy.context.scene)] == ["Cube", "Light"]
-    for name in ("Cube", "Light"):
-        assert objects()[name].hide_render and objects()[name].hide_viewport
+    cube, light = objects()["Cube"], objects()["Light"]
+    assert cube.hide_render and cube.hide_viewport
+    assert light.hide_render and not light.hide_viewport, "it stands in nobody's way in the viewport"
     camera = objects()["Camera"]
     assert not camera.hide_render and bpy.context.scene.camera == camera, "the user's camera is as it was"
 

@@ -18,7 +18,6 @@ def joints() -> dict:
     return {j.name: [j.axis, j.linear, round(j.lower, 4), round(j.upper, 4)] for j in rig.joints(armature)}
 
 
-bpy.ops.wm.read_homefile(use_empty=True)
 data = bpy.data.armatures.new("own")
 armature = bpy.data.objects.new("own", data)
 bpy.context.scene.collection.objects.link(armature)

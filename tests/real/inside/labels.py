@@ -18,9 +18,11 @@ sys.path.insert(0, folder)
 import proofs  # noqa: E402
 
 m = proofs.modules(MODULE)
+scenery = importlib.import_module(f"{MODULE}.addon.scenery")
 result = {"version": bpy.app.version_string, "errors": {}, "seconds": {}}
 for engine in engines.split(","):
-    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    scenery.leave_out_startup(bpy.context.scene)
     start = time.monotonic()
     render = m.settings.RenderSettings(engine=engine, width=640, height=480, samples=16 if engine != "workbench" else 8)
     errors = proofs.centre_errors(m, m.settings.Settings(render=render), 1 if engine == "eevee" else 4)

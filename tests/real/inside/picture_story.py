@@ -26,8 +26,6 @@ def part(name: str) -> Any:
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
     group = scene.robot_keypoints
-    for name in ("Cube", "Light"):
-        bpy.data.objects.remove(scene.objects[name])
     bpy.context.preferences.addons[MODULE].preferences.python = d.config["python"]
     prediction, photo_pose, rig = part("addon.prediction"), part("addon.photo_pose"), part("addon.rig")
     bpy.ops.robot_keypoints.load_urdf(filepath=d.config["urdf"])

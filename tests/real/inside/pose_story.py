@@ -49,21 +49,17 @@ def off(wanted: Any) -> list[float]:
 
 
 def photograph(path: Path) -> bpy.types.Object:
-    """Render the robot under a sun, and give the camera that took it."""
+    """Render the robot under a sun, and give the camera that took it: the one of Blender's start-up file."""
     scene = bpy.context.scene
-    for obj in [o for o in scene.objects if o.name in ("Cube", "Light", "Camera")]:
-        bpy.data.objects.remove(obj)
     sun = bpy.data.objects.new("Sun", bpy.data.lights.new("Sun", "SUN"))
     sun.data.energy = 3.0
     sun.matrix_world = Matrix.Rotation(0.6, 4, "X") @ Matrix.Rotation(0.4, 4, "Y")
-    taker = bpy.data.objects.new("Taker", bpy.data.cameras.new("Taker"))
-    for obj in (sun, taker):
-        scene.collection.objects.link(obj)
+    scene.collection.objects.link(sun)
+    taker = scene.camera
     eye = Vector((1.5, -2.0, 1.3))
     turn = (eye - Vector((0.0, 0.0, 0.45))).to_track_quat("Z", "Y").to_matrix().to_4x4()
     taker.matrix_world = Matrix.Translation(eye) @ turn
     taker.data.lens, taker.data.sensor_width = 40.0, 36.0
-    scene.camera = taker
     render = scene.render
     render.resolution_x, render.resolution_y, render.resolution_percentage = WIDTH, HEIGHT, 100
     render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 8, False
@@ -89,7 +85,7 @@ def story(d: Driver) -> Steps:
     angles = d.config["angles"]
     rig.pose(group.armature, angles)
     photo = folder / "photo.png"
-    taker = photograph(photo)
+    camera = photograph(photo)
     wanted = base_in_camera().tolist()
     f = 40.0 / 36.0 * WIDTH
     truth = {
@@ -102,12 +98,7 @@ def story(d: Driver) -> Steps:
         truth[f"grey {n}"] = {"T_cam_base": wanted, "joints": {**angles, elbow: angles[elbow] + 0.1 * n}}
     (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
     (folder / "exact.safetensors").write_bytes(b"-")
-    bpy.data.objects.remove(taker)
-    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-    scene.collection.objects.link(camera)
     camera.matrix_world = Matrix.Translation((6.0, 0.0, 1.0))
-    camera.data.lens = 40.0
-    scene.camera = camera
     scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
 
     yield from d.open_sidebar("Keypoints")

@@ -46,7 +46,7 @@ def vertices(obj: bpy.types.Object) -> np.ndarray:
 
 
 def examine(order: dict) -> dict:
-    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.read_homefile()
     truth = np.load(order["truth"])
     begun = time.perf_counter()
     robot = urdf.load_urdf(order["urdf"], order["packages"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,6 @@ def part(name: str) -> Any:
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    cube = scene.objects.get("Cube")
-    if cube is not None:
-        bpy.data.objects.remove(cube)
     group = scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python = d.config["python"]
@@ -42,7 +40,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.builtin_robot")
     yield from d.wait(lambda: group.armature is not None, 30, "the robot")
     yield from d.station(
-        "3-robot",
+        "3-robot", left_out=[o.name for o in part("addon.scenery").left_out(scene)],
         bones=len(group.armature.data.bones), keypoints=[k.name for k in group.keypoints],
         variables=[v.name for v in group.variables],
     )  # fmt: skip
@@ -84,6 +82,7 @@ def story(d: Driver) -> Steps:
 
     yield from d.wait(lambda: not sheet.running, 180, "the contact sheet")
     yield from d.pause(20)
+    shutil.copytree(sheet.folder, d.folder / "sheet", ignore=shutil.ignore_patterns("*.txt"))
     shown = [a.spaces.active.image for a in d.window.screen.areas if a.type == "IMAGE_EDITOR"]
     yield from d.station(
         "7-contact-sheet", state=sheet.state.value, reason=sheet.reason, windows=len(manager.windows),
@@ -156,6 +155,7 @@ def story(d: Driver) -> Steps:
     yield from d.move(*d.middle("UI"))
     yield from d.station(
         "13-overlay",
+        camera=scene.camera.name,
         keypoints=[(k.name, k.u, k.v, k.confidence) for k in shown.keypoints], size=(shown.width, shown.height),
         viewport=(viewport.x, viewport.y, sidebar.x - viewport.x if sidebar.x > viewport.x else viewport.width,
                   viewport.height),
