@@ -21,7 +21,7 @@ import numpy as np
 from . import xml_files
 from .errors import UserError, one_line
 from .packages import FileFinder
-from .robot import MOVING, Floats, Joint, Matrix, Mimic, Robot, Visual, as_matrix, triple
+from .robot import MOST, MOVING, Floats, Joint, Matrix, Mimic, Robot, Visual, as_matrix, triple
 
 Colour = tuple[float, float, float, float]
 
@@ -189,6 +189,8 @@ class _Reader:
         rpy = self._numbers(origin.get("rpy", "0 0 0"), 3, f"the rpy of {where}")
         if not np.isfinite((*xyz, *rpy)).all():
             raise UserError(f"{self.path.name}: {where} has an origin that is not finite: correct its xyz and rpy")
+        if max(map(abs, xyz + rpy)) > MOST:
+            raise UserError(f"{self.path.name}: {where} has an origin beyond {MOST:g} m: correct its xyz and rpy")
         if max(map(abs, xyz)) > FARTHEST:
             raise UserError(f"{self.path.name}: {where} lies {max(map(abs, xyz)):g} m away: correct its xyz")
         placement = _placement(xyz, rpy)
@@ -288,6 +290,11 @@ class _Reader:
                 )
             seen.add(leader.name)
             follower = leader
+        if not (abs(multiplier) <= MOST and abs(offset) <= MOST):
+            raise UserError(
+                f"{self.path.name}: joint {joint.name} mimics {follower.name} with the multiplier {multiplier:g} and the "
+                f"offset {offset:g}: give it some below {MOST:g}"
+            )
         return Mimic(follower.name, multiplier, offset)
 
     # ----------------------------------------------------------------------------------------------------- visuals
