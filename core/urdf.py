@@ -189,8 +189,6 @@ class _Reader:
         rpy = self._numbers(origin.get("rpy", "0 0 0"), 3, f"the rpy of {where}")
         if not np.isfinite((*xyz, *rpy)).all():
             raise UserError(f"{self.path.name}: {where} has an origin that is not finite: correct its xyz and rpy")
-        if max(map(abs, xyz + rpy)) > MOST:
-            raise UserError(f"{self.path.name}: {where} has an origin beyond {MOST:g} m: correct its xyz and rpy")
         if max(map(abs, xyz)) > FARTHEST:
             raise UserError(f"{self.path.name}: {where} lies {max(map(abs, xyz)):g} m away: correct its xyz")
         placement = _placement(xyz, rpy)
@@ -292,8 +290,8 @@ class _Reader:
             follower = leader
         if not (abs(multiplier) <= MOST and abs(offset) <= MOST):
             raise UserError(
-                f"{self.path.name}: joint {joint.name} mimics {follower.name} with the multiplier {multiplier:g} and the "
-                f"offset {offset:g}: give it some below {MOST:g}"
+                f"{self.path.name}: joint {joint.name} mimics {follower.name} with the multiplier {multiplier:g} and "
+                f"the offset {offset:g}: give it some below {MOST:g}"
             )
         return Mimic(follower.name, multiplier, offset)
 

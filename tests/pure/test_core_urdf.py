@@ -230,7 +230,6 @@ def joint(body: str = '<axis xyz="0 0 1"/>', name: str = "j", kind: str = "conti
         (two_links(joint('<axis xyz="0 0 1"/>', kind="hinge")), "unknown type"),
         (two_links(joint('<axis xyz="0 0 1"/><mimic/>')), "the mimic of joint j has no joint"),
         (two_links(joint('<axis xyz="0 0 1"/><mimic joint="k" offset="inf"/>')), "finite"),
-        (two_links(joint('<origin xyz="0 2e9 0"/><axis xyz="0 0 1"/>')), r"origin beyond 1e\+09 m"),
         (
             two_links(
                 joint('<axis xyz="0 0 1"/><mimic joint="k" multiplier="1e6"/>')
@@ -238,7 +237,7 @@ def joint(body: str = '<axis xyz="0 0 1"/>', name: str = "j", kind: str = "conti
                 + joint('<axis xyz="0 0 1"/>', "m", ends="cd"),
                 THREE + '<link name="d"/>',
             ),
-            r"mimics m with the multiplier 1e\+12",
+            "mimics m with the multiplier 1e+12",
         ),
         (two_links('<joint name="j" type="fixed"><child link="b"/></joint>'), "the parent of joint j has no link"),
         (two_links('<joint type="fixed"/>'), "a joint has no name"),
