@@ -138,7 +138,7 @@ def robot_of(armature: bpy.types.Object) -> Robot | None:
         return None
     try:
         return Robot.from_dict(json.loads(document))
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, RecursionError, TypeError, ValueError):
         return None
 
 

@@ -220,6 +220,10 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}
 
 
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What AdamW keeps of each parameter."""
+
+
 def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as tensors named ``INDEX.NAME``; its settings come from the run's settings again."""
     state = optimiser.state_dict()["state"]
@@ -227,14 +231,26 @@ def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Inverse of :func:`flatten_optimiser`."""
+    """Inverse of :func:`flatten_optimiser`.
+
+    Raises:
+        ValueError: if they are not of such an optimiser.
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters) or not tensor.is_floating_point():
+            raise ValueError(f"the optimiser has no {name}")
         parameter = parameters[int(index)]
-        if tensor.shape == parameter.shape:
+        if key not in MOMENTS or tensor.shape != (() if key == "step" else parameter.shape):
+            raise ValueError(f"the optimiser has no {name} of this shape")
+        if key != "exp_avg" and bool((tensor < 0).any()):
+            raise ValueError(f"{name} is negative")
+        if key != "step":
             # In the parameter's own layout, in which it was computed: another one may round differently.
             tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         state.setdefault(int(index), {})[key] = tensor
+    if any(entries.keys() != MOMENTS for entries in state.values()):
+        raise ValueError("the optimiser lacks a part of its state")
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -64,7 +64,7 @@ class CocoDataSet(DataSet):
         annotations: list[dict[str, Any]] = []
         named: list[tuple[str, str]] = []
         for index in self:
-            label = json.loads(self.label_path(index).read_text(encoding="utf-8"))
+            label = self.read_label(index)
             mask = None
             if self.masks:
                 with Image.open(self.mask_path(index)) as file:

@@ -9,12 +9,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from ..core.errors import UserError
+from ..core.input_files import read_json
 from ..core.robot import Robot
 from ..core.session import Phase, Programs, Session, Status
 from ..core.settings import Settings
 from .endings import noted
 
+SUMMARY = "summary.json"
 POLL_SECONDS = 0.2
 PLAIN_SECONDS = 10.0
 """Seconds between two lines where stderr is not a terminal."""
@@ -58,10 +62,8 @@ def follow(
             session.abandon()
     code = _outcome(session.status)
     _conclude(run, session.status, code)
-    summary = run / "summary.json"
-    if as_json and summary.exists():
-        result = json.loads(summary.read_text(encoding="utf-8"))
-        print(json.dumps({"run": str(run), "phase": session.status.phase.value, **result}))
+    if as_json and (run / SUMMARY).exists():
+        print(json.dumps({"run": str(run), "phase": session.status.phase.value, **_summary(run)}))
     return 128 + received[0] if received else code
 
 
@@ -154,12 +156,27 @@ def _mistake(status: Status) -> str | None:
     return next((line for line in reversed(lines) if line.startswith("error: ")), None)
 
 
+def _summary(run: Path) -> dict[str, Any]:
+    """What the trainer says of the run at its end.
+
+    Raises:
+        UserError: if it is the damaged summary of an earlier sitting.
+    """
+    path, remedy = run / SUMMARY, "remove it, the next sitting writes another"
+    found = read_json(path, remedy)
+    numbers = ("test_images", "images_rendered", "images_trained", "steps", "seconds", "stall_fraction")
+    errors = ("mean_error_percent", "median_error_percent")
+    whole = isinstance(found, dict) and all(isinstance(found.get(n), int | float) for n in numbers)
+    if not whole or not all(e in found and isinstance(found[e], int | float | None) for e in errors):
+        raise UserError(f"{path} is not the summary of a run: {remedy}")
+    return dict(found)
+
+
 def _conclude(run: Path, status: Status, code: int) -> None:
     if status.phase is Phase.FAILED:
         print(_mistake(status) or f"error: {status.reason}", file=sys.stderr)
-    summary = run / "summary.json"
-    if summary.exists() and status.phase is not Phase.FAILED:
-        s = json.loads(summary.read_text(encoding="utf-8"))
+    if (run / SUMMARY).exists() and status.phase is not Phase.FAILED:
+        s = _summary(run)
         if s["mean_error_percent"] is not None:
             print(
                 f"error on {s['test_images']} test images: median {s['median_error_percent']:.2f} %, "

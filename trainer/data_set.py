@@ -24,6 +24,7 @@ from PIL import Image
 from ..core import files
 from ..core.blend_file import SCENE
 from ..core.errors import UserError
+from ..core.input_files import read_json
 from ..core.settings import Settings
 from .annotation import Body
 
@@ -88,8 +89,21 @@ class DataSet(ABC):
         """A sample's picture and its label as it was given to :meth:`write`."""
         with Image.open(self.image_path(index)) as file:
             picture = file.convert("RGB")
-        document = json.loads(self.label_path(index).read_text(encoding="utf-8"))
-        return picture, self.label(document)
+        return picture, self.read_label(index)
+
+    def read_label(self, index: int) -> dict[str, Any]:
+        """A sample's label as it was given to :meth:`write`.
+
+        Raises:
+            UserError: if its file is damaged.
+        """
+        path = self.label_path(index)
+        remedy = "remove it and give the same command again, which renders this sample once more"
+        document = read_json(path, remedy)
+        try:
+            return self.label(document)
+        except (LookupError, TypeError, ValueError) as problem:
+            raise UserError(f"{path} is not this sample's label: {remedy}") from problem
 
     @abstractmethod
     def image_path(self, index: int) -> Path:
@@ -109,7 +123,11 @@ class DataSet(ABC):
 
     @abstractmethod
     def label(self, document: Any) -> dict[str, Any]:
-        """The label that is inside a label file's content."""
+        """The label that is inside a label file's content.
+
+        Raises:
+            LookupError, TypeError, ValueError: if there is none.
+        """
 
     @abstractmethod
     def begin(self) -> None:

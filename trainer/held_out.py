@@ -18,6 +18,9 @@ from .run_state import FOLDER
 from .sample_set import SampleSet
 from .stream import SampleStream
 
+SMALL = 1 << 20
+"""Bytes of all that a sample has besides its image, at most."""
+
 LEAST = 16
 """Images of both sets together that a run can't do without."""
 
@@ -73,8 +76,10 @@ class HeldOut:
         Raises:
             UserError: if they can't be read, or are not of the run's settings.
         """
+        t, render = self._settings.training, self._settings.render
+        most = (t.validation_images + t.test_images) * (4 * render.width * render.height + SMALL)
         for name in ("validation", "test"):
-            self._use(name, SampleSet.load(self._folder / f"{name}.npz"))
+            self._use(name, SampleSet.load(self._folder / f"{name}.npz", most))
 
     def _keep(self, name: str, samples: Sequence[Sample], indices: Sequence[int]) -> None:
         chosen = SampleSet.of([samples[i] for i in indices])
@@ -85,7 +90,9 @@ class HeldOut:
     def _use(self, name: str, samples: SampleSet) -> None:
         render = self._settings.render
         expected = (render.height, render.width, 4)
-        if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != (len(self._settings.keypoints), 2):
+        lacking = {v.name for v in self._settings.variables} - samples.hidden[0].values.keys()
+        joints = (len(self._settings.keypoints), 2)
+        if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != joints or lacking:
             raise UserError(
                 f"The {name} images in {self._folder.parent} do not fit its settings.toml: "
                 "undo the change or start a new run"

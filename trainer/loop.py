@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -19,8 +18,10 @@ from torch import Tensor
 
 from ..core import files
 from ..core.errors import UserError
+from ..core.input_files import LARGEST_TABLE, read_json
 from ..core.messages import Posterior
 from ..core.randomization import SceneModel
+from ..core.robot import Robot
 from ..core.scene_assets import training_themes
 from ..core.session import ROBOT_FILE
 from ..core.settings import Settings
@@ -307,7 +308,7 @@ class Trainer:
         try:
             self.model = self.initial.with_concentrations(self.state.concentrations, self.state.version)
             self.pipeline.state = self.state.data
-        except (KeyError, TypeError, ValueError) as problem:
+        except (LookupError, TypeError, ValueError) as problem:
             raise UserError(run_state.unfit(self.folder)) from problem
         self.clock.add(self.counters.seconds)
         self.switchboard.publish_posterior(Posterior(self.model.version, self.model.concentrations()))
@@ -489,8 +490,6 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     t, (width, height) = settings.training, settings.input_size
     sigma = t.target_sigma / 100 * math.hypot(width, height)
     config = network.NetworkConfig.of(t, len(settings.keypoints), sigma)
-    kinematics = folder / ROBOT_FILE
-    document = json.loads(kinematics.read_text(encoding="utf-8")) if kinematics.exists() else None
     names = tuple(k.name for k in settings.keypoints)
     return ModelInfo(
         config,
@@ -498,10 +497,28 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
         height,
         names,
         settings.skeleton,
-        document,
+        kinematics(folder),
         places=settings.keypoints,
         first_look=settings.first_look,
     )
+
+
+def kinematics(folder: Path) -> dict[str, Any] | None:
+    """Of a run's robot, as the run's folder has them; None where they are not known.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = folder / ROBOT_FILE
+    if not path.exists():
+        return None
+    remedy = "copy it again from where it is whole, or remove it for a model without its robot's kinematics"
+    document = read_json(path, remedy, largest=LARGEST_TABLE)
+    try:
+        Robot.from_dict(document)
+    except (LookupError, TypeError, ValueError) as problem:
+        raise UserError(f"{path} does not describe a robot: {remedy}") from problem
+    return dict(document)
 
 
 def versions() -> dict[str, str]:

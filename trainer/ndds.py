@@ -21,7 +21,6 @@ the mean and each label its own camera under ``camera_data``. Everything else th
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,7 +85,7 @@ class NddsDataSet(DataSet):
     def finish(self) -> None:
         total, count, size = np.zeros((3, 3)), 0, (0, 0)
         for index in self:
-            label = self.label(json.loads(self.label_path(index).read_text(encoding="utf-8")))
+            label = self.read_label(index)
             total += np.asarray(label["camera_matrix"])
             count += 1
             size = (label["width"], label["height"])

@@ -32,6 +32,7 @@ from ..core import settings as settings_module
 from ..core.blend_file import SCENE
 from ..core.errors import UserError
 from ..core.folder_lock import FolderLock
+from ..core.input_files import read_json
 from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
 from ..core.obstruction import Obstruction
@@ -243,7 +244,13 @@ class _Job:
             self.obstruction = Obstruction.read(run)
         # As the scene's builder has completed them, but with today's workers.
         settings = replace(settings_module.load(run / "settings.toml"), workers=settings.workers)
-        return settings, json.loads((run / ROBOTS_FILE).read_text(encoding="utf-8"))
+        remedy = f"remove {run / SCENE}, and it is written again with the scene"
+        robots = read_json(run / ROBOTS_FILE, remedy)
+        if not isinstance(robots, list) or not all(
+            isinstance(r, dict) and isinstance(r.get("name"), str) for r in robots
+        ):
+            raise UserError(f"{run / ROBOTS_FILE} does not tell the robots' names: {remedy}")
+        return settings, robots
 
     def _render(
         self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]

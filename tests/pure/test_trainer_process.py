@@ -201,7 +201,7 @@ def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_is_a_sentence_and_the_last_good_state_is_kept(tmp_path: Path) -> None:
-    """Weights that are no numbers stand for a training that has run away."""
+    """Weights just below the largest number stand for a training that has run away."""
     settings = synthetic.settings(epochs=0)
     run = folder(tmp_path, settings)
     with running(run) as trainer:
@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_is_a_sentence_and_the_last_good_state_is_kept(
         trainer.ask("stop")
         assert trainer.child.wait(60)
     state = Checkpoint.load(run / "checkpoints" / "latest.safetensors")
-    poisoned = {k: v * float("nan") if k == "network.head.bias" else v for k, v in state.tensors.items()}
+    poisoned = {k: v.sign() * 3e38 if k == "network.head.weight" else v for k, v in state.tensors.items()}
     Checkpoint(poisoned, state.state, state.generators).save(run / "checkpoints" / "latest.safetensors")
     kept = (run / "checkpoints" / "latest.safetensors").read_bytes()
     with running(run, resume=True) as trainer:
