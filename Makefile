@@ -1,5 +1,5 @@
 # make demo       train the UR10 and write the run's folder       (MINUTES=…, OUT=…)
-# make test       lint and all three tiers of tests               (BLENDER=… for the real-Blender tier)
+# make test       lint and all four tiers of tests               (BLENDER=… for the real-Blender tier)
 # make extension  the installable zips, in dist/
 # make lint       ruff and mypy
 #
@@ -10,13 +10,13 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint test-pure test-wheel test-real extension
+.PHONY: demo test lint test-pure test-wheel test-real test-fuzz extension
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed
 	@$(BIN)/robot-keypoints demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)")
 
-test: lint test-pure test-wheel test-real
+test: lint test-pure test-wheel test-real test-fuzz
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -33,6 +33,10 @@ test-wheel: $(VENV)/.installed
 
 test-real: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/real
+
+# Two minutes of damaged inputs, other ones each time: FUZZ_SEED=… repeats them, FUZZ_SECONDS=… takes longer.
+test-fuzz: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/fuzz
 
 extension: $(BIN)/python
 	@$(BIN)/python tools/build_extension.py
