@@ -97,6 +97,8 @@ def part(vertices: Any, faces: Any, surface: Surface, uv: Any = None) -> MeshDat
 
 def joined(parts: Sequence[MeshData]) -> MeshData:
     """Several meshes as one."""
+    if len(parts) == 1:
+        return parts[0]
     surfaces = {s: number for number, s in enumerate(dict.fromkeys(s for part in parts for s in part.surfaces))}
     offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
     uv = None
@@ -109,6 +111,16 @@ def joined(parts: Sequence[MeshData]) -> MeshData:
         np.concatenate([np.array([surfaces[s] for s in p.surfaces])[p.surface_of] for p in parts]),
         uv,
     )
+
+
+def check_size(triangles: int) -> None:
+    """Whether so many triangles are read; to be asked before memory is taken for them.
+
+    Raises:
+        ValueError: if they are too many.
+    """
+    if triangles > MOST_TRIANGLES:
+        raise ValueError(f"it has more than {MOST_TRIANGLES / 1e6:g} million triangles")
 
 
 class Gathering:
@@ -131,8 +143,7 @@ class Gathering:
         if not len(mesh.faces):
             return
         self._triangles += len(mesh.faces)
-        if self._triangles > MOST_TRIANGLES:
-            raise ValueError(f"it has more than {MOST_TRIANGLES // 1_000_000} million triangles")
+        check_size(self._triangles)
         self.parts.append(mesh.placed(placement))
 
 

@@ -72,7 +72,7 @@ def read(path: Path) -> MeshData:
     if not parts:
         raise UserError(f"The mesh {path} holds no triangles: check the file")
     mesh = joined(parts)
-    if not np.isfinite(mesh.vertices[mesh.faces.ravel()]).all():
+    if (~np.isfinite(mesh.vertices).all(axis=1))[mesh.faces].any():
         raise UserError(f"The mesh {path} has coordinates that are not finite: export it again")
     if len(mesh.surfaces) > MOST_SURFACES:
         raise UserError(f"The mesh {path} has {len(mesh.surfaces):,} materials: export it with fewer")
@@ -81,5 +81,9 @@ def read(path: Path) -> MeshData:
 
 def _said(problem: Exception) -> str:
     text = " ".join(str(problem).split())[:120]
+    if isinstance(problem, KeyError):
+        return f"it lacks {text}"
+    if isinstance(problem, RecursionError):
+        return "its parts lie too deep within one another"
     ours = text and isinstance(problem, (ValueError, SyntaxError))
     return text if ours else f"{type(problem).__name__} {text}".strip()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .mesh_data import Indices, MeshData, Surface, by_colour
+from .mesh_data import Indices, MeshData, Surface, by_colour, check_size
 from .mesh_source import beside, read_bytes
 from .mesh_text import BLANK, Lines, chunks, numbers, word_starts
-from .polygons import triangulate
+from .polygons import Work, triangulate
 from .robot import Floats
 from .textures import located
 
 LARGEST_MATERIALS = 16
 """Megabytes of the largest file of materials."""
 
+MOST_LIBRARIES = 100
+"""How many files of materials one file may name."""
+
 NO_COORDINATE = -1
+
+OPTION, VALUE = re.compile(r"-[A-Za-z]\w*\s+"), re.compile(r"(?:on|off|[-+.]*\d\S*)\s+")
+"""Of a texture, before its file name."""
 
 
 def read(path: Path, data: bytes) -> list[MeshData]:
@@ -34,7 +39,7 @@ def read(path: Path, data: bytes) -> list[MeshData]:
     """
     found = _Found()
     for text in chunks(_plain(data)):
-        found.take(Lines(text))
+        found.take(Lines(_without_comments(text)))
     if not found.counts:
         return []
     vertices, coordinates = found.positions(), _stacked(found.coordinates, 2)
@@ -42,7 +47,7 @@ def read(path: Path, data: bytes) -> list[MeshData]:
     counts = np.concatenate(found.counts)
     _check(corners, len(vertices), "vertex")
     _check(uv_corners, len(coordinates), "texture coordinate", NO_COORDINATE)
-    triangles, polygon = triangulate(vertices[corners], counts)
+    triangles, polygon = triangulate(vertices[corners], counts, Work())
     if not len(triangles):
         return []
     faces = corners[triangles]
@@ -82,16 +87,19 @@ def _coloured(mesh: MeshData, colours: Floats) -> list[MeshData]:
 
 
 def _plain(data: bytes) -> bytes:
-    """Without continued lines, comments and old Macintoshes' line breaks."""
+    """Without continued lines and old Macintoshes' line breaks."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\\\n" in data:
         data = data.replace(b"\\\n", b" ")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    # A line that begins with a comment begins with no word that counts.
-    if data.count(b"#") > data.count(b"\n#") + data.startswith(b"#"):
-        data = re.sub(rb"\s#[^\n]*", b"", data)
-    return data
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _without_comments(text: bytes) -> bytes:
+    """Without comments after other words; a line that begins with one begins with no word that counts."""
+    if text.count(b"#") == text.count(b"\n#") + text.startswith(b"#"):
+        return text
+    return re.sub(rb"\s#[^\n]*", b"", text)
 
 
 @dataclass
@@ -99,7 +107,7 @@ class _Found:
     """What the chunks of a file held so far."""
 
     vertices: list[Floats] = field(default_factory=list)
-    shades: list[tuple[int, Floats]] = field(default_factory=list)
+    shades: list[tuple[Indices, Floats]] = field(default_factory=list)
     coordinates: list[Floats] = field(default_factory=list)
     corners: list[Indices] = field(default_factory=list)
     uv_corners: list[Indices] = field(default_factory=list)
@@ -109,22 +117,26 @@ class _Found:
     libraries: list[str] = field(default_factory=list)
     _number: dict[str, int] = field(default_factory=lambda: {"": 0})
     _current: int = 0
+    _triangles: int = 0
     _vertices: int = 0
     _coordinates: int = 0
 
     def take(self, lines: Lines) -> None:
         """Add what a chunk holds."""
         v, vt, f = (lines.beginning_with(word) for word in (b"v", b"vt", b"f"))
-        for width, flat, start in _rows(lines, v, b"v", 3):
-            self.vertices.append(flat[:, :3])
-            if width in (6, 7):
-                self.shades.append((self._vertices + start, np.clip(flat[:, 3:6], 0.0, 1.0)))
-        for _, flat, _ in _rows(lines, vt, b"vt", 1):
-            two = flat[:, :2]
-            self.coordinates.append(two if two.shape[1] == 2 else np.pad(two, ((0, 0), (0, 1))))
+        flat, starts, widths = _rows(lines, v, b"v", 3)
+        self.vertices.append(flat[starts[:, None] + np.arange(3)])
+        coloured = np.flatnonzero((widths == 6) | (widths == 7))
+        if len(coloured):
+            self.shades.append((self._vertices + coloured, flat[starts[coloured][:, None] + np.arange(3, 6)]))
+        flat, starts, widths = _rows(lines, vt, b"vt", 1)
+        both = np.where(widths >= 2, starts + 1, len(flat))  # v is 0 where it is left out
+        self.coordinates.append(np.append(flat, 0.0)[np.stack([starts, both], axis=1)])
         switches, materials = self._switches(lines)
         if len(f):
             counts = lines.words[f] - 1
+            self._triangles += int(np.maximum(counts - 2, 0).sum())
+            check_size(self._triangles)
             corner, uv_corner = _corners(lines.texts(f, b"f"), int(counts.sum()))
             line = np.repeat(f, counts)
             self.corners.append(_absolute(corner, self._vertices + np.searchsorted(v, line)))
@@ -138,7 +150,11 @@ class _Found:
     def _switches(self, lines: Lines) -> tuple[Indices, list[int]]:
         """The lines that change the material, and the materials' numbers."""
         for line in lines.beginning_with(b"mtllib"):
-            self.libraries.append(lines.rest(line, b"mtllib"))
+            name = lines.rest(line, b"mtllib")
+            if name not in self.libraries:
+                self.libraries.append(name)
+            if len(self.libraries) > MOST_LIBRARIES:
+                raise ValueError(f"it names more than {MOST_LIBRARIES} files of materials")
         switches = lines.beginning_with(b"usemtl")
         materials = []
         for line in switches:
@@ -158,8 +174,8 @@ class _Found:
         if not self.shades:
             return None
         colours = np.ones((self._vertices, 4))
-        for start, shades in self.shades:
-            colours[start : start + len(shades), :3] = shades
+        for which, shades in self.shades:
+            colours[which, :3] = shades
         return colours
 
 
@@ -167,24 +183,15 @@ def _stacked(parts: list[Floats], width: int) -> Floats:
     return np.concatenate(parts) if parts else np.empty((0, width))
 
 
-def _rows(lines: Lines, chosen: Indices, word: bytes, least: int) -> Iterator[tuple[int, Floats, int]]:
-    """The numbers of these lines, in runs of lines with as many each: how many, ``(L, N)``, and the run's first."""
-    if not len(chosen):
-        return
+def _rows(lines: Lines, chosen: Indices, word: bytes, least: int) -> tuple[Floats, Indices, Indices]:
+    """All numbers of these lines ``(N,)``, where each line's begin among them, and how many it has."""
     widths = lines.words[chosen] - 1
-    if widths.min() < least:
+    if len(widths) and widths.min() < least:
         raise ValueError(f"a line {word.decode()!r} has fewer than {least} numbers")
     flat = numbers(lines.texts(chosen, word))
     if len(flat) != widths.sum():  # as of "1-2"
         raise ValueError(f"something that is no number stands in a line {word.decode()!r}")
-    starts = np.flatnonzero(np.diff(widths, prepend=-1))
-    ends = np.append(starts[1:], len(widths))
-    at = 0
-    for start, end in zip(starts, ends, strict=True):
-        width = int(widths[start])
-        size = width * int(end - start)
-        yield width, flat[at : at + size].reshape(-1, width), int(start)
-        at += size
+    return flat, np.cumsum(widths) - widths, widths
 
 
 def _corners(text: bytes, count: int) -> tuple[Indices, Indices]:
@@ -220,8 +227,8 @@ def _check(indices: Indices, count: int, what: str, least: int = 0) -> None:
 def _materials(libraries: list[str], path: Path) -> dict[str, Surface]:
     """The materials of all files that are named and there; a line may name one with blanks, or several."""
     found: dict[str, Surface] = {}
-    for name in dict.fromkeys(libraries):
-        for one in [name] if beside(name, path) else name.split():
+    for name in libraries:
+        for one in [name] if beside(name, path) else name.split()[:MOST_LIBRARIES]:
             file = beside(one, path)
             if file is not None:
                 found.update(_mtl(file, path))
@@ -244,10 +251,19 @@ def _mtl(file: Path, path: Path) -> dict[str, Surface]:
         elif name and key == "kd":
             found[name] = replace(found[name], colour=_colour(rest.split()))
         elif name and key == "map_kd":
-            image = re.sub(r"^(-\w+(\s+(on|off|[-+.\d]\S*))*\s+)+", "", line.strip()[len(key) :].strip())
-            texture, missing, why = located(image, path)
+            texture, missing, why = located(_without_options(line.strip()[len(key) :].strip()), path)
             found[name] = replace(found[name], texture=texture, missing=missing, why=why)
     return found
+
+
+def _without_options(text: str) -> str:
+    """The file name that stands after a texture's options."""
+    at = 0
+    while (option := OPTION.match(text, at)) is not None:
+        at = option.end()
+        while (value := VALUE.match(text, at)) is not None:
+            at = value.end()
+    return text[at:]
 
 
 def _colour(words: list[str]) -> tuple[float, float, float, float] | None:

@@ -89,8 +89,8 @@ def _plain(name: str) -> str:
 def _inside(path: Path, mesh: Path) -> Path | None:
     """A regular file of the mesh's package. Links count by where they stand: colcon's installed packages are made of
     links to their sources."""
-    whole = Path(os.path.abspath(path))
     try:
+        whole = Path(os.path.abspath(path))
         return whole if whole.is_relative_to(package_root(mesh)) and whole.is_file() else None
-    except ValueError:  # a name with a zero byte
+    except (OSError, ValueError):  # a name that is too long, or has a zero byte
         return None

@@ -9,23 +9,43 @@ from numpy.typing import NDArray
 from .mesh_data import Indices
 from .robot import Floats
 
-TOGETHER = 1 << 18
+TOGETHER = 1 << 14
 """Corners that are looked at together."""
 
 LARGEST = 4096
 """Corners of the largest polygon that is not convex; the work grows with their square."""
 
-MOST_WORK = 4e9
-"""Pairs of corners of all such polygons of one mesh: about a minute."""
+MOST_WORK = 4e8
+"""Pairs of corners of all such polygons of one file: about half a minute."""
 
-STEP = 10_000
+STEP = 2_000
 """Pairs of corners that take the time of one step's own cost."""
+
+TRIES = 64
+"""How many corners are tried for the cut to a hole, the nearest first."""
 
 FLAT = 1e-12
 """Turns below this share of a polygon's squared size are straight."""
 
 
-def triangulate(points: Floats, counts: Indices) -> tuple[Indices, Indices]:
+class Work:
+    """What the concave polygons of one file took so far."""
+
+    def __init__(self) -> None:
+        self._pairs = 0.0
+
+    def add(self, size: int, pairs: float) -> None:
+        """Reckon with polygons of so many corners before they are begun.
+
+        Raises:
+            ValueError: if that would take too long.
+        """
+        self._pairs += pairs
+        if size > LARGEST or self._pairs > MOST_WORK:
+            raise ValueError(f"its concave faces are too large or too many, such as one of {size} corners")
+
+
+def triangulate(points: Floats, counts: Indices, work: Work) -> tuple[Indices, Indices]:
     """Triangles of planar polygons without holes.
 
     Polygons that are not quite planar are cut as their projection along their mean normal. One that crosses itself
@@ -34,6 +54,7 @@ def triangulate(points: Floats, counts: Indices) -> tuple[Indices, Indices]:
     Args:
         points: ``(C, 3)`` the corners of all polygons, one polygon after the other.
         counts: ``(P,)`` how many corners each of them has; those with fewer than three give nothing.
+        work: of the file that they are of.
 
     Returns:
         ``(T, 3)`` which corners of ``points`` are a triangle's, and ``(T,)`` the polygon that it is of, in order.
@@ -43,7 +64,6 @@ def triangulate(points: Floats, counts: Indices) -> tuple[Indices, Indices]:
     """
     begin = np.cumsum(counts) - counts
     triangles, owners = [], []
-    work = 0.0
     for size in np.unique(counts[counts >= 3]):
         chosen = np.flatnonzero(counts == size)
         for some in np.array_split(chosen, max(1, len(chosen) * size // TOGETHER)):
@@ -53,9 +73,7 @@ def triangulate(points: Floats, counts: Indices) -> tuple[Indices, Indices]:
                 flat = projected(points[corners])
                 concave = ~_convex(flat)
                 if concave.any():
-                    work += size * (np.count_nonzero(concave) * float(size) + STEP)
-                    if size > LARGEST or work > MOST_WORK:
-                        raise ValueError(f"it has concave faces of {size} corners: triangulate it")
+                    work.add(int(size), size * (np.count_nonzero(concave) * float(size) + STEP))
                     local[concave] = _clip(flat[concave])
             triangles.append(np.take_along_axis(corners[:, None, :], local, axis=2).reshape(-1, 3))
             owners.append(np.repeat(some, size - 2))
@@ -114,6 +132,7 @@ def _clip(flat: Floats) -> Indices:
     at which the polygon is convex and in whose triangle no other corner lies."""
     polygons, size, _ = flat.shape
     rows = np.arange(polygons)
+    x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])
     before = np.broadcast_to(np.roll(np.arange(size), 1), (polygons, size)).copy()
     after = np.broadcast_to(np.roll(np.arange(size), -1), (polygons, size)).copy()
     left = np.ones((polygons, size), dtype=bool)
@@ -122,13 +141,20 @@ def _clip(flat: Floats) -> Indices:
 
     def judge(corner: Indices) -> None:
         a, b, c = (flat[rows, i] for i in (before[rows, corner], corner, after[rows, corner]))
-        turn[rows, corner] = _cross(b - a, c - b)
-        inside = left.copy()
-        for p, q in ((a, b), (b, c), (c, a)):
-            inside &= _cross((q - p)[:, None], flat - p[:, None]) >= 0
-        for p in (a, b, c):  # a corner that stands where another does, as where holes are joined to the rim
-            inside &= (flat != p[:, None]).any(axis=2)
-        ear[rows, corner] = (turn[rows, corner] > tolerance) & ~inside.any(axis=1)
+        back, on = a - b, c - b
+        area = _cross(on, back)
+        # How far every corner lies from the triangle's two sides at b, as shares of its area.
+        dx, dy = x - b[:, :1], y - b[:, 1:]
+        to_on = on[:, :1] * dy - on[:, 1:] * dx
+        to_back = dx * back[:, 1:] - dy * back[:, :1]
+        inside = left & (to_on >= 0) & (to_back >= 0) & (to_on + to_back <= area[:, None])
+        row, other = np.nonzero(inside)
+        point = flat[row, other]
+        # Not a corner that stands where one of the three does, as where holes are joined to the rim.
+        apart = np.logical_and.reduce([(point != p[row]).any(axis=1) for p in (a, b, c)])
+        turn[rows, corner] = area
+        ear[rows, corner] = area > tolerance
+        ear[row[apart], corner[row[apart]]] = False
 
     for corner in range(size):
         judge(np.full(polygons, corner))
@@ -146,12 +172,13 @@ def _clip(flat: Floats) -> Indices:
     return triangles
 
 
-def joined_with_holes(rim: Floats, holes: list[Floats]) -> Indices:
+def joined_with_holes(rim: Floats, holes: list[Floats], work: Work) -> Indices:
     """The corners of a polygon with holes as one polygon's, which enters every hole through a cut and leaves it again.
 
     Args:
         rim: ``(N, 3)``.
         holes: ``(M, 3)`` each, in either direction.
+        work: of the file that it is of.
 
     Returns:
         ``(K,)`` indices into the corners of the rim and then of the holes, some of them twice.
@@ -160,8 +187,7 @@ def joined_with_holes(rim: Floats, holes: list[Floats]) -> Indices:
         ValueError: if the holes don't lie within the rim, or are too many.
     """
     points = np.concatenate([rim, *holes])
-    if len(points) > LARGEST:
-        raise ValueError(f"it has a face of {len(points)} corners with holes: triangulate it")
+    work.add(len(points), len(holes) * (float(len(points)) + STEP))
     flat = _flat_like_rim(points, len(rim))
     outline = list(range(len(rim)))
     rings = []
@@ -200,13 +226,12 @@ def _visible(flat: Floats, outline: list[int], point: int, walls: Floats) -> int
     leftwards = _cross(before, to_goal) > 0, _cross(after, to_goal) > 0
     inwards = np.where(_cross(before, after) >= 0, leftwards[0] & leftwards[1], leftwards[0] | leftwards[1])
     p, q = walls[:, 0], walls[:, 1]
-    for at in np.argsort((to_goal**2).sum(axis=1), kind="stable"):
-        if not inwards[at]:
-            continue
+    near = np.argsort((to_goal**2).sum(axis=1), kind="stable")
+    for at in near[inwards[near]][:TRIES]:
         corner = corners[at]
         ends = ((p == corner) | (p == goal)).all(axis=1) | ((q == corner) | (q == goal)).all(axis=1)
         sides = _cross(q - p, corner - p) * _cross(q - p, goal - p)
         across = _cross(goal - corner, p - corner) * _cross(goal - corner, q - corner)
         if not ((sides <= 0) & (across <= 0) & ~ends).any():
             return int(at)
-    raise ValueError("it has a face whose holes don't lie within its rim: triangulate it")
+    raise ValueError("it has a face whose holes don't lie within its rim")

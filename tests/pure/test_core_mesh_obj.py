@@ -148,3 +148,21 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, words: str) -> None:
 
 def test_what_is_not_finite_but_belongs_to_no_face_does_not_count(tmp_path: Path) -> None:
     assert len(obj(tmp_path, "v nan nan nan\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 2 3 4\n").faces) == 1
+
+
+@pytest.mark.parametrize("options", ["", "-clamp on ", "-s 1 1 1 -o 0.5 -.5 ", "-bm 2 -s 1 ", "-a " * 40])
+def test_options_of_a_texture_stand_before_its_name(tmp_path: Path, options: str) -> None:
+    (tmp_path / "a skin.png").write_bytes(PIXEL)
+    (tmp_path / "a.mtl").write_text(f"newmtl m\nmap_Kd {options}a skin.png\nnewmtl n\nmap_Kd {'-a ' * 60}!\n")
+    mesh = obj(tmp_path, "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl m\nf 1 2 3\nusemtl n\nf 1 2 3\n")
+    assert [(s.texture, s.missing) for s in mesh.surfaces] == [(str(tmp_path / "a skin.png"), ""), ("", "!")]
+
+
+def test_what_a_file_of_few_bytes_could_become_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    triangle = "v 0 0 0\nv 1 0 0\nv 0 1 0\n" + "f 1 2 3\n" * 50
+    assert len(obj(tmp_path, "mtllib " + "a" * 5000 + "\n" + triangle).faces) == 50
+    with pytest.raises(UserError, match="more than 100 files of materials"):
+        obj(tmp_path, "".join(f"mtllib {i}.mtl\n" for i in range(200)) + triangle)
+    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_TRIANGLES", 40)
+    with pytest.raises(UserError, match="triangles"):
+        obj(tmp_path, triangle)
