@@ -28,6 +28,7 @@ ROLES = {
     "serve": "trainer.serve",
     "scene": "addon.background",
     "worker": "addon.background",
+    "devices": "addon.background",
     "check": "addon.inspection",
     "environment": "core.environment",
 }

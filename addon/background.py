@@ -33,7 +33,7 @@ from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
 from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
-from . import completion, detail, labels, obstruction, rig, scenery
+from . import completion, detail, graphics_cards, labels, obstruction, rig, scenery
 from .render import Renderer
 from .saving import save_copy
 from .stage import Stage
@@ -44,7 +44,7 @@ WORKER_NICENESS = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``scene`` or ``worker`` with their options; 0 when done, 2 on a user's mistake, 1 on a fault."""
+    """``scene``, ``worker`` or ``devices`` with their options; 0 when done, 2 on a user's mistake, 1 on a fault."""
     parser = argparse.ArgumentParser(prog="robot_keypoints")
     jobs = parser.add_subparsers(dest="job", required=True)
     for name in ("scene", "worker"):
@@ -60,10 +60,15 @@ def main(arguments: Sequence[str]) -> int:
             job.add_argument("--restarts", type=int, default=0)
             job.add_argument("--adaptive", action="store_true")
             job.add_argument("--draws", type=Path, help="JSON file: a seed, and the numbers of the samples to render")
+    jobs.add_parser("devices", help="name the graphics cards that Cycles can render on")
     try:
         options = parser.parse_args(list(arguments))
     except SystemExit as usage:
         return int(usage.code or 0)
+    if options.job == "devices":
+        for card in graphics_cards.enable():
+            print(f"graphics card: {card}", flush=True)
+        return 0
     try:
         settings = settings_module.load(options.run / "settings.toml")
         if options.job == "scene":

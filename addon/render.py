@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.errors import one_line
 from ..core.settings import RenderSettings
-from . import compat
+from . import compat, graphics_cards
 from .region import Box, Region
 from .scratch import Scratch
 from .stage_camera import Camera
@@ -129,7 +132,10 @@ def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -
 
 def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
     cycles = scene.cycles
-    cycles.device = "GPU" if settings.device == "gpu" and _enable_gpu() else "CPU"
+    on_card = settings.device == "gpu" and bool(graphics_cards.enable())
+    if settings.device == "gpu" and not on_card:
+        print(f"warning: {one_line(graphics_cards.missing())}", file=sys.stderr, flush=True)
+    cycles.device = "GPU" if on_card else "CPU"
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False
     cycles.use_denoising = False
@@ -140,20 +146,3 @@ def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
     cycles.caustics_reflective = cycles.caustics_refractive = False
     # Between lamps and an HDRI world the tree chooses badly: twice the noise, and no time saved where lamps are few.
     cycles.use_light_tree = False
-
-
-def _enable_gpu() -> bool:
-    """Switch on the first kind of GPU that Cycles finds here; False where there is none."""
-    preferences = bpy.context.preferences.addons["cycles"].preferences
-    for kind in ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI"):
-        try:
-            preferences.compute_device_type = kind
-        except TypeError:
-            continue  # this build of Blender does not know the kind
-        preferences.refresh_devices()
-        found = [d for d in preferences.devices if d.type == kind]
-        for device in preferences.devices:
-            device.use = device.type == kind
-        if found:
-            return True
-    return False

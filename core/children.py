@@ -15,6 +15,12 @@ from typing import Any
 from .errors import UserError
 from .files import WriteError, last_lines, open_log
 
+WARNING = "warning: "
+"""Before a sentence in a child's log that the user should see."""
+
+LONGEST = 1 << 20
+"""Bytes of a log among which such sentences are looked for."""
+
 
 class Child:
     """One child process with a log file."""
@@ -44,6 +50,7 @@ class Child:
             options["process_group"] = 0
             options["pass_fds"] = tuple(descriptors)
         with _opened(log) as stream:
+            self._begun = stream.seek(0, os.SEEK_END)  # what lies before is of an earlier sitting
             try:
                 self._process = subprocess.Popen(
                     list(command), stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
@@ -88,6 +95,16 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def warnings(self) -> list[str]:
+        """What it has warned of so far, in sentences."""
+        try:
+            with open(self.log, "rb") as stream:
+                stream.seek(self._begun)
+                text = stream.read(LONGEST).decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line.removeprefix(WARNING) for line in text.splitlines() if line.startswith(WARNING)]
 
     def last_words(self, count: int = 6) -> list[str]:
         """The last lines of its log."""

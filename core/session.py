@@ -29,8 +29,6 @@ from .obstruction import Obstruction
 from .robot import Robot
 from .settings import Settings, save
 
-WARNING = "warning: "
-"""How a line of the scene's log begins that the user should see."""
 SCENE_DEADLINE = 240.0
 TRAINER_DEADLINE = 180.0
 WORKER_DEADLINE = 240.0
@@ -281,8 +279,7 @@ class Session:
             self._fail(child, "the scene could not be built")
             return
         if self.settings.robot.kind != "armature":  # of others' scenes the obstruction tells
-            said = (line.partition(WARNING) for line in child.last_words(1000) if line.startswith(WARNING))
-            self.status.warnings = [words for _, _, words in said]
+            self.status.warnings = child.warnings()
         self._note_obstruction()
 
     def _note_obstruction(self) -> None:
@@ -446,8 +443,10 @@ class Session:
             status = self.status.processes.get(f"worker {index + 1}")
             if status is not None and str(index) in rates and status.name in self._children:
                 status.rate = _rate(rates[str(index)])
-                if status.rate > 0:
+                if status.rate > 0 and status.state != "rendering":
                     status.state = "rendering"
+                    said = self._children[status.name].warnings()
+                    self.status.notices += [w for w in dict.fromkeys(said) if w not in self.status.notices]
 
 
 def _rate(value: Any) -> float:

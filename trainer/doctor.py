@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from ..core.session import Programs
+
 LIBRARIES = (
     ("numpy", "numpy", "1.26"),
     ("zmq", "pyzmq", "26"),
@@ -33,6 +35,8 @@ LIBRARIES = (
     ("torchvision", "torchvision", "0.21"),
 )
 BLENDER_SECONDS = 60
+CARD = "graphics card: "
+"""Before each that the Blender names."""
 OLDEST_BLENDER = (4, 2)
 
 
@@ -148,7 +152,22 @@ def _blender(command: str) -> Check:
     version = lines[0].split()[1]
     if _numbers(version)[:2] < OLDEST_BLENDER:
         return Check("blender", False, f"{version} is older than 4.2", mend)
-    return Check("blender", True, f"{version} ({'program' if command else 'bpy wheel'})")
+    cards = _graphics_cards(command)
+    renders = "" if cards is None else f", Cycles renders on {' and '.join(cards) or 'the processor: no graphics card'}"
+    return Check("blender", True, f"{version} ({'program' if command else 'bpy wheel'}){renders}")
+
+
+def _graphics_cards(command: str) -> list[str] | None:
+    """Those that Cycles can render on; None where the Blender does not tell, as one without this extension."""
+    words = [*Programs.with_python(sys.executable, command).blender, "devices"]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=BLENDER_SECONDS, stdin=subprocess.DEVNULL, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return None
+    said = [line.strip() for line in done.stdout.splitlines()]
+    return [line.removeprefix(CARD) for line in said if line.startswith(CARD)] if done.returncode == 0 else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -240,7 +240,7 @@ class _Job:
             self._show("building the scene")
             settings_module.save(settings, run / "settings.toml")
             for warning in build_scene(run, programs, self.interrupted):
-                self.display.say(warning)
+                self.display.say(f"warning: {warning}")
             self.obstruction = Obstruction.read(run)
         # As the scene's builder has completed them, but with today's workers.
         settings = replace(settings_module.load(run / "settings.toml"), workers=settings.workers)

@@ -76,7 +76,7 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
                 raise RenderingError(_with_log(f"the scene was not built within {SCENE_DEADLINE:.0f} s", child))
         if child.exit_code != 0 or not (run / SCENE).exists():
             _blame(child, "the scene could not be built")
-        return [line for line in child.last_words(1000) if line.startswith("warning: ")]
+        return child.warnings()
     finally:
         child.kill()
 
@@ -111,6 +111,7 @@ class RenderWorkers:
         self._heard = [0.0] * count
         self._failures = [0] * count
         self._next_look = 0.0
+        self._heard_of = False
 
     def __enter__(self) -> RenderWorkers:
         """Bind the socket and start the workers."""
@@ -153,12 +154,20 @@ class RenderWorkers:
             self._watch()
         if sample is None:
             return None
+        if not self._heard_of:
+            self._note_warnings()
         if sample.worker >= len(self._left) or sample.sequence not in self._left[sample.worker]:
             return None  # rendered twice around a restart, or not asked for
         del self._left[sample.worker][sample.sequence]
         self._heard[sample.worker] = time.monotonic()
         self._failures[sample.worker] = 0
         return sample
+
+    def _note_warnings(self) -> None:
+        """What the workers had to say before they began; the first one that renders tells for all."""
+        self._heard_of = True
+        said = (w for child in self._children if child is not None for w in child.warnings())
+        self.notices += [w for w in dict.fromkeys(said) if w not in self.notices]
 
     def _start(self, worker: int) -> None:
         task = self.run / "logs" / f"worker {worker + 1}.json"

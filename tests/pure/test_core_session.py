@@ -45,6 +45,8 @@ def note(kind, **content):
 
 note(role)
 print("a line of", role, flush=True)
+if role + " warns" in mode:
+    print("warning: there is no milk", flush=True)
 if role + " fails" in mode:
     print("error: the", role, "has no bread", file=sys.stderr)
     sys.exit(2)
@@ -604,3 +606,13 @@ def test_a_run_that_goes_on_is_not_looked_at_again(tmp_path: Path, cleanup: list
     session = own_scene(tmp_path, OBSTRUCTION, cleanup, resume=True)
     poll_until(session, rendering)
     assert not told(tmp_path, "scene")
+
+
+def test_what_a_worker_warns_of_is_a_notice_once_and_of_this_sitting(tmp_path: Path, cleanup: list[Session]) -> None:
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    log = tmp_path / "run" / "logs" / "worker 1.log"
+    log.write_text("warning: an earlier sitting had no milk\n", encoding="utf-8")
+    session = started(tmp_path, "worker warns")
+    cleanup.append(session)
+    poll_until(session, rendering)
+    assert poll_until(session, lambda s: bool(s.notices)).notices == ["there is no milk"]
