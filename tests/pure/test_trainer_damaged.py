@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+from full_disk import room
+from robot_keypoints.core import files
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
@@ -240,3 +242,23 @@ def test_every_document_of_a_robot_is_read_or_refused(run: Path) -> None:
             loop.kinematics(run)
         except UserError as problem:
             assert "\n" not in str(problem) and str(path) in str(problem)
+
+
+@pytest.mark.parametrize("size", [100, 3_000, 60_000])
+def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_state(run: Path, size: int) -> None:
+    """Whichever file is the first one that has no room: TensorBoard's, a line, the model, the checkpoint."""
+    before = {f: (run / f).read_bytes() for f in (*FILES, "model.safetensors")}
+    trainer = trainer_of(run, settings_module.load(run / "settings.toml"), resume=True, ahead=False)
+    try:
+        train(trainer, 1)
+        with room(size), pytest.raises((OSError, files.WriteError)) as problem:
+            trainer._validate()
+            trainer._validate()
+    finally:
+        trainer.close()
+    assert "File too large" in str(problem.value)
+    for name, data in before.items():
+        found = (run / name).read_bytes()
+        assert found.startswith(data) if name in run_state.LOGS else found == data, name
+        assert found.endswith(b"\n") or not name.endswith("jsonl")
+    assert resume(run) == ""
