@@ -92,7 +92,7 @@ class Replacement:
         try:
             _flush(self.path, self._mode)
             if self._check is not None and not self._check(self.path):
-                raise OSError(errno.EIO, "it came out cut off, as on a full disk")
+                raise OSError(errno.ENOSPC, "it came out cut off")
             os.replace(self.path, self.target)
         except OSError as problem:
             raise WriteError(self.target, problem) from problem
