@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.input_files import open_regular, read_json
+from ..core.messages import MALFORMED
 from .annotated_item import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated
 from .picture_places import PicturePlaces
 
@@ -33,7 +34,7 @@ def read_coco(file: Path, folder: Path) -> Annotated:
         raise UserError(f"{file} {wrong}: export the annotations as COCO keypoints, or choose another file")
     try:
         return _coco(file, folder, document)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+    except (*MALFORMED, IndexError) as problem:
         detail = f"no {problem}" if isinstance(problem, KeyError) else str(problem)
         raise UserError(f"{file} breaks COCO's form ({detail}): export it again") from problem
 

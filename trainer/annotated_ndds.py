@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.input_files import open_regular, read_json
+from ..core.messages import MALFORMED
 from . import metrics, photograph
 from .annotated_item import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated
 from .ndds import CORNER, NOT_FOUND
@@ -55,7 +56,7 @@ def read_ndds(source: Path, labels: Sequence[Path]) -> Annotated:
             objects = [o for o in document["objects"] if o.get("keypoints")]
             robots = tuple(_robot(o, width, height, known.get(o.get("name"), {})) for o in objects)
             camera = camera_of(ours, path.name)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except MALFORMED as problem:
             detail = f"no {problem}" if isinstance(problem, KeyError) else str(problem)
             raise UserError(f"{path} breaks NDDS's form ({detail}): export it again") from problem
         for robot in robots:
@@ -87,7 +88,7 @@ def _camera_sizes(folder: Path) -> list[tuple[int, int]]:
     sizes = [c.get("captured_image_size") for c in cameras or () if isinstance(c, dict)]
     try:
         return [(int(s["width"]), int(s["height"])) for s in sizes if s]
-    except (KeyError, TypeError, ValueError) as problem:
+    except MALFORMED as problem:
         raise UserError(f"{folder / CAMERA_FILE} tells no size of pictures: export it again") from problem
 
 

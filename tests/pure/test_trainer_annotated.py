@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,31 @@ def test_ndds_of_another_size_or_with_strange_numbers_is_refused(tmp_path: Path)
     points[0]["projected_location"] = [float("nan"), 1.0]
     write(tmp_path / "0.json", {"objects": [{"keypoints": points}]})
     with pytest.raises(UserError, match="the projected_location of foot is not two finite numbers"):
+        annotated.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        {"camera_data": {"width": math.inf, "height": 60}},
+        {"objects": [{"keypoints": [{"name": "foot", "projected_location": [5.5, 6.5], "visibility": math.inf}]}]},
+        {"objects": [{"keypoints": [{"name": "foot", "projected_location": [10**400, 6.5]}]}]},
+    ],
+)
+def test_ndds_with_numbers_beyond_all_is_refused(tmp_path: Path, label: dict[str, Any]) -> None:
+    put(tmp_path / "0.rgb.png", (80, 60))
+    points = [{"name": "foot", "projected_location": [5.5, 6.5]}]
+    write(tmp_path / "0.json", {"objects": [{"keypoints": points}], **label})
+    with pytest.raises(UserError, match=r"0\.json breaks NDDS's form"):
+        annotated.read(tmp_path)
+
+
+def test_the_camera_of_ndds_with_a_size_beyond_all_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "0.rgb.png", (80, 60))
+    write(tmp_path / "0.json", {"objects": [{"keypoints": [{"name": "foot", "projected_location": [5.5, 6.5]}]}]})
+    camera = {"camera_settings": [{"captured_image_size": {"width": math.inf, "height": 60}}]}
+    write(tmp_path / "_camera_settings.json", camera)
+    with pytest.raises(UserError, match="tells no size of pictures"):
         annotated.read(tmp_path)
 
 
