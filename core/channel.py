@@ -20,6 +20,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from . import addresses
 from .addresses import is_loopback
 from .errors import UserError
+from .gate import Gate, Limits
 from .messages import (
     MAX_IMAGE,
     MessageError,
@@ -39,6 +40,15 @@ QUEUE = 4
 
 NEWS = 1000
 """News that may wait for one listener, and that it hears at once."""
+
+LONGEST_TOPIC = 256
+SUBSCRIPTIONS = 64
+"""In a connection's life: the memory of a subscription is fifty times its length."""
+LONGEST_REQUEST = 1 << 16
+UNANSWERED = 4
+"""Requests of one client that may wait for their answers."""
+SPARE = 16
+"""Connections beyond those of the workers, some of which may just be starting again."""
 
 MAKE_KEYS = "make the keys anew as README.md tells (Keys)"
 
@@ -132,24 +142,37 @@ class Security:
 class Hub:
     """The trainer's side: binds all three sockets."""
 
-    def __init__(self, host: str, port: int, keys: str = "") -> None:
+    def __init__(self, host: str, port: int, keys: str = "", *, largest: int = MAX_IMAGE, workers: int = 16) -> None:
+        """
+        Args:
+            largest: bytes of one sample.
+            workers: that may send samples.
+
+        Raises:
+            UserError: if the address or the keys can't be used.
+        """
         self.security = Security(host, keys)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.security.start(self.context)
+        self._gates: list[Gate] = []
         self.samples = self._socket(zmq.PULL)
         self.news = self._socket(zmq.PUB)
         self.control = self._socket(zmq.ROUTER)
         self.samples.rcvhwm = QUEUE
-        self.samples.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
-        self.control.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
+        self.control.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        bounds = (
+            (self.samples, Limits(largest, connections=workers + SPARE)),
+            (self.news, Limits(LONGEST_TOPIC, lifetime=SUBSCRIPTIONS)),
+            (self.control, Limits(LONGEST_REQUEST, unanswered=UNANSWERED)),
+        )
         try:
-            ports = [
-                bind(s, host, port + i if port else 0) for i, s in enumerate((self.samples, self.news, self.control))
-            ]
+            self.security.start(self.context)
+            for i, (socket, limits) in enumerate(bounds):
+                at = port + i if port else 0
+                self._gates.append(Gate(socket, host, at, limits, encrypted=self.security.folder is not None))
         except UserError:
             self.close()
             raise
-        self.endpoints = Endpoints(host, *ports)
+        self.endpoints = Endpoints(host, *(gate.port for gate in self._gates))
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
@@ -161,28 +184,8 @@ class Hub:
         """Close all sockets at once."""
         self.security.stop()
         self.context.destroy(linger=0)
-
-
-def bind(
-    socket: zmq.Socket[bytes], host: str, port: int, options: tuple[str, str] = ("stream.port", "stream.host")
-) -> int:
-    """Bind a socket to a port, or with 0 to any free one; returns the port.
-
-    Args:
-        options: what the user's port and host are called.
-
-    Raises:
-        UserError: if the address can't be used.
-    """
-    try:
-        socket.bind(addresses.url(host, port) if port else addresses.url(host, 0).removesuffix("0") + "*")
-        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
-    except zmq.ZMQError as problem:
-        if problem.errno == zmq.EADDRINUSE:
-            raise UserError(
-                f"Port {port} on {host} is in use: choose another {options[0]}, or 0 for any free one"
-            ) from problem
-        raise UserError(f"The address {host} can't be used ({problem}): choose another {options[1]}") from problem
+        for gate in self._gates:
+            gate.close()
 
 
 class SampleReceiver:

@@ -146,6 +146,11 @@ def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
     return frames
 
 
+def largest_sample(width: int, height: int) -> int:
+    """Bytes of a sample with an image of so many pixels, and a mask."""
+    return MAX_HEADER + 6 * width * height
+
+
 def _plain_instance(instance: Instance) -> dict[str, Any]:
     return {
         "name": instance.name, "base_in_camera": instance.base_in_camera.tolist(), "joints": dict(instance.joints),

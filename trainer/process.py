@@ -18,7 +18,7 @@ from ..core import settings as settings_module
 from ..core.channel import Hub, SampleReceiver
 from ..core.errors import UserError
 from ..core.lifeline import end_with_parent
-from ..core.messages import Posterior, SampleContract
+from ..core.messages import Posterior, SampleContract, largest_sample
 from ..core.settings import Settings
 
 
@@ -63,7 +63,9 @@ def main(argv: Sequence[str]) -> int:
 def _train(run: Path, identity: str, settings: Settings, resume: bool, started: float) -> None:
     orphaned = threading.Event()
     # torch takes seconds to import: the port is taken and settings are checked before.
-    hub = Hub(settings.stream.host, settings.stream.port, settings.stream.keys)
+    largest = largest_sample(settings.render.width, settings.render.height)
+    to = settings.stream
+    hub = Hub(to.host, to.port, to.keys, largest=largest, workers=settings.workers.count)
     try:
         from .control import Switchboard
         from .stream import DropLog, SampleStream

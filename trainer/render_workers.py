@@ -19,7 +19,7 @@ from ..core.blend_file import SCENE
 from ..core.channel import Hub, SampleReceiver
 from ..core.children import Child
 from ..core.errors import UserError
-from ..core.messages import Sample, SampleContract
+from ..core.messages import Sample, SampleContract, largest_sample
 from ..core.session import RESTARTS, SCENE_DEADLINE, WORKER_DEADLINE, Programs
 from ..core.settings import Settings
 
@@ -107,6 +107,7 @@ class RenderWorkers:
             self._identity, render.width, render.height, len(settings.keypoints), settings.scene_model()
         )
         self._contract = replace(contract, details=True, masks=render.masks)
+        self._largest = largest_sample(render.width, render.height)
         self._children: list[Child | None] = [None] * count
         self._heard = [0.0] * count
         self._failures = [0] * count
@@ -115,7 +116,7 @@ class RenderWorkers:
 
     def __enter__(self) -> RenderWorkers:
         """Bind the socket and start the workers."""
-        self._hub = Hub("127.0.0.1", 0)
+        self._hub = Hub("127.0.0.1", 0, largest=self._largest, workers=len(self._children))
         self._receiver = SampleReceiver(self._hub.samples, self._contract, self._note_drop)
         try:
             for w in range(len(self._left)):

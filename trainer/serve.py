@@ -20,10 +20,11 @@ import torch
 import zmq
 
 from ..core import files
-from ..core.channel import Endpoints, Security, bind
+from ..core.channel import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints, Security
 from ..core.errors import UserError
+from ..core.gate import Gate, Limits
 from ..core.lifeline import end_with_parent, is_held
-from ..core.messages import MAX_IMAGE
+from ..core.messages import MAX_HEADER, MAX_IMAGE
 from ..core.pose_channel import PosePublisher
 from . import picture_sources
 from .camera_size import CameraSize, parse_size
@@ -162,19 +163,30 @@ class Desk:
         self.publisher: PosePublisher | None = None
         self._security = Security(host, keys, "--keys")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._security.start(self._context)
+        self._gates: list[Gate] = []
         self._poller = zmq.Poller()
+        encrypted = self._security.folder is not None
         try:
+            self._security.start(self._context)
             self.control = self._socket(zmq.ROUTER)
-            self.control.setsockopt(zmq.MAXMSGSIZE, MAX_IMAGE)
-            self.port = bind(self.control, host, port, ("--port", "--host"))
+            self.control.rcvhwm = UNANSWERED
+            self.control.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            limits = Limits(MAX_HEADER + MAX_IMAGE, unanswered=UNANSWERED)
+            self._gates.append(
+                Gate(self.control, host, port, limits, encrypted=encrypted, options=("--port", "--host"))
+            )
+            self.port = self._gates[0].port
             self._bell, self._rope = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
             self._bell.bind(BELL)
             self._rope.connect(BELL)
             if publish is not None:
                 socket = self._socket(zmq.XPUB)
                 PosePublisher.prepare(socket)
-                self.published = bind(socket, host, publish, ("--publish", "--host"))
+                limits = Limits(LONGEST_TOPIC, lifetime=SUBSCRIPTIONS)
+                self._gates.append(
+                    Gate(socket, host, publish, limits, encrypted=encrypted, options=("--publish", "--host"))
+                )
+                self.published = self._gates[1].port
                 self.publisher = PosePublisher(socket)
                 self._poller.register(socket, zmq.POLLIN)
         except UserError:
@@ -211,6 +223,8 @@ class Desk:
             self.publisher.close()
         self._security.stop()
         self._context.destroy(linger=0)
+        for gate in self._gates:
+            gate.close()
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
