@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -290,7 +291,8 @@ class Link:
         """Tell the trainer something (``pause``, ``resume``, ``stop``) without waiting for its answer."""
         if self._control is None:
             self._control = self._connect(zmq.DEALER, self.endpoints.control)
-        self._control.send_multipart([b"", encode_request(kind, run=self.run)])
+        with suppress(zmq.Again):  # a trainer that doesn't know our keys leaves nobody to send to
+            self._control.send_multipart([b"", encode_request(kind, run=self.run)], zmq.NOBLOCK)
 
     def request(self, frames: Sequence[bytes], timeout: float) -> dict[str, object] | None:
         """Ask the control socket and wait for the answer; None after ``timeout`` seconds.
@@ -299,11 +301,14 @@ class Link:
             MessageError: if the answer is not one of ours.
         """
         socket = self._connect(zmq.REQ, self.endpoints.control)
+        socket.sndtimeo = int(1000 * timeout)
         try:
             socket.send_multipart(frames)
             if not socket.poll(int(1000 * timeout)):
                 return None
             return parse(socket.recv_multipart()[0])
+        except zmq.Again:
+            return None
         finally:
             socket.close()
 

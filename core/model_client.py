@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ class ModelClient:
         header, data = self._waiting
         self._waiting = None
         self._busy = (self._next, time.monotonic())
-        self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data])
+        # A server that doesn't know our keys leaves nobody to send to; that is as if it did not answer.
+        with suppress(zmq.Again):
+            self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data], zmq.NOBLOCK)
         self._next += 1
 
 

@@ -18,10 +18,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+import zmq
 from listening import listeners
 from PIL import Image
 from robot_keypoints.core import session
-from robot_keypoints.core.channel import Security
+from robot_keypoints.core.channel import Hub, Link, Security
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.messages import encode_request, parse
 from robot_keypoints.core.model_client import ModelClient, Prediction
@@ -220,6 +221,27 @@ def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened
         ended.set()
         thread.join()
         desk.close()
+
+
+def test_a_client_that_was_turned_away_does_not_wait(tmp_path: Path, opened: Opened) -> None:
+    """Neither a model's client nor a run's: ZeroMQ itself would wait for ever for somebody to send to."""
+    Security.create_keys(tmp_path / "ours")
+    Security.create_keys(tmp_path / "others")
+    (tmp_path / "others" / "server.key").write_bytes((tmp_path / "ours" / "server.key").read_bytes())
+    hub, desk = Hub("127.0.0.1", 0, str(tmp_path / "ours")), Desk("127.0.0.1", 0, str(tmp_path / "ours"), None)
+    client = opened.client(desk.port, str(tmp_path / "others"))
+    link = Link(hub.endpoints, "run", str(tmp_path / "others"))
+    try:
+        link.command("pause")
+        assert link._control is not None
+        for socket in (client._socket, link._control):
+            wait_for(lambda s=socket: s.poll(0, zmq.POLLOUT) == 0)  # type: ignore[misc]
+        client.request("rgb", 64, 48, bytes(64 * 48 * 3))
+        link.command("pause")
+        assert client.busy and link.request([b"{}"], 0.2) is None
+    finally:
+        for one in (link, hub, desk):
+            one.close()
 
 
 def test_with_keys_a_client_tells_nothing_to_another_server(tmp_path: Path, opened: Opened) -> None:
