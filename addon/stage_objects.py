@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 from collections.abc import Mapping, Sequence
 
 import bpy
@@ -24,7 +25,20 @@ Floats = NDArray[np.float64]
 COLLECTION = "Keypoints Distractors"
 MATERIAL = "Keypoints Objects"
 CABLES = 3
-COLUMNS = 10 + 4 * placement.CANDIDATES
+
+
+def columns(**widths: int) -> dict[str, slice]:
+    """Where each use of a row of random numbers finds its own, one use after the other: none shares a number."""
+    ends = list(itertools.accumulate(widths.values()))
+    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+
+STANDING = 0.7
+"""The share of distractors that stand upright on something; the others hang in the air, turned at random."""
+APPEARANCE = 5
+"""Numbers that say what an object looks like, see :meth:`_Item._paint`."""
+SOLID = columns(size=1, stretch=3, standing=1, rotation=3, appearance=APPEARANCE, places=4 * placement.CANDIDATES)
+CABLE = columns(size=1, appearance=APPEARANCE, course=24)
 
 
 class Objects:
@@ -89,43 +103,44 @@ class Objects:
     ) -> list[_Item]:
         # Drawn for as many as there can ever be, so that one more leaves the others where they are.
         rows = len(catalogue.BY_NAME["objects/count"].choices) + len(catalogue.BY_NAME["objects/front"].choices)
-        u = seed.random((rows, COLUMNS))
+        u = seed.random((rows, SOLID["places"].stop))
         order = seed.permutation(len(self._solids))
         distractors = [self._solids[i] for i in order[:count]]
         occluders = [self._solids[i] for i in order[::-1][:front]]
         used = []
         if distractors:
             rows_used = u[:count]
-            radii = size * (0.5 + 0.5 * rows_used[:, 0])
-            stretch = 0.45 + 0.55 * rows_used[:, 1:4]
-            standing = rows_used[:, 4] < 0.7
+            radii, stretch = _size(rows_used, size)
+            standing = rows_used[:, SOLID["standing"]][:, 0] < STANDING
             lifts = np.array([i.lowest for i in distractors]) * radii * stretch[:, 2]
-            tries = rows_used[:, 10 : 10 + 3 * placement.CANDIDATES].reshape(count, -1, 3)
+            tries = rows_used[:, SOLID["places"]].reshape(count, -1, 4)[..., :3]
             centres = placement.around(tries, radii, np.where(standing, lifts, np.nan), site)
             for item, row, place, radius, s, stands in zip(
                 distractors, rows_used, centres, radii, stretch, standing, strict=True
             ):
                 if place is not None:
-                    item.show(place, _turn(row[5:8], site.base, stands), radius * s, row[7:10])
+                    turn = _turn(row[SOLID["rotation"]], site.base, stands)
+                    item.show(place, turn, radius * s, row[SOLID["appearance"]])
                     used.append(item)
         if occluders:
             rows_used = u[-front:][::-1]
-            places, radii = placement.front(
-                rows_used[:, 10:].reshape(front, -1, 4), size * (0.5 + 0.5 * rows_used[:, 0]), site
-            )
-            for item, row, place, radius in zip(occluders, rows_used, places, radii, strict=True):
+            wanted, stretch = _size(rows_used, size)
+            places, radii = placement.front(rows_used[:, SOLID["places"]].reshape(front, -1, 4), wanted, site)
+            for item, row, place, radius, s in zip(occluders, rows_used, places, radii, stretch, strict=True):
                 if place is not None:
-                    item.show(place, _turn(row[5:8], site.base, False), radius * (0.45 + 0.55 * row[1:4]), row[7:10])
+                    turn = _turn(row[SOLID["rotation"]], site.base, False)
+                    item.show(place, turn, radius * s, row[SOLID["appearance"]])
                     used.append(item)
         return used
 
     def _place_cables(self, count: int, seed: np.random.Generator, site: placement.Site) -> list[_Item]:
         used = []
-        for item, row in zip(self._cables[:count], seed.random((CABLES, 32)), strict=False):
-            radius = self._reach * (0.004 + 0.009 * row[0])
-            course = placement.cable(row[8:], radius, site)
+        u = seed.random((CABLES, CABLE["course"].stop))
+        for item, row in zip(self._cables[:count], u, strict=False):
+            radius = self._reach * (0.004 + 0.009 * row[CABLE["size"]].item())
+            course = placement.cable(row[CABLE["course"]], radius, site)
             if course is not None:
-                item.bend(solids.tube(course, radius), row[1:4])
+                item.bend(solids.tube(course, radius), row[CABLE["appearance"]])
                 used.append(item)
         return used
 
@@ -152,29 +167,29 @@ class _Item:
             self.object.scale = NOWHERE
             self._shown = False
 
-    def show(self, at: Floats, turn: Quaternion, scale: Floats, look: Floats) -> None:
-        """Put it somewhere ``(3,)``, turned and scaled ``(3,)``; ``look`` ``(3,)`` in [0, 1) says what like."""
+    def show(self, at: Floats, turn: Quaternion, scale: Floats, appearance: Floats) -> None:
+        """Put it somewhere ``(3,)``, turned and scaled ``(3,)``; ``appearance`` ``(5,)`` is in [0, 1)."""
         place(self.object, at, turn, scale)
-        self._paint(*look)
+        self._paint(*appearance)
         self._shown = True
 
-    def bend(self, vertices: Floats, look: Floats) -> None:
-        """Give a tube its course."""
+    def bend(self, vertices: Floats, appearance: Floats) -> None:
+        """Give a tube its course, as vertices ``(N, 3)`` in the world; ``appearance`` is as for :meth:`show`."""
         low, high = vertices.min(axis=0), vertices.max(axis=0)
         half = np.maximum((high - low) / 2, 1e-6)
         mesh = self.object.data
         mesh.vertices.foreach_set("co", ((vertices - (low + high) / 2) / half).astype(np.float32).ravel())
         mesh.update()
         # Cables are darker than most things.
-        self.show((low + high) / 2, Quaternion(), half, look * (1.0, 1.0, 0.6))
+        self.show((low + high) / 2, Quaternion(), half, appearance * (1.0, 1.0, 0.6, 1.0, 1.0))
 
-    def _paint(self, hue: float, kind: float, value: float) -> None:
-        """A third is grey, a quarter metal; the rest is coloured plastic."""
+    def _paint(self, hue: float, saturation: float, value: float, kind: float, roughness: float) -> None:
+        """Colour it: a third is grey, a quarter metal; the rest is coloured plastic. All numbers are in [0, 1)."""
         grey, metal = hue < 0.33, kind < 0.25
-        saturation = 0.0 if grey else 0.3 + 0.65 * (kind * 7 % 1)
+        saturation = 0.0 if grey else 0.3 + 0.65 * saturation
         display = colorsys.hsv_to_rgb((hue - 0.33) / 0.67 % 1, saturation, 0.04 + 0.9 * value)
         colour = Color(display).from_srgb_to_scene_linear()
-        roughness = 0.08 + 0.85 * (kind * 31 % 1)
+        roughness = 0.08 + 0.85 * roughness
         # The shader reads whether it is metal off the alpha's upper half, and how rough it is off the rest.
         self.object.color = (*colour, roughness / 2 + (0.5 if metal else 0.0))
         if self._material is not None:
@@ -184,6 +199,11 @@ class _Item:
 def _choice(name: str, v: Mapping[str, float]) -> int:
     entry = catalogue.BY_NAME[f"objects/{name}"]
     return catalogue.choice(v[entry.name], len(entry.choices))
+
+
+def _size(u: Floats, size: float) -> tuple[Floats, Floats]:
+    """Radii ``(N,)`` and stretches ``(N, 3)`` of solids from their rows ``(N, …)``, for a largest radius in metres."""
+    return size * (0.5 + 0.5 * u[:, SOLID["size"]][:, 0]), 0.45 + 0.55 * u[:, SOLID["stretch"]]
 
 
 def _turn(u: Floats, base: Floats, standing: bool) -> Quaternion:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -72,8 +73,8 @@ def test_every_variable_is_seen(engine: str) -> None:
     empty = picture({})
     room = {"surroundings/floor": 1.5, "surroundings/walls": 2.5, "surroundings/layout": 0.3}
     for name, base, value in (
-        ("objects/count", {}, 5.5), ("objects/front", {}, 1.5), ("objects/cables", {}, 2.5),
-        ("objects/size", ALL, 0.35), ("objects/layout", ALL, 0.8),
+        ("objects/count", {"objects/layout": 0.6}, 5.5), ("objects/front", {}, 1.5),
+        ("objects/cables", {}, 2.5), ("objects/size", ALL, 0.35), ("objects/layout", ALL, 0.8),
         ("surroundings/floor", {}, 1.5), ("surroundings/walls", {}, 1.5), ("surroundings/distance", room, 4.0),
         ("surroundings/brightness", room, 0.9), ("surroundings/layout", room, 0.6),
     ):  # fmt: skip
@@ -154,7 +155,7 @@ def test_the_robot_stays_in_sight() -> None:
     stage = staged()
     robot = {o.name for o in rig.robot_meshes(stage.armature)}
     covered: dict[str, list[float]] = {"objects/front": [], "objects/count": [], "surroundings/walls": []}
-    for values in draws(stage, 11, seed=1):
+    for values in draws(stage, 11, seed=2):
         values = {**values, **NONE}
         stage.apply(values)
         free = np.isin(seen(stage), list(robot))
@@ -199,6 +200,57 @@ def test_one_more_leaves_the_others_where_they_are() -> None:
         return sorted(tuple(o.location) for o in shown)
 
     assert set(places(4.5)) < set(places(5.5))
+
+
+FIRST = 16
+"""Columns that are looked at; the places come after what is told of size, rotation and appearance."""
+
+
+class Rows:
+    """In place of a generator: the same numbers for every row, of which a test changes those of one column."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, float] = {}
+
+    def random(self, shape: tuple[int, int]) -> np.ndarray:
+        rows = np.tile(np.random.Generator(np.random.PCG64(5)).random(shape[1]), (shape[0], 1))
+        rows[:, :FIRST] = 0.8  # neither standing nor grey nor of metal
+        for column, value in self.changes.items():
+            rows[:, column] = value
+        return rows
+
+    def permutation(self, count: int) -> np.ndarray:
+        return np.arange(count)
+
+
+@pytest.mark.parametrize("kind", ["count", "front", "cables"])
+def test_size_rotation_and_appearance_share_no_random_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, rows = staged(), Rows()
+    usual, ours = np.random.default_rng, int(0.4 * 2**53)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: rows if seed == ours else usual(seed))
+    objects = bpy.data.collections[COLLECTION].objects
+
+    def look(changes: dict[int, float]) -> dict[str, tuple[float, ...]]:
+        rows.changes = changes
+        stage.apply({**NONE, **VIEW, "objects/layout": 0.4, f"objects/{kind}": 1.5})
+        shown = next(o for o in objects if any(o.scale))
+        *colour, surface = shown.color
+        return {
+            "scale": tuple(shown.scale), "rotation": tuple(shown.rotation_quaternion),
+            "colour": tuple(colour), "metal": (float(surface >= 0.5),), "roughness": (round(surface % 0.5, 6),),
+        }  # fmt: skip
+
+    first = look({})
+    used: dict[str, set[int]] = {name: set() for name in first}
+    for column, value in itertools.product(range(FIRST), (0.1, 0.4, 0.95)):
+        now = look({column: value})
+        for name in first:
+            if now[name] != first[name]:
+                used[name].add(column)
+    assert all(used[name] for name in ("scale", "colour", "metal", "roughness")), used
+    assert bool(used["rotation"]) == (kind != "cables")  # which are bent, not turned
+    for a, b in itertools.combinations(used, 2):
+        assert not used[a] & used[b], (a, b, used)
 
 
 def test_floor_and_walls_fill_the_picture_and_stand_where_they_should() -> None:
