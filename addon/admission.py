@@ -53,7 +53,7 @@ class Admission:
         self.tries = self.admitted = self.forced = 0
         self._next_note = FIRST_NOTE
         self._first = robots[""].armature
-        self._neutral = catalogue.neutral(0.7 * adoption.reach(self._first))
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * adoption.reach(self._first))
         self._size = (settings.render.width, settings.render.height)
         self._share, self._floor = rules.framing, rules.floor - BELOW
         self._framing: _Framing | None = None

@@ -9,11 +9,9 @@ from typing import Any
 
 import bpy
 
+from ..core import catalogue
 from ..core.settings import Settings, complete_scene
 from . import adoption, rig
-
-REACH_SHARE = 0.7
-"""How far a robot reaches in use, as a share of how far it could."""
 
 
 def complete(settings: Settings, armatures: Mapping[str, bpy.types.Object]) -> Settings:
@@ -33,7 +31,7 @@ def complete(settings: Settings, armatures: Mapping[str, bpy.types.Object]) -> S
             skeleton=settings.skeleton or (() if settings.keypoints else tuple(e for p in parts for e in p.skeleton)),
         ),
         [default.settings.variable() for p in parts for default in p.joints.values()],
-        REACH_SHARE * adoption.reach(armatures[""]),
+        catalogue.REACH_SHARE * adoption.reach(armatures[""]),
     )
 
 

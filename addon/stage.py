@@ -47,7 +47,7 @@ class Stage:
             name: rig.Frames(scene, robot, [k.frame for k in settings.keypoints if k.robot == name])
             for name, robot in self.armatures.items()
         }
-        self._neutral = catalogue.neutral(0.7 * adoption.reach(armature))
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * adoption.reach(armature))
         self._posers = {
             name: (rig.Poser(robot), joint_variables(name, robot)) for name, robot in self.armatures.items()
         }

@@ -19,9 +19,6 @@ from ..core.settings import VariableSettings
 from . import choices, inspected, user_presets
 from .definitions import quietly
 
-REACH_SHARE = 0.7
-"""The catalogue's lengths are in units of this share of the robot's reach, as in :func:`..core.settings.complete`."""
-
 
 @dataclass(frozen=True)
 class Default:
@@ -52,7 +49,7 @@ def joint_default(name: str, limits: tuple[float, float] | None, linear: bool, h
 
 def scene_defaults(group: Any) -> dict[str, Default]:
     """The defaults of all variables but the joints and the user's own, as the scene's preset has them."""
-    reach = REACH_SHARE * group.reach
+    reach = catalogue.REACH_SHARE * group.reach
     worlds = len(catalogue.SHIPPED_WORLDS) + len(group.world_files)
     options: dict[str, Any] = {
         "groups": [g.name for g in group.links], "worlds": worlds,
@@ -92,7 +89,7 @@ def _from_preset(given: VariableSettings, entry: catalogue.Entry, reach: float) 
 def for_preset(group: Any) -> list[VariableSettings]:
     """The scene's variables as a preset keeps them: lengths in units of the robot's reach; joints and the user's own
     variables belong to one scene and stay out."""
-    reach = REACH_SHARE * group.reach
+    reach = catalogue.REACH_SHARE * group.reach
     result = []
     for item in group.variables:
         entry = catalogue.find(item.name)
@@ -142,7 +139,7 @@ def _neutral(item: Any) -> float:
     entry = catalogue.find(item.name)
     if entry is None:
         return 0.0
-    reach = REACH_SHARE * item.id_data.robot_keypoints.reach
+    reach = catalogue.REACH_SHARE * item.id_data.robot_keypoints.reach
     return entry.neutral * reach if entry.scaled else entry.neutral
 
 

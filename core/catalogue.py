@@ -217,6 +217,10 @@ def entries(
     return result
 
 
+REACH_SHARE = 0.7
+"""How far a robot reaches in use, as a share of how far it could: lengths here are in units of that."""
+
+
 def neutral(reach: float) -> dict[str, float]:
     """The value of every variable that a run does not have, for a robot that reaches ``reach`` metres."""
     return {e.name: e.neutral * (reach if e.scaled else 1.0) for e in ENTRIES}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from . import files, presets
+from . import catalogue, files, presets
 from .errors import UserError
 from .input_files import read_toml
 from .keypoints import Keypoint, joint_keypoints, skeleton
@@ -378,7 +378,8 @@ def complete(settings: Settings, *robots: Robot) -> Settings:
         for name, r in zip(names, robots, strict=True)
         for j in r.moving_joints
     ]  # fmt: skip
-    return complete_scene(replace(settings, keypoints=keypoints, skeleton=edges), defaults, robots[0].reach() * 0.7)
+    reach = catalogue.REACH_SHARE * robots[0].reach()
+    return complete_scene(replace(settings, keypoints=keypoints, skeleton=edges), defaults, reach)
 
 
 def complete_scene(settings: Settings, joints: Sequence[Variable], reach: float) -> Settings:

@@ -76,7 +76,7 @@ def test_every_group_of_the_catalogue_has_a_tab_and_every_variable_an_entry() ->
 def test_a_preset_is_what_the_core_makes_of_it(preset: str) -> None:
     assert bpy.ops.robot_keypoints.preset_choose(name=preset) == {"FINISHED"}
     wanted = core.complete_scene(
-        core.Settings(scene=core.SceneSettings(preset)), [], variables.REACH_SHARE * group().reach
+        core.Settings(scene=core.SceneSettings(preset)), [], catalogue.REACH_SHARE * group().reach
     )
     for v in wanted.variables:
         assert variables.same(settings(v.name), v), v.name
