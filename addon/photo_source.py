@@ -15,8 +15,6 @@ import numpy as np
 from ..core.errors import UserError
 from . import capture
 
-MOVIES = {s.lower() for s in bpy.path.extensions_movie}
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -60,11 +58,6 @@ def block(path: str) -> bpy.types.Image:
             bpy.data.images.remove(image)
         raise UserError(f"{file} can't be opened as an image: choose another")
     return image
-
-
-def is_movie(path: str) -> bool:
-    """Whether a file is a movie, by its name."""
-    return Path(path).suffix.lower() in MOVIES
 
 
 def moving(path: str) -> bool:

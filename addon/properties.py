@@ -220,11 +220,6 @@ CLASSES: tuple[type, ...] = (
 )
 
 
-def of(scene: bpy.types.Scene) -> Any:
-    """The scene's settings group."""
-    return scene.robot_keypoints
-
-
 def register() -> None:
     """Hang the groups on scenes and on the window manager; their classes must be registered."""
     bpy.types.Scene.robot_keypoints = PointerProperty(type=KEYPOINTS_PG_scene)

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from .priors import Prior
 from .randomization import Variable
 
-TAU = 2.0 * math.pi
-
 SHIPPED_WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 """The HDRI worlds that every Blender brings, in the order of their choices."""
 

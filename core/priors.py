@@ -112,20 +112,6 @@ class Prior:
         log_density = np.log(self.marginal) - math.log((self.high - self.low) / self.bins)
         return np.where(index < 0, -np.inf, log_density[index])
 
-    def joint_log_prob(self, d: ArrayLike, bins: ArrayLike, values: ArrayLike) -> Floats:
-        """``log p(d, k, value)`` of the full hierarchy, per sample; d is ``(N, K)``, bins and values ``(N,)``."""
-        weights = np.asarray(d, dtype=np.float64)
-        k = np.asarray(bins, dtype=np.int64)
-        theta = np.asarray(self.concentration)
-        norm = math.lgamma(theta.sum()) - sum(math.lgamma(t) for t in theta)
-        with np.errstate(divide="ignore"):
-            log_d = np.log(weights)
-        # 0 * log(0) is 0 here: a concentration of one says nothing about its bin.
-        log_dirichlet = norm + np.where(theta == 1.0, 0.0, (theta - 1.0) * log_d).sum(axis=1)
-        width = 1.0 if self.constant else (self.high - self.low) / self.bins
-        log_value = np.where(self.bin_of(values) == k, -math.log(width), -np.inf)
-        return np.asarray(log_dirichlet + log_d[np.arange(len(k)), k] + log_value)
-
     def posterior(self, bins: ArrayLike, weight: float = 1.0) -> Prior:
         """Conjugate update by observed bins, each of which counts ``weight`` times: θ + ``weight`` · counts.
 

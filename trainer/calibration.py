@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .heat_maps import squared_errors
 from .losses import DRAW_LOSSES
 from .network_config import NetworkConfig
 
@@ -69,18 +68,17 @@ class Calibration:
         scales = _brought(self.scales, covariances.dtype, covariances.device)
         return _without(covariances, self.own) * scales[:, None, None]
 
-    def learned(self, errors: Tensor, *, robust: bool = True) -> Calibration:
-        """From normalised squared errors ``(N, J)`` of what this calibration gave; those that aren't finite don't
-        count.
+    def learned(self, errors: Tensor) -> Calibration:
+        """Scales that give the errors the median that they should have, ln 4, which a few wild errors don't move.
 
         Args:
-            robust: match the median, ln 4, which a few wild errors don't move; otherwise the mean, 2, which is the
-                most likely scale for Gaussian errors.
+            errors: normalised squared errors ``(N, J)`` of what this calibration gave; those that aren't finite don't
+                count.
         """
         good = errors.isfinite() & (errors >= 0)
         known = torch.where(good, errors.double(), math.nan)
-        pooled = _factor(known.reshape(-1, 1), robust)
-        factors = torch.where(good.sum(0) >= LEAST_COUNT, _factor(known, robust), pooled)
+        pooled = _factor(known.reshape(-1, 1))
+        factors = torch.where(good.sum(0) >= LEAST_COUNT, _factor(known), pooled)
         # Where half of the errors are exactly zero there is nothing to scale.
         factors = torch.where(factors > 0, factors, 1.0)
         scales = (factors * torch.tensor(self.scales, dtype=factors.dtype, device=factors.device)).tolist()
@@ -106,27 +104,11 @@ class Calibration:
         return cls(scales, own, images)
 
 
-def calibrate(
-    positions: Tensor, covariances: Tensor, truth: Tensor, used: Tensor | None = None, *, robust: bool = True
-) -> Calibration:
-    """Scales from held-out predictions.
-
-    Args:
-        positions, covariances, truth: ``(N, J, 2)``, ``(N, J, 2, 2)`` and what is right, ``(N, J, 2)``; NaN for what
-            isn't known.
-        used: which to look at, ``(N, J)``.
-    """
-    errors = squared_errors(positions.double(), covariances.double(), truth.double())
-    if used is not None:
-        errors = torch.where(used, errors, math.nan)
-    return Calibration((1.0,) * errors.shape[-1]).learned(errors, robust=robust)
-
-
-def _factor(errors: Tensor, robust: bool) -> Tensor:
+def _factor(errors: Tensor) -> Tensor:
     """``(J,)`` of ``(N, J)``; NaN of no errors."""
     if not len(errors):
         return errors.new_full(errors.shape[1:], math.nan)
-    return errors.nanquantile(0.5, dim=0) / MEDIAN if robust else errors.nanmean(0) / 2
+    return errors.nanquantile(0.5, dim=0) / MEDIAN
 
 
 @lru_cache(maxsize=16)

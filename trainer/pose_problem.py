@@ -115,10 +115,6 @@ class Solution:
         """Which entries have a pose, ``(B,)``."""
         return self.status == Status.SOLVED
 
-    def reasons(self) -> list[str]:
-        """One sentence for each entry."""
-        return [Status(int(s)).sentence for s in self.status.tolist()]
-
 
 @dataclass(frozen=True)
 class Observations:
