@@ -56,6 +56,7 @@ def test_from_robot_to_overlay(play: Play, artefacts: Path) -> None:
     assert result["1-sidebar"]["tab"] == "Keypoints" and len(result["1-sidebar"]["panels"]) >= 5
     assert result["2-environment"]["state"] == "ok", result["2-environment"]
     assert len(result["3-robot"]["keypoints"]) >= 6
+    assert result["3-robot"]["left_out"] == ["Cube", "Light"]
     assert {v.split("/")[0] for v in result["3-robot"]["variables"]} == set(catalogue.GROUPS) - {"custom"}
     assert result["4-preset"]["varying"] > 40 and result["4-preset"]["held"] > 0
     own = result["5-own-variable"]

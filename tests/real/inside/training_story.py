@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,6 @@ def story(d: Driver) -> Steps:
 
     yield from d.wait(lambda: not sheet.running, 180, "the contact sheet")
     yield from d.pause(20)
-    shutil.copytree(sheet.folder, d.folder / "sheet", ignore=shutil.ignore_patterns("*.txt"))
     shown = [a.spaces.active.image for a in d.window.screen.areas if a.type == "IMAGE_EDITOR"]
     yield from d.station(
         "7-contact-sheet", state=sheet.state.value, reason=sheet.reason, windows=len(manager.windows),
@@ -155,7 +153,6 @@ def story(d: Driver) -> Steps:
     yield from d.move(*d.middle("UI"))
     yield from d.station(
         "13-overlay",
-        camera=scene.camera.name,
         keypoints=[(k.name, k.u, k.v, k.confidence) for k in shown.keypoints], size=(shown.width, shown.height),
         viewport=(viewport.x, viewport.y, sidebar.x - viewport.x if sidebar.x > viewport.x else viewport.width,
                   viewport.height),
