@@ -116,6 +116,14 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.stop_training")
     yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
 
+    prediction = part("addon.prediction")
+    yield from d.click_button("robot_keypoints.load_trained_model")
+    yield from d.wait(lambda: prediction.SERVICE.model.state is prediction.State.READY, 120, "the model to be loaded")
+    yield from d.click_button("robot_keypoints.look_through_camera")
+    yield from d.click_button("robot_keypoints.predict")
+    shown = yield from d.wait(lambda: prediction.SERVICE.prediction, 60, "a prediction")
+    yield from d.station("4-overlay", keypoints=[k.name for k in shown.keypoints], camera=scene.camera.name,
+                         wanted=[k.name for k in group.keypoints])  # fmt: skip
     if not d.config["crate"]:
         return
     with d.context("WINDOW"):
@@ -123,19 +131,19 @@ def story(d: Driver) -> Steps:
         crate = bpy.context.object
         crate.name = "Crate"
         bpy.ops.ed.undo_push(message="Crate")
-    yield from sheet(d, "4-crate")
+    yield from sheet(d, "5-crate")
     yield from d.click_button("robot_keypoints.start_training")
     yield from d.wait(lambda: runner.status.phase.over, 240, "the training to refuse")
-    yield from d.station("5-refused", phase=runner.status.phase.value, reason=runner.status.reason)
+    yield from d.station("6-refused", phase=runner.status.phase.value, reason=runner.status.reason)
     yield from d.click_button('scenery_leave_out(object="Crate")')
-    yield from d.station("6-left-out", hidden=[crate.hide_render, crate.hide_viewport])
+    yield from d.station("7-left-out", hidden=[crate.hide_render, crate.hide_viewport])
     with d.context("WINDOW"):
         bpy.ops.ed.undo()
     scene = bpy.context.scene
     crate = scene.objects["Crate"]
-    yield from d.station("7-undone", hidden=[crate.hide_render, crate.hide_viewport])
+    yield from d.station("8-undone", hidden=[crate.hide_render, crate.hide_viewport])
     yield from d.click_button('scenery_keep(object="Crate")')
-    yield from sheet(d, "8-kept", hidden=[crate.hide_render, crate.hide_viewport])
+    yield from sheet(d, "9-kept", hidden=[crate.hide_render, crate.hide_viewport])
 
 
 DRIVER = Driver()
