@@ -24,14 +24,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core import blend_file, files, settings_check
+from ..core import files, run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
 from ..core.errors import UserError, one_line
 from ..core.lifeline import end_with_parent
 from ..core.messages import MessageError, Posterior, Sample, encode_request
 from ..core.randomization import SceneModel
-from ..core.session import ROBOTS_FILE
 from ..core.settings import Settings
 from . import completion, detail, graphics_cards, labels, obstruction, rig, scenery
 from .render import Renderer
@@ -70,10 +69,10 @@ def main(arguments: Sequence[str]) -> int:
             print(f"graphics card: {card}", flush=True)
         return 0
     try:
-        settings = settings_module.load(options.run / "settings.toml")
+        settings = settings_module.load(options.run / run_folder.SETTINGS)
         if options.job == "scene":
             left_out: tuple[str, ...] = ()
-            if not (options.run / blend_file.SCENE).exists():
+            if not (options.run / run_folder.SCENE).exists():
                 left_out = build_scene(settings, options.run, complete=options.complete)
             look(options.run, left_out)
         else:
@@ -124,11 +123,11 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tup
     if complete:
         settings = completion.complete(settings, dict(zip(names, built, strict=True)))
         settings_check.check(settings)
-        settings_module.save(settings, run / "settings.toml")
-        files.write_json(run / ROBOTS_FILE, [completion.describe(a) for a in built])
+        settings_module.save(settings, run / run_folder.SETTINGS)
+        files.write_json(run / run_folder.ROBOTS, [completion.describe(a) for a in built])
     if settings.robot.kind != "armature":
         Stage(bpy.context.scene, built[0], settings)
-    save_copy(run / blend_file.SCENE)
+    save_copy(run / run_folder.SCENE)
     return left_out
 
 
@@ -141,10 +140,10 @@ def look(run: Path, left_out: tuple[str, ...]) -> None:
     Raises:
         UserError: if the scene lacks what the settings name.
     """
-    settings = settings_module.load(run / "settings.toml")
+    settings = settings_module.load(run / run_folder.SETTINGS)
     if settings.robot.kind != "armature":
         return  # nothing stands there but what is ours
-    stage = open_stage(run / blend_file.SCENE, settings)
+    stage = open_stage(run / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
     found = replace(obstruction.look(stage), left_out=left_out)
     found.write(run)
@@ -164,7 +163,7 @@ def work(options: Any, settings: Settings) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     samples, news, control = (int(p) for p in options.endpoints.split(","))
     link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
-    stage, renderer = prepare(options.run / blend_file.SCENE, settings)
+    stage, renderer = prepare(options.run / run_folder.SCENE, settings)
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
     details = options.draws is not None

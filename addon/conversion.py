@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import bpy
 
-from ..core import blend_file
+from ..core import run_folder
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
 from ..core.settings import (
@@ -50,9 +50,9 @@ def read(scene: bpy.types.Scene) -> Settings:
         attribute: _read(cls, getattr(group, attribute), attribute) for attribute, cls in MIRRORED.items()
     }
     return Settings(
-        robot=RobotSettings("armature", blend_file.SCENE, armature.name) if armature is not None else RobotSettings(),
+        robot=RobotSettings("armature", run_folder.SCENE, armature.name) if armature is not None else RobotSettings(),
         others=tuple(
-            RobotSettings("armature", blend_file.SCENE, o.armature.name, name=o.name)
+            RobotSettings("armature", run_folder.SCENE, o.armature.name, name=o.name)
             for o in group.others
             if o.armature is not None
         ),

@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ..core import blend_file, files
+from ..core import files, run_folder
 from ..core import settings as core
 from ..core.errors import UserError
 from ..core.obstruction import Obstruction
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=DRAWS)
     options = parser.parse_args(list(arguments))
     try:
-        inspect(options.run, core.load(options.run / "settings.toml"), options.count)
+        inspect(options.run, core.load(options.run / run_folder.SETTINGS), options.count)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
@@ -88,7 +88,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     from .background import open_stage
     from .obstruction import Looker
 
-    stage = open_stage(run / blend_file.SCENE, settings)
+    stage = open_stage(run / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
     looker = Looker(stage)
     model = settings.scene_model()

@@ -12,7 +12,7 @@ from typing import Any
 
 import bpy
 
-from ..core import blend_file
+from ..core import run_folder
 from ..core import settings as core
 from ..core.children import Child
 from ..core.errors import UserError
@@ -69,8 +69,8 @@ class Job:
             UserError: if one runs already, or the copy can't be written.
         """
         self.prepare_empty()
-        save_copy(self.folder / blend_file.SCENE)
-        core.save(settings, self.folder / "settings.toml")
+        save_copy(self.folder / run_folder.SCENE)
+        core.save(settings, self.folder / run_folder.SETTINGS)
         return self.folder
 
     def prepare_empty(self) -> Path:

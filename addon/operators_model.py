@@ -6,8 +6,8 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
+from ..core import run_folder
 from ..core.errors import UserError
-from ..core.model_client import BUILTIN_MODEL
 from . import assessment, capture, following, photo_lens, photo_pose, photo_source, prediction, reporting, runner
 from .definitions import fields
 
@@ -69,7 +69,7 @@ class KEYPOINTS_OT_load_builtin_model(bpy.types.Operator):
 
     @reporting.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        prediction.SERVICE.load(BUILTIN_MODEL)
+        prediction.SERVICE.load(run_folder.BUILTIN_MODEL)
         context.scene.robot_keypoints.model_path = ""
         return {"FINISHED"}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from ..core import run_folder
 from ..core.session import Phase, ProcessStatus, Status
 from . import adoption, choices, panels, panels_learning, panels_scenery, pictures, preferences, previews, runner
 from .text import chosen, count, duration, plural, shown_name, span
@@ -118,7 +119,11 @@ def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status
         for line in lines[-6:]:
             panels.advice(box, context, line.strip(), "NONE")
     session = runner.RUNNER.session
-    if session is not None and (session.run / "checkpoints").is_dir() and any((session.run / "checkpoints").iterdir()):
+    if (
+        session is not None
+        and (session.run / run_folder.CHECKPOINTS).is_dir()
+        and any((session.run / run_folder.CHECKPOINTS).iterdir())
+    ):
         go_on = box.operator("robot_keypoints.continue_training", text="Continue This Run", icon="FILE_REFRESH")
         go_on.directory = str(session.run)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bpy
 
-from ..core import blend_file, settings_check
+from ..core import run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.errors import UserError
 from ..core.obstruction import Obstruction
@@ -70,7 +70,7 @@ class Runner:
         """The run's best model so far, if it has been saved."""
         if self.session is None:
             return None
-        path = self.session.run / "model.safetensors"
+        path = self.session.run / run_folder.MODEL
         return path if path.is_file() else None
 
     def start(self, scene: bpy.types.Scene) -> None:
@@ -86,7 +86,7 @@ class Runner:
         run = new_folder(scene)
         session = Session(run, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))
         try:
-            save_copy(run / blend_file.SCENE)
+            save_copy(run / run_folder.SCENE)
             session.start()
         except UserError:
             session.abandon()
@@ -101,9 +101,9 @@ class Runner:
         """
         if self.active:
             raise UserError("A training is running already: stop it first")
-        if not (run / "settings.toml").is_file():
+        if not (run / run_folder.SETTINGS).is_file():
             raise UserError(f"{run} is not the folder of a run: choose one that has a settings.toml")
-        settings = settings_module.load(run / "settings.toml")
+        settings = settings_module.load(run / run_folder.SETTINGS)
         session = Session(run, settings, preferences.programs(settings.workers.blender), resume=True)
         session.start()
         self._begin(session)

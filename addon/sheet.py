@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..core import run_folder
 from ..core.obstruction import Obstruction
 from ..core.session import LAUNCHER
 from . import inspected, pictures, preferences
@@ -40,7 +41,7 @@ class Sheet(Job):
         blender = preferences.blender_words(settings.workers.blender)
         folder = self.prepare(settings)
         command = [python, str(LAUNCHER), "cli", "render", "--lifeline"]
-        command += [str(folder / "settings.toml"), "--count", str(COUNT), "--sheet", str(folder / FILE)]
+        command += [str(folder / run_folder.SETTINGS), "--count", str(COUNT), "--sheet", str(folder / FILE)]
         command += ["--json", *(["--blender", blender] if blender else [])]
         self.start(command, clean_environment())
 

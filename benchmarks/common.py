@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from robot_keypoints.core import run_folder
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.channel import Hub, SampleReceiver
 from robot_keypoints.core.children import Child
@@ -45,7 +46,7 @@ def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[Sa
     """
     from robot_keypoints.addon import background
 
-    settings_module.save(settings, folder / "settings.toml")
+    settings_module.save(settings, folder / run_folder.SETTINGS)
     (folder / "logs").mkdir()
     background.build_scene(settings, folder)
     render = settings.render

@@ -28,15 +28,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from robot_keypoints.core import files
+from robot_keypoints.core import files, run_folder
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.messages import Sample
 from robot_keypoints.core.randomization import Hidden
-from robot_keypoints.core.session import ROBOT_FILE
 from robot_keypoints.core.settings import Settings
 
 RUN = "recording"
-SETTINGS, COUNT, ROBOT = "settings.toml", "count.json", ROBOT_FILE
+SETTINGS, COUNT, ROBOT = run_folder.SETTINGS, "count.json", run_folder.ROBOT
 LABELS = ("keypoints", "visibility", "values")
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import common
 import numpy as np
+from robot_keypoints.core import run_folder
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.children import Child
-from robot_keypoints.core.model_client import BUILTIN_MODEL
 from robot_keypoints.core.pose_channel import PoseListener
+from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import VariableSettings
 from robot_keypoints.trainer import photograph
@@ -49,8 +50,8 @@ def render(folder: Path, count: int, width: int, height: int) -> tuple[list[Path
     settings = replace(
         settings, variables=variables, render=replace(settings.render, width=width, height=height, samples=2)
     )
-    settings_module.save(settings, folder / "settings.toml")
-    command = ["cli", "render", str(folder / "settings.toml"), "--count", str(count), "--format", "coco"]
+    settings_module.save(settings, folder / run_folder.SETTINGS)
+    command = ["cli", "render", str(folder / run_folder.SETTINGS), "--count", str(count), "--format", "coco"]
     subprocess.run([sys.executable, str(LAUNCHER), *command, "--out", str(folder / "data")], check=True)
     document = json.loads((folder / "data" / "annotations.json").read_text(encoding="utf-8"))
     matrix = np.array(document["images"][0]["camera_matrix"])

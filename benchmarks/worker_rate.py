@@ -49,6 +49,7 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     """Milliseconds of each, and the ratios of their rates."""
     import bpy
     from robot_keypoints.addon import background
+    from robot_keypoints.core import run_folder
     from robot_keypoints.core import settings as settings_module
     from robot_keypoints.core.channel import Endpoints, Link
 
@@ -56,12 +57,12 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     settings = common.ur10_settings(preset)
     render = replace(settings.render, width=width, height=height, samples=samples)
     settings = replace(settings, render=render)
-    settings_module.save(settings, folder / "settings.toml")
+    settings_module.save(settings, folder / run_folder.SETTINGS)
     background.build_scene(settings, folder)
-    place, renderer = background.prepare(folder / "scene.blend", settings)
+    place, renderer = background.prepare(folder / run_folder.SCENE, settings)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    consumer = context.Process(target=consume, args=(str(folder / "settings.toml"), theirs), daemon=True)
+    consumer = context.Process(target=consume, args=(str(folder / run_folder.SETTINGS), theirs), daemon=True)
     consumer.start()
     link = Link(Endpoints("127.0.0.1", *ours.recv()), RUN)
     model, rng = settings.scene_model(), np.random.default_rng(0)

@@ -14,9 +14,6 @@ from typing import BinaryIO
 
 from .errors import UserError
 
-SCENE = "scene.blend"
-"""What the workers render, in the folder of a run or a data set."""
-
 ZSTD, GZIP, PLAIN = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"BLENDER"
 TABLE, FOOTER = 0x184D2A5E, 0x8F92EAB1
 """Numbers that the table of frames begins and ends with."""

@@ -90,10 +90,6 @@ class Server:
             raise UserError("The model server gave no usable address: load the model again") from problem
 
 
-BUILTIN_MODEL = Path(__file__).resolve().parent.parent / "assets" / "models" / "ur10.safetensors"
-"""The keypoints of the UR10, learned from renderings alone."""
-
-
 class ModelClient:
     """A connection to one server."""
 

@@ -9,10 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import files
-
-FILE = "obstruction.json"
-"""Its name in the folder of a run."""
+from . import files, run_folder
 
 OFTEN = 0.1
 """An object that hides the robot in a smaller share of the draws is taken for scenery as it should be."""
@@ -84,7 +81,7 @@ class Obstruction:
 
     def write(self, folder: Path) -> None:
         """Keep it in the folder of a run."""
-        files.write_json(folder / FILE, self.to_dict())
+        files.write_json(folder / run_folder.OBSTRUCTION, self.to_dict())
 
     @classmethod
     def read(cls, folder: Path) -> Obstruction:
@@ -93,5 +90,5 @@ class Obstruction:
         Raises:
             KeyError, TypeError, ValueError: if the file holds something else.
         """
-        path = folder / FILE
+        path = folder / run_folder.OBSTRUCTION
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from . import blend_file, files
+from . import blend_file, files, run_folder
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError, one_line
@@ -35,12 +35,6 @@ WORKER_DEADLINE = 240.0
 STOP_DEADLINE = 8.0
 RESTARTS = 5
 """A worker that dies this often without having delivered a sample ends the run."""
-
-ROBOT_FILE = "robot.json"
-"""The kinematics of a run's robot, in the run's folder; missing for an armature of the user's own."""
-
-ROBOTS_FILE = "robots.json"
-"""The kinematics of all robots of a data set, as far as they are known, in its folder."""
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "launch.py"
 
@@ -174,7 +168,7 @@ class Session:
         self._deadline = 0.0
         self._outcome = Phase.STOPPED
         try:
-            (run / "logs").mkdir(parents=True, exist_ok=True)
+            (run / run_folder.LOGS).mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise UserError(
                 f"The run's folder {run} can't be written ({problem.strerror}): choose another"
@@ -182,9 +176,9 @@ class Session:
         self._lock = FolderLock(run)
         try:
             if rewrite or not resume:
-                save(settings, run / "settings.toml")
+                save(settings, run / run_folder.SETTINGS)
             if not resume and robot is not None:
-                files.write_json(run / ROBOT_FILE, robot.to_dict())
+                files.write_json(run / run_folder.ROBOT, robot.to_dict())
         except UserError:
             self._lock.release()
             raise
@@ -195,9 +189,9 @@ class Session:
         Raises:
             UserError: if a program can't be started.
         """
-        (self.run / "logs" / "trainer.json").unlink(missing_ok=True)
+        run_folder.ready(self.run).unlink(missing_ok=True)
         try:
-            scene = self.run / blend_file.SCENE
+            scene = self.run / run_folder.SCENE
             if scene.exists() and not blend_file.is_whole(scene):
                 raise UserError(
                     f"The scene {scene} is cut off or damaged: put a whole one in its place, or remove it to have "
@@ -253,7 +247,7 @@ class Session:
     def _spawn(self, name: str, command: Sequence[str], adapts: bool = False) -> None:
         # A trainer whose parent was killed goes on writing for a moment.
         held = [self._lock.descriptor] if name == "trainer" else []
-        child = Child(name, command, self.run / "logs" / f"{name}.log", self.programs.environment, held)
+        child = Child(name, command, run_folder.log(self.run, name), self.programs.environment, held)
         self._children[name] = child
         status = self.status.processes.setdefault(name, ProcessStatus(name, adapts=adapts))
         status.state, status.pid, status.rate = "starting", child.pid, 0.0
@@ -275,7 +269,7 @@ class Session:
             return
         self._children.pop("scene")
         self.status.processes.pop("scene")
-        if code != 0 or not (self.run / blend_file.SCENE).exists():
+        if code != 0 or not (self.run / run_folder.SCENE).exists():
             self._fail(child, "the scene could not be built")
             return
         if self.settings.robot.kind != "armature":  # of others' scenes the obstruction tells
@@ -297,7 +291,7 @@ class Session:
         if child is None or self._ending():
             return
         if child.exit_code is not None:
-            if child.exit_code == 0 and (self.run / "summary.json").exists():
+            if child.exit_code == 0 and (self.run / run_folder.SUMMARY).exists():
                 self._begin_stopping(Phase.DONE, "finishing")
             else:
                 self._fail(
@@ -306,7 +300,7 @@ class Session:
             return
         if self._endpoints is not None:
             return
-        ready = self.run / "logs" / "trainer.json"
+        ready = run_folder.ready(self.run)
         if ready.exists():
             document = json.loads(ready.read_text(encoding="utf-8"))
             if document.get("run") == self.identity:

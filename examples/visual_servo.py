@@ -34,10 +34,11 @@ from robot_keypoints.core.camera import Intrinsics
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import Keypoint, joint_keypoints
-from robot_keypoints.core.model_client import BUILTIN_MODEL, ModelClient, Refusal, Server
+from robot_keypoints.core.model_client import ModelClient, Refusal, Server
 from robot_keypoints.core.pose_channel import PoseListener, PublishedPose
 from robot_keypoints.core.pose_messages import PoseRequest
 from robot_keypoints.core.robot import Robot
+from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings, complete
 from robot_keypoints.core.urdf import load_urdf

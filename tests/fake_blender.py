@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import synthetic
-from robot_keypoints.core import files
+from robot_keypoints.core import files, run_folder
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.channel import Endpoints, Link
 from robot_keypoints.core.lifeline import end_with_parent
 from robot_keypoints.core.messages import Instance, Sample
-from robot_keypoints.core.session import ROBOTS_FILE
 
 
 def main() -> int:
@@ -45,7 +44,7 @@ def main() -> int:
     settings = settings_module.load(options.run / "settings.toml")
     if options.job == "scene":
         print("warning: this robot is made of sticks", file=sys.stderr)
-        files.write_json(options.run / ROBOTS_FILE, [{"name": "stick"} for _ in settings.robots])
+        files.write_json(options.run / run_folder.ROBOTS, [{"name": "stick"} for _ in settings.robots])
         files.write_bytes(options.run / "scene.blend", b"BLENDER-v405ENDB")
         return 0
     behaviour = os.environ.get("FAKE_BLENDER", "")

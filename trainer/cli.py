@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import presets
+from ..core import presets, run_folder
 from ..core.errors import UserError, one_line
-from ..core.model_client import BUILTIN_MODEL
 from . import terminal
 
 
@@ -205,8 +204,8 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
     if not 0.25 <= minutes <= 100000:
         raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
     out = _free(options.out or Path("runs", "demo"))
-    if BUILTIN_MODEL.is_file():
-        print(f"a model that was trained for longer is there already: {BUILTIN_MODEL}", file=sys.stderr)
+    if run_folder.BUILTIN_MODEL.is_file():
+        print(f"a model that was trained for longer is there already: {run_folder.BUILTIN_MODEL}", file=sys.stderr)
     # The processes' own start and end are part of the time that was promised.
     settings, robot = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
     return console.follow(out, settings, robot=robot, as_json=options.json)
@@ -223,9 +222,9 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     if options.resume is not None:
         if options.out is not None:
             raise UserError("--out can't be given with --resume: a resumed run stays in its own folder")
-        if not (options.resume / "settings.toml").is_file():
+        if not (options.resume / run_folder.SETTINGS).is_file():
             raise UserError(f"There is no run in {options.resume}: give the folder that holds its settings.toml")
-    path = options.settings if options.resume is None else options.resume / "settings.toml"
+    path = options.settings if options.resume is None else options.resume / run_folder.SETTINGS
     settings = settings_module.load(path)
     if options.workers is not None:
         if not 1 <= options.workers <= 256:
@@ -242,7 +241,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         robot, *others = settings_module.load_robots(settings)
         settings = settings_module.complete(settings, robot, *others)
     settings_check.check(settings)
-    if options.out is not None and (options.out / "settings.toml").exists():
+    if options.out is not None and (options.out / run_folder.SETTINGS).exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free(Path("runs", path.stem))
     return console.follow(out, settings, robot=robot, as_json=options.json)
@@ -302,7 +301,7 @@ def _doctor(options: argparse.Namespace, begun: float) -> int:
 def _free(folder: Path) -> Path:
     """``folder``, or the first of ``folder-2``, ``folder-3`` … that holds no run."""
     candidate, number = folder, 1
-    while (candidate / "settings.toml").exists():
+    while (candidate / run_folder.SETTINGS).exists():
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..core import run_folder
 from ..core.errors import UserError
 from ..core.input_files import read_json
 from ..core.robot import Robot
@@ -18,7 +19,6 @@ from ..core.session import Phase, Programs, Session, Status
 from ..core.settings import Settings
 from .endings import noted
 
-SUMMARY = "summary.json"
 POLL_SECONDS = 0.2
 PLAIN_SECONDS = 10.0
 """Seconds between two lines where stderr is not a terminal."""
@@ -62,7 +62,7 @@ def follow(
             session.abandon()
     code = _outcome(session.status)
     _conclude(run, session.status, code)
-    if as_json and (run / SUMMARY).exists():
+    if as_json and (run / run_folder.SUMMARY).exists():
         print(json.dumps({"run": str(run), "phase": session.status.phase.value, **_summary(run)}))
     return 128 + received[0] if received else code
 
@@ -162,7 +162,7 @@ def _summary(run: Path) -> dict[str, Any]:
     Raises:
         UserError: if it is the damaged summary of an earlier sitting.
     """
-    path, remedy = run / SUMMARY, "remove it, the next sitting writes another"
+    path, remedy = run / run_folder.SUMMARY, "remove it, the next sitting writes another"
     found = read_json(path, remedy)
     numbers = ("test_images", "images_rendered", "images_trained", "steps", "seconds", "stall_fraction")
     errors = ("mean_error_percent", "median_error_percent")
@@ -175,7 +175,7 @@ def _summary(run: Path) -> dict[str, Any]:
 def _conclude(run: Path, status: Status, code: int) -> None:
     if status.phase is Phase.FAILED:
         print(_mistake(status) or f"error: {status.reason}", file=sys.stderr)
-    if (run / SUMMARY).exists() and status.phase is not Phase.FAILED:
+    if (run / run_folder.SUMMARY).exists() and status.phase is not Phase.FAILED:
         s = _summary(run)
         if s["mean_error_percent"] is not None:
             print(
@@ -188,10 +188,10 @@ def _conclude(run: Path, status: Status, code: int) -> None:
             f"and {s['seconds']:.0f} s, {100 * s['stall_fraction']:.1f} % of the training spent waiting",
             file=sys.stderr,
         )
-    model = run / "model.safetensors"
+    model = run / run_folder.MODEL
     print(f"best model: {model}" if model.exists() else "no model was trained yet", file=sys.stderr)
-    for name in ("predictions.png", "errors.png", "priors.png", "summary.json"):
+    for name in (*run_folder.PICTURES, run_folder.SUMMARY):
         if (run / name).exists() and status.phase is not Phase.FAILED:
             print(f"            {run / name}", file=sys.stderr)
-    if status.phase is not Phase.DONE and (run / "checkpoints" / "latest.safetensors").exists():
+    if status.phase is not Phase.DONE and run_folder.checkpoint(run).exists():
         print(f"go on with: robot-keypoints train --resume {run}", file=sys.stderr)

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core import files
-from ..core.blend_file import SCENE
+from ..core import files, run_folder
 from ..core.errors import UserError
 from ..core.input_files import read_json
 from ..core.settings import Settings
@@ -180,7 +179,7 @@ class Manifest:
                         f"The data set in {folder} was begun with {self._difference(old)}: "
                         "go on with the same command, or choose another folder"
                     )
-                (folder / SCENE).unlink(missing_ok=True)
+                (folder / run_folder.SCENE).unlink(missing_ok=True)
             elif folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
                 raise UserError(f"There are other files in {folder}: choose an empty folder for the data set")
             folder.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 from torch.nn.parallel import DistributedDataParallel
 
+from ..core import run_folder
 from ..core.children import Child
 from ..core.errors import UserError
 from ..core.session import LAUNCHER
@@ -192,7 +193,7 @@ class Followers:
                     "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), STORE: str(meeting),
                     "OMP_NUM_THREADS": str(torch.get_num_threads()),
                 }  # fmt: skip
-                log = run / "logs" / f"trainer-{number + 1}.log"
+                log = run_folder.log(run, f"trainer-{number + 1}")
                 arguments = [*command, *(["--resume"] if resume else [])]
                 self._children.append(Child(f"trainer {number + 1}", arguments, log, variables))
             threading.Thread(target=self._watch, name="followers", daemon=True).start()

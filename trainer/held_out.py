@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import run_folder
 from ..core.errors import UserError
 from ..core.messages import Sample
 from ..core.randomization import Hidden
 from ..core.settings import Settings
 from .evaluation import EvaluationSet
 from .finishing import Finisher
-from .run_state import FOLDER
 from .sample_set import SampleSet
 from .stream import SampleStream
 
@@ -37,7 +37,7 @@ class HeldOut:
         Raises:
             UserError: if a theme of backgrounds holds no photographs.
         """
-        self._folder = run / FOLDER
+        self._run = run
         self._settings = settings
         self._finisher = Finisher.of(settings, validation=True)
         self.validation: EvaluationSet | None = None
@@ -79,12 +79,12 @@ class HeldOut:
         t, render = self._settings.training, self._settings.render
         most = (t.validation_images + t.test_images) * (4 * render.width * render.height + SMALL)
         for name in ("validation", "test"):
-            self._use(name, SampleSet.load(self._folder / f"{name}.npz", most))
+            self._use(name, SampleSet.load(run_folder.samples(self._run, name), most))
 
     def _keep(self, name: str, samples: Sequence[Sample], indices: Sequence[int]) -> None:
         chosen = SampleSet.of([samples[i] for i in indices])
-        self._folder.mkdir(exist_ok=True)
-        chosen.save(self._folder / f"{name}.npz")
+        (self._run / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
+        chosen.save(run_folder.samples(self._run, name))
         self._use(name, chosen)
 
     def _use(self, name: str, samples: SampleSet) -> None:
@@ -94,8 +94,7 @@ class HeldOut:
         joints = (len(self._settings.keypoints), 2)
         if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != joints or lacking:
             raise UserError(
-                f"The {name} images in {self._folder.parent} do not fit its settings.toml: "
-                "undo the change or start a new run"
+                f"The {name} images in {self._run} do not fit its settings.toml: undo the change or start a new run"
             )
         data = EvaluationSet.of(samples, self._finisher)
         if name == "test":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from ..core import run_folder
 from ..core.randomization import SceneModel
 from . import error_plot
 from .checkpoint import ModelInfo
@@ -60,7 +61,7 @@ class Journal:
             step: that the run goes on from; what was written of later ones is hidden.
         """
         self.folder = folder
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(folder / run_folder.TENSORBOARD), purge_step=step + 1 if step else None)
 
     def losses(self, step: int, rate: float, found: Step) -> None:
         """Curves of one training step."""
@@ -112,12 +113,12 @@ class Journal:
         if results is not None and results.test is not None and results.beliefs is not None:
             count = min(len(results.beliefs), len(results.test))
             predictions_picture(
-                self.folder / "predictions.png", results.model, results.images[:count], results.keypoints[:count],
-                results.test, results.beliefs[:count],
+                self.folder / run_folder.PREDICTIONS_PICTURE, results.model, results.images[:count],
+                results.keypoints[:count], results.test, results.beliefs[:count],
             )  # fmt: skip
         if results is not None and results.test is not None:
-            errors_picture(self.folder / "errors.png", self.folder.resolve().name, results)
-        priors_picture(self.folder / "priors.png", initial, final)
+            errors_picture(self.folder / run_folder.ERRORS_PICTURE, self.folder.resolve().name, results)
+        priors_picture(self.folder / run_folder.PRIORS_PICTURE, initial, final)
         self._writer.close()
 
 

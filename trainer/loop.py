@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import files
+from ..core import files, run_folder
 from ..core.errors import UserError
 from ..core.input_files import LARGEST_TABLE, read_json
 from ..core.messages import Posterior
 from ..core.randomization import SceneModel
 from ..core.robot import Robot
 from ..core.scene_assets import training_themes
-from ..core.session import ROBOT_FILE
 from ..core.settings import Settings
 from . import checkpoint, device, distributed, feedback, looks, metrics, network, run_state, uncertainty
 from .augmentation import Augmentation
@@ -230,7 +229,7 @@ class Trainer:
         if self.state.train_loss is not None:
             content["train_loss"] = self.state.train_loss
         self.state.latest = content
-        files.append_json_line(self.folder / "metrics.jsonl", content)
+        files.append_json_line(self.folder / run_folder.METRICS, content)
         self.journal.validation(content, self.sets.validation, result, self.info, self._pace())
         if self.settings.feedback.enabled:
             self._move_priors(result)
@@ -264,7 +263,7 @@ class Trainer:
         }  # fmt: skip
         if selection is not None:
             line["selection"] = selection
-        files.append_json_line(self.folder / "priors.jsonl", line)
+        files.append_json_line(self.folder / run_folder.PRIORS, line)
 
     # --------------------------------------------------------------------------------------- before the first step
 
@@ -292,7 +291,7 @@ class Trainer:
         errors = {k: v for k, v in content.items() if k.endswith("_error_percent")}
         training: dict[str, Any] = {**known, **errors, "measured_on": "validation", "versions": versions()}
         info = replace(self.info, training=training)
-        checkpoint.save_model(self.folder / "model.safetensors", self.engine.average.state_dict(), info)
+        checkpoint.save_model(self.folder / run_folder.MODEL, self.engine.average.state_dict(), info)
 
     def _save_checkpoint(self) -> None:
         if self.engine.watch.doubtful:
@@ -324,7 +323,7 @@ class Trainer:
         self.news.say("writing the reports", "finishing")
         if self.sets.validation is not None:
             self._save_checkpoint()
-        path = self.folder / "model.safetensors"
+        path = self.folder / run_folder.MODEL
         best = self.engine.average
         if self.counters.step and self.counters.best is None:
             self._save_model(
@@ -343,7 +342,7 @@ class Trainer:
             return
         tested = results.test if results is not None else None
         step = results.model.training.get("step") if results is not None else None
-        files.write_json(self.folder / "summary.json", self._summary(tested, step, stopped))
+        files.write_json(self.folder / run_folder.SUMMARY, self._summary(tested, step, stopped))
         if results is not None:
             results = replace(results, beliefs=self._beliefs(best, deadline))
         self.journal.finish(results, self.initial, self.model)
@@ -360,7 +359,7 @@ class Trainer:
         if learned is None:
             return info
         info = replace(info, calibration=learned)
-        checkpoint.save_model(self.folder / "model.safetensors", best.state_dict(), info)
+        checkpoint.save_model(self.folder / run_folder.MODEL, best.state_dict(), info)
         return info
 
     def _beliefs(self, best: network.KeypointNetwork, deadline: float | None) -> Tensor:
@@ -509,7 +508,7 @@ def kinematics(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: if the file is damaged.
     """
-    path = folder / ROBOT_FILE
+    path = folder / run_folder.ROBOT
     if not path.exists():
         return None
     remedy = "copy it again from where it is whole, or remove it for a model without its robot's kinematics"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..core import files, settings_check
+from ..core import files, run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Hub, SampleReceiver
 from ..core.errors import UserError
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as usage:
         return int(usage.code or 0)
     try:
-        settings = settings_module.load(options.run / "settings.toml")
+        settings = settings_module.load(options.run / run_folder.SETTINGS)
         settings_check.check(settings)
         if int(os.environ.get("RANK", "0")) > 0:
             from .following import follow
@@ -86,13 +86,13 @@ def _train(run: Path, identity: str, settings: Settings, resume: bool, started: 
             ready = {"run": identity, "host": e.host, "ports": [e.samples, e.news, e.control]}
             if not resume:
                 # The workers may begin while torch is being imported and the network measured.
-                files.write_json(run / "logs" / "trainer.json", ready)
+                files.write_json(run_folder.ready(run), ready)
             from .loop import Trainer, model_info
 
             trainer = Trainer(run, settings, model_info(settings, run), stream, switchboard, started, resume=resume)
             if resume:
                 # Only now is the posterior known that the adapting workers are welcomed with.
-                files.write_json(run / "logs" / "trainer.json", ready)
+                files.write_json(run_folder.ready(run), ready)
             end_with_parent(orphaned.set)  # from here on there is something to keep
             with closing(trainer):
                 trainer.run()

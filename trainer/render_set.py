@@ -27,16 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core import blend_file, catalogue, files
+from ..core import blend_file, catalogue, files, run_folder
 from ..core import settings as settings_module
-from ..core.blend_file import SCENE
 from ..core.errors import UserError
 from ..core.folder_lock import FolderLock
 from ..core.input_files import read_json
 from ..core.lifeline import end_with_parent
 from ..core.messages import Sample
 from ..core.obstruction import Obstruction
-from ..core.session import ROBOTS_FILE, Programs, Status
+from ..core.session import Programs, Status
 from ..core.settings import Settings
 from . import annotation, contact_sheet
 from .annotation import Body
@@ -232,24 +231,24 @@ class _Job:
 
     def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
         """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
-        (run / "logs").mkdir(exist_ok=True)
-        if (run / SCENE).exists() and not blend_file.is_whole(run / SCENE):
-            self.display.say(f"warning: {run / SCENE} is cut off or damaged; it is built again")
-            (run / SCENE).unlink()
-        if not (run / SCENE).exists():
+        (run / run_folder.LOGS).mkdir(exist_ok=True)
+        if (run / run_folder.SCENE).exists() and not blend_file.is_whole(run / run_folder.SCENE):
+            self.display.say(f"warning: {run / run_folder.SCENE} is cut off or damaged; it is built again")
+            (run / run_folder.SCENE).unlink()
+        if not (run / run_folder.SCENE).exists():
             self._show("building the scene")
-            settings_module.save(settings, run / "settings.toml")
+            settings_module.save(settings, run / run_folder.SETTINGS)
             for warning in build_scene(run, programs, self.interrupted):
                 self.display.say(f"warning: {warning}")
             self.obstruction = Obstruction.read(run)
         # As the scene's builder has completed them, but with today's workers.
-        settings = replace(settings_module.load(run / "settings.toml"), workers=settings.workers)
-        remedy = f"remove {run / SCENE}, and it is written again with the scene"
-        robots = read_json(run / ROBOTS_FILE, remedy)
+        settings = replace(settings_module.load(run / run_folder.SETTINGS), workers=settings.workers)
+        remedy = f"remove {run / run_folder.SCENE}, and it is written again with the scene"
+        robots = read_json(run / run_folder.ROBOTS, remedy)
         if not isinstance(robots, list) or not all(
             isinstance(r, dict) and isinstance(r.get("name"), str) for r in robots
         ):
-            raise UserError(f"{run / ROBOTS_FILE} does not tell the robots' names: {remedy}")
+            raise UserError(f"{run / run_folder.ROBOTS} does not tell the robots' names: {remedy}")
         return settings, robots
 
     def _render(
@@ -333,7 +332,7 @@ def load_source(order: Order) -> Settings:
     Raises:
         UserError: if they can't be read, or name a Blender that the user has not named.
     """
-    path = order.source / "settings.toml" if order.source.is_dir() else order.source
+    path = order.source / run_folder.SETTINGS if order.source.is_dir() else order.source
     settings = settings_module.load(path)
     if order.preset is not None:
         kept = tuple(v for v in settings.variables if catalogue.find(v.name) is None)

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import files, own_programs
-from ..core.blend_file import SCENE
+from ..core import files, own_programs, run_folder
 from ..core.channel import Hub, SampleReceiver
 from ..core.children import Child
 from ..core.errors import UserError
@@ -67,14 +66,14 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
         StoppedError: as soon as ``interrupted()``.
     """
     command = [*programs.blender, "scene", "--run", str(run), "--complete"]
-    child = Child("scene", command, run / "logs" / "scene.log", programs.environment)
+    child = Child("scene", command, run_folder.log(run, "scene"), programs.environment)
     try:
         while not child.wait(0.1):
             if interrupted():
                 raise StoppedError
             if child.age > SCENE_DEADLINE:
                 raise RenderingError(_with_log(f"the scene was not built within {SCENE_DEADLINE:.0f} s", child))
-        if child.exit_code != 0 or not (run / SCENE).exists():
+        if child.exit_code != 0 or not (run / run_folder.SCENE).exists():
             _blame(child, "the scene could not be built")
         return child.warnings()
     finally:
@@ -171,7 +170,7 @@ class RenderWorkers:
         self.notices += [w for w in dict.fromkeys(said) if w not in self.notices]
 
     def _start(self, worker: int) -> None:
-        task = self.run / "logs" / f"worker {worker + 1}.json"
+        task = run_folder.task(self.run, worker)
         files.write_json(task, {"seed": self._seed, "draws": list(self._left[worker])})
         e = self._hub.endpoints
         command = [
@@ -180,7 +179,7 @@ class RenderWorkers:
             "--draws", str(task),
         ]  # fmt: skip
         name = f"worker {worker + 1}"
-        self._children[worker] = Child(name, command, self.run / "logs" / f"{name}.log", self._environment)
+        self._children[worker] = Child(name, command, run_folder.log(self.run, name), self._environment)
         self._heard[worker] = time.monotonic()
 
     def _watch(self) -> None:

@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import files
+from ..core import files, run_folder
 from ..core.errors import UserError
 from ..core.input_files import open_regular
 from .checkpoint import Checkpoint
 from .engine import Engine
 
-FOLDER = "checkpoints"
-LATEST = "latest.safetensors"
-LOGS = ("metrics.jsonl", "priors.jsonl")
+LOGS = (run_folder.METRICS, run_folder.PRIORS)
+"""Files with a line for each step that is told of."""
 
 LONGEST_LINE = 64 << 20
 """Bytes of a line in these."""
@@ -75,7 +74,7 @@ class RunState:
 def save(run: Path, state: RunState, engine: Engine) -> None:
     """Write the checkpoint of a run."""
     content = {**asdict(state), "engine": engine.state}
-    Checkpoint(engine.tensors, content, engine.generators).save(run / FOLDER / LATEST)
+    Checkpoint(engine.tensors, content, engine.generators).save(run_folder.checkpoint(run))
 
 
 def find(run: Path) -> Checkpoint | None:
@@ -84,7 +83,7 @@ def find(run: Path) -> Checkpoint | None:
     Raises:
         UserError: if it can't be read, or holds what no run would have written.
     """
-    path = run / FOLDER / LATEST
+    path = run_folder.checkpoint(run)
     if not path.exists():
         print("the run ended before its first checkpoint; it begins anew", file=sys.stderr)
         return None
@@ -175,12 +174,13 @@ def _whole_numbers(name: str, value: Any) -> None:
 
 def unfit(run: Path) -> str:
     """What to say of a checkpoint that is not of the run's settings."""
-    return f"The checkpoint in {run / FOLDER} does not fit the run's settings.toml: undo the change or start a new run"
+    folder = run / run_folder.CHECKPOINTS
+    return f"The checkpoint in {folder} does not fit the run's settings.toml: undo the change or start a new run"
 
 
 def clean(run: Path) -> None:
     """Remove what a sitting that was killed had begun to write."""
-    files.sweep(run, run / FOLDER, run / "logs")
+    files.sweep(run, run / run_folder.CHECKPOINTS, run / run_folder.LOGS)
 
 
 def _keep_lines(path: Path, step: int) -> None:

@@ -15,7 +15,7 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import joint_keypoints
-from robot_keypoints.core.model_client import BUILTIN_MODEL
+from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.trainer import checkpoint, network, tensor_file
 from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo

@@ -15,7 +15,7 @@ import pytest
 import synthetic
 import torch
 from full_disk import room
-from robot_keypoints.core import files
+from robot_keypoints.core import files, run_folder
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
@@ -24,7 +24,7 @@ from robot_keypoints.trainer.checkpoint import Checkpoint
 from robot_keypoints.trainer.sample_set import SampleSet
 from test_trainer_resume import lines, train, trainer_of
 
-LATEST = Path(run_state.FOLDER, run_state.LATEST)
+LATEST = run_folder.checkpoint(Path())
 FILES = (
     str(LATEST), "checkpoints/validation.npz", "checkpoints/test.npz", "settings.toml", "robot.json", "metrics.jsonl",
     "priors.jsonl",

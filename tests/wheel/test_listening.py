@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from listening import Listener, family, listeners
-from robot_keypoints.core.model_client import BUILTIN_MODEL
+from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import RenderSettings, Settings, TrainingSettings, WorkerSettings, save
 

@@ -12,7 +12,7 @@ import bpy
 import pytest
 import robot_keypoints
 from robot_keypoints.addon import adoption, conversion, rig
-from robot_keypoints.core import blend_file, settings_check
+from robot_keypoints.core import run_folder, settings_check
 from robot_keypoints.core import settings as core
 from robot_keypoints.core.keypoints import Keypoint
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
@@ -54,8 +54,8 @@ def unusual(folder: Path) -> core.Settings:
     parts["scene"] = dataclasses.replace(parts["scene"], worlds=str(folder / "worlds"))
     parts["stream"] = core.StreamSettings("127.0.0.1", 4000, "/tmp/keys")
     return core.Settings(
-        robot=core.RobotSettings("armature", blend_file.SCENE, robots[0].name),
-        others=(core.RobotSettings("armature", blend_file.SCENE, robots[1].name, name="left"),),
+        robot=core.RobotSettings("armature", run_folder.SCENE, robots[0].name),
+        others=(core.RobotSettings("armature", run_folder.SCENE, robots[1].name, name="left"),),
         keypoints=(
             Keypoint("hand", "wrist_3_link", (0.1, -0.25, 0.03)),
             Keypoint("base", "base_link"),
