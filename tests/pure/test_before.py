@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What earlier versions have written is read: settings, models, data sets, runs and messages (tests/data/before)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from robot_keypoints.core import settings as settings_module
+from robot_keypoints.core import settings_check
+from robot_keypoints.core.messages import Posterior, SampleContract, decode_event, decode_sample, parse
+from robot_keypoints.core.model_client import Prediction, Refusal, decode_answer
+from robot_keypoints.core.pose_channel import PublishedPose
+from robot_keypoints.core.pose_messages import PoseRequest
+from robot_keypoints.core.robot import Robot
+from robot_keypoints.core.settings import load_robot
+from robot_keypoints.trainer import cli, device, loop, network, run_state
+from robot_keypoints.trainer.checkpoint import load_model
+from robot_keypoints.trainer.engine import Engine
+from robot_keypoints.trainer.sample_set import SampleSet
+
+BEFORE = Path(__file__).parents[1] / "data" / "before"
+MESSAGES = BEFORE / "messages"
+RUN = "0123456789abcdef"
+SCHEMA = Path(__file__).parents[2] / "docs" / "published_pose.schema.json"
+
+EXPECTED: dict[str, Any] = json.loads((BEFORE / "expected.json").read_text(encoding="utf-8"))
+"""What the version that made the files said of them."""
+
+
+def message(name: str) -> bytes:
+    return (MESSAGES / name).read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize("name", ["arm.toml", "run/settings.toml", "panel/settings.toml"])
+def test_settings_have_the_values_that_the_file_has(name: str) -> None:
+    written = tomllib.loads((BEFORE / name).read_text(encoding="utf-8"))
+    read = json.loads(json.dumps(dataclasses.asdict(settings_module.load(BEFORE / name))))
+    assert written.pop("version", 1) == settings_module.VERSION
+    if "path" in written["robot"]:  # which counts from the file's own folder
+        written["robot"]["path"] = written["robot"]["path"] and str((BEFORE / name).parent / written["robot"]["path"])
+    for part, values in written.items():
+        if isinstance(values, dict):
+            assert {k: read[part][k] for k in values} == values, part
+        elif part == "variables":
+            assert [{k: r[k] for k in w} for r, w in zip(read[part], values, strict=True)] == values
+        else:
+            assert read[part] == values, part
+
+
+def test_settings_of_a_run_can_still_be_started() -> None:
+    settings = settings_module.load(BEFORE / "run" / "settings.toml")
+    settings_check.check(settings)
+    assert settings_module.complete(settings, load_robot(settings.robot)) == settings, "a default would be added"
+
+
+# ------------------------------------------------------------------------------------------- models and data sets
+
+
+def test_a_model_finds_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    model, picture = BEFORE / "run" / "model.safetensors", BEFORE / "coco" / "images" / "000000.png"
+    assert cli.main(["predict", str(model), str(picture), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["images"]
+    places = {k["name"]: [k["u"], k["v"], k["confidence"]] for k in found["keypoints"]}
+    assert places.keys() == EXPECTED["predict"].keys()
+    for name, expected in EXPECTED["predict"].items():
+        assert places[name] == pytest.approx(expected, rel=1e-3), name
+
+
+@pytest.mark.parametrize("form", ["coco", "ndds"])
+def test_a_data_set_gives_the_same_errors(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = BEFORE / "run" / "model.safetensors"
+    assert cli.main(["evaluate", str(model), "--data", str(BEFORE / form), "--json"]) == 0
+    percent = json.loads(capsys.readouterr().out)["percent"]
+    assert {k: percent[k] for k in ("count", "mean")} == pytest.approx(EXPECTED["evaluate"][form], rel=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------------- a run
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Its engine takes every tensor, its logs keep all lines, its held-out samples are read."""
+    shutil.copytree(BEFORE / "run", tmp_path / "run")
+    run = tmp_path / "run"
+    settings = settings_module.load(run / "settings.toml")
+    info = loop.model_info(settings, run)
+    assert info.robot == load_model(run / "model.safetensors", torch.device("cpu"))[1].robot
+    saved = run_state.find(run)
+    assert saved is not None
+    net, t = network.build(info.network), settings.training
+    precision = device.decide(net, t.precision, t.batch_size, *settings.input_size, run_state.known_precision(saved))
+    engine = Engine(net, t, precision, None, [k.robot for k in settings.keypoints])
+    before = {name: (run / name).read_bytes() for name in run_state.LOGS}
+    state = run_state.restore(run, saved, engine)
+    assert state.counters.step == 20 and state.version == 2
+    assert {name: (run / name).read_bytes() for name in run_state.LOGS} == before
+    assert all(torch.equal(engine.tensors[k], v) for k, v in saved.tensors.items())
+    for name in ("validation", "test"):
+        assert len(SampleSet.load(run / "checkpoints" / f"{name}.npz")) == 8
+
+
+def test_a_runs_robot_is_read() -> None:
+    robot = Robot.from_dict(json.loads((BEFORE / "run" / "robot.json").read_text(encoding="utf-8")))
+    assert [j.name for j in robot.moving_joints] == [
+        "shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint",
+    ]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- messages
+
+
+def test_a_workers_sample_is_decoded() -> None:
+    model = settings_module.load(BEFORE / "run" / "settings.toml").scene_model()
+    header = json.loads(message("sample.json"))
+    contract = SampleContract.of(header["run"], 32, 32, 7, model, details=True, masks=True)
+    sample = decode_sample([message(f"sample.{part}") for part in ("json", "image", "mask")], contract)
+    assert sample.image.shape == (32, 32, 4) and sample.image.any()
+    assert sample.mask is not None and 0 < sample.mask.max() <= len(sample.instances[0].frames)
+    assert sample.keypoints.tolist() == header["keypoints"] and dict(sample.hidden.values) == header["values"]
+
+
+def test_a_trainers_news_are_decoded() -> None:
+    settings = settings_module.load(BEFORE / "run" / "settings.toml")
+    posterior = Posterior.decode(message("posterior.json"), RUN)
+    assert posterior == Posterior(0, settings.scene_model().concentrations())
+    for kind in ("state", "metrics", "progress"):
+        plain = json.loads(message(f"event.{kind}.json"))
+        assert decode_event(message(f"event.{kind}.json"), RUN) == (kind, plain["content"])
+
+
+def test_requests_and_answers_are_decoded() -> None:
+    request = parse(message("request.solved.json"), "predict")
+    assert len(PoseRequest.from_dict(request["pose"]).joints) == 6
+    answer = decode_answer(message("answer.solved.json"))
+    assert isinstance(answer, Prediction) and answer.id == request["id"] and len(answer.keypoints) == 7
+    assert answer.pose is not None and answer.pose.status == "solved" and answer.pose.base_in_camera is not None
+    refused = decode_answer(message("answer.refused.json"))
+    assert isinstance(refused, Refusal) and refused.reason == "the image has 0 × 0 pixels"
+
+
+@pytest.mark.parametrize("status", ["solved", "unsolved"])
+def test_published_poses_are_read_and_fit_their_schema(status: str) -> None:
+    found = PublishedPose.decode(message(f"published.{status}.txt"))
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(dict(found.document))
+    assert found.pose is not None and (found.pose.status == "solved") == (status == "solved")
+    assert found.robot == "ur10" and len(found.keypoints) == 7 and (found.width, found.height) == (320, 240)
