@@ -22,6 +22,9 @@ LARGEST_JSON = 256 << 20
 LARGEST_TABLE = LARGEST_TOML = 16 << 20
 """Bytes of a file that people write by hand."""
 
+DEEPEST_TOML = 100
+"""Tables and lists in one another: little enough for whoever walks through them."""
+
 
 class RegularFile(io.BufferedReader):
     """Reads no more than there is: formats tell lengths, and memory would be taken for all that one claims."""
@@ -106,12 +109,20 @@ def read_toml(path: str | os.PathLike[str], mend: str, *, largest: int = LARGEST
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError as problem:
         raise UserError(f"{path} is not valid TOML, which is text in UTF-8: save it so") from problem
+    too_deep = f"{path} is nested too deeply for TOML: {mend}"
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except RecursionError as problem:
-        raise UserError(f"{path} is nested too deeply for TOML: {mend}") from problem
+        raise UserError(too_deep) from problem
     except ValueError as problem:
         raise UserError(f"{path} is not valid TOML: {problem}") from problem
+    level: list[Any] = [table]
+    for _ in range(DEEPEST_TOML):
+        level = [v for entry in level for v in (entry.values() if isinstance(entry, dict) else entry)]
+        level = [v for v in level if isinstance(v, (dict, list))]
+    if level:  # as by a dotted name of many words, which the reader itself takes
+        raise UserError(too_deep)
+    return table
 
 
 def _bytes(path: str | os.PathLike[str], mend: str, largest: int) -> bytes:

@@ -23,6 +23,7 @@ from .priors import Prior
 from .randomization import SceneModel, Variable, joint_variable
 from .robot import Robot
 from .scene_assets import training_themes, worlds
+from .settings_renamed import with_new_names
 from .urdf import builtin_urdf, load_urdf
 
 VERSION = 1
@@ -413,7 +414,7 @@ def load(path: str | os.PathLike[str]) -> Settings:
     version = data.pop("version", VERSION)
     if version != VERSION:
         raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")
-    settings = _build(Settings, _with_kinds(data), str(file))
+    settings = _build(Settings, _with_kinds(with_new_names(data, str(file))), str(file))
     folder = file.resolve().parent
     for r in settings.robots:
         given = next((name for name in ("path", "packages", "arguments") if getattr(r, name)), None)
