@@ -14,6 +14,7 @@ from ..core import catalogue
 from ..core import keypoints as core_keypoints
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
+from ..core.names import free_name
 from . import choices, inspected, rig, scenery, variables
 from .definitions import quietly
 from .variables import Default
@@ -247,19 +248,13 @@ def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
     parts(armature)
     with quietly():
         item = group.others.add()
-        item.name = item.known_as = unique(armature.name.replace("/", " "), {o.name for o in group.others} - {""})
+        item.name = item.known_as = free_name(
+            armature.name.replace("/", " "), ({o.name for o in group.others} - {""}).__contains__
+        )
         item.armature = armature
     group.other_index = len(group.others) - 1
     refresh(scene, new=[item.name])
     return item
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """``name``, or with the first number that makes it another one."""
-    result, number = name, 2
-    while result in taken:
-        result, number = f"{name} {number}", number + 1
-    return result
 
 
 def rename_robot(item: Any) -> None:
@@ -268,7 +263,7 @@ def rename_robot(item: Any) -> None:
     group = scene.robot_keypoints
     others = {o.known_as for o in group.others if o != item}
     with quietly():
-        item.name = item.known_as = unique(item.name.strip().replace("/", " ") or "robot", others)
+        item.name = item.known_as = free_name(item.name.strip().replace("/", " ") or "robot", others.__contains__)
         for variable in group.variables:
             if variable.name.startswith(f"joint/{before}/"):
                 variable.name = f"joint/{item.name}/" + variable.name.removeprefix(f"joint/{before}/")
@@ -306,7 +301,7 @@ def rename_links(item: Any) -> None:
 def links_name(name: str, taken: set[str]) -> str:
     """A name that a group of links can have: without slashes, its own, and none of a material's variables."""
     reserved = {e.name.partition("/")[2] for e in catalogue.MATERIAL}
-    return unique(name.strip().replace("/", " ") or "links", taken | reserved)
+    return free_name(name.strip().replace("/", " ") or "links", (taken | reserved).__contains__)
 
 
 def problem(scene: bpy.types.Scene) -> str:

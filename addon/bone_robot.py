@@ -8,8 +8,9 @@ import math
 import bpy
 import numpy as np
 
+from ..core.names import free_name
 from ..core.robot import Joint, Robot, as_matrix, triple
-from . import adoption, rig
+from . import rig
 
 BASE = "armature"
 
@@ -20,7 +21,7 @@ def of(armature: bpy.types.Object) -> Robot:
     A bone that is no joint stays as it is posed now.
     """
     joints = {j.bone: j for j in rig.joints(armature)}
-    base = adoption.unique(BASE, {b.name for b in armature.data.bones})
+    base = free_name(BASE, {b.name for b in armature.data.bones}.__contains__)
     made = []
     for bone in armature.data.bones:
         rest = np.array(bone.matrix_local)

@@ -11,6 +11,7 @@ from typing import Any
 import bpy
 
 from ..core.errors import UserError
+from ..core.names import free_name
 from .stage_custom import Target
 
 WIDE = 1000.0
@@ -55,14 +56,10 @@ def suggest(path: str) -> Suggestion:
     return Suggestion(path, _name(path, prop, owner), low, high, value, bins, unit)
 
 
-def free_name(group: Any, name: str) -> str:
-    """``name``, or with the first number that no other of the user's own variables has."""
-    name = name.strip().replace("/", " ") or "value"
+def name_for(group: Any, name: str) -> str:
+    """A name that a variable of the user's own can have: without slashes, and none of another one."""
     taken = {v.name for v in group.variables}
-    result, number = name, 2
-    while f"custom/{result}" in taken:
-        result, number = f"{name} {number}", number + 1
-    return result
+    return free_name(name.strip().replace("/", " ") or "value", lambda n: f"custom/{n}" in taken)
 
 
 def _property(path: str) -> tuple[Any, Any]:

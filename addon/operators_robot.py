@@ -9,6 +9,7 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..core.errors import UserError, one_line
+from ..core.names import free_name
 from ..core.packages import packages_in
 from ..core.urdf import builtin_urdf, load_urdf
 from . import adoption, reduction, reporting, rig
@@ -175,10 +176,7 @@ class KEYPOINTS_OT_keypoint_add(Keypoints, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         group = context.scene.robot_keypoints
         frame = active_frame(context, group.armature)
-        names = {k.name for k in group.keypoints}
-        name, number = frame, 2
-        while name in names:
-            name, number = f"{frame}.{number}", number + 1
+        name = free_name(frame, {k.name for k in group.keypoints}.__contains__, separator=".")
         keypoint = group.keypoints.add()
         keypoint.known_as = name
         keypoint.name, keypoint.frame = name, frame

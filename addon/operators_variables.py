@@ -195,7 +195,7 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         group = context.scene.robot_keypoints
         found = custom.suggest(self.path)
-        name = custom.free_name(group, self.label or found.name)
+        name = custom.name_for(group, self.label or found.name)
         low, high = (self.low, self.high) if self.properties.is_property_set("low") else (found.low, found.high)
         if low >= high:
             raise UserError(f"The range {low:g} … {high:g} of {name} is empty: its upper end must lie above its lower")

@@ -19,6 +19,7 @@ import bpy
 from ..core import run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.errors import UserError
+from ..core.names import free_name
 from ..core.obstruction import Obstruction
 from ..core.session import Phase, Session, Status
 from ..core.settings import Settings
@@ -184,12 +185,7 @@ def new_folder(scene: bpy.types.Scene) -> Path:
             f"The folder for runs, {chosen!r}, is not a full path: choose a folder under Training ▸ Settings"
         )
     name = datetime.now().strftime("%Y-%m-%d %H-%M-%S").replace(" ", "_")
-    folder = parent / name
-    number = 2
-    while folder.exists():
-        folder = parent / f"{name}_{number}"
-        number += 1
-    return folder
+    return parent / free_name(name, lambda n: (parent / n).exists(), separator="_")
 
 
 def _fingerprint(status: Status) -> Hashable:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .names import free_name
 from .robot import Robot
 
 
@@ -85,8 +86,8 @@ def _short(name: str) -> str:
 
 def _unique(name: str, taken: Collection[str]) -> str:
     """The short name, or else the whole one, or else a numbered one."""
-    numbered = (f"{name}.{number}" for number in range(2, len(taken) + 3))
-    return next(n for n in (_short(name), name, *numbered) if n not in taken)
+    short = _short(name)
+    return short if short not in taken else free_name(name, taken.__contains__, separator=".")
 
 
 def _poses(robot: Robot) -> list[dict[str, NDArray[np.float64]]]:

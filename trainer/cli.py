@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..core import presets, run_folder
 from ..core.errors import UserError, one_line
+from ..core.names import free_name
 from . import terminal
 
 
@@ -203,7 +204,7 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
     minutes = options.minutes if options.minutes is not None else demo.MINUTES
     if not 0.25 <= minutes <= 100000:
         raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
-    out = _free(options.out or Path("runs", "demo"))
+    out = _free_folder(options.out or Path("runs", "demo"))
     if run_folder.BUILTIN_MODEL.is_file():
         print(f"a model that was trained for longer is there already: {run_folder.BUILTIN_MODEL}", file=sys.stderr)
     # The processes' own start and end are part of the time that was promised.
@@ -243,7 +244,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     settings_check.check(settings)
     if options.out is not None and (options.out / run_folder.SETTINGS).exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
-    out = options.out or _free(Path("runs", path.stem))
+    out = options.out or _free_folder(Path("runs", path.stem))
     return console.follow(out, settings, robot=robot, as_json=options.json)
 
 
@@ -298,10 +299,7 @@ def _doctor(options: argparse.Namespace, begun: float) -> int:
     return doctor.report(options.blender, as_json=options.json)
 
 
-def _free(folder: Path) -> Path:
+def _free_folder(folder: Path) -> Path:
     """``folder``, or the first of ``folder-2``, ``folder-3`` … that holds no run."""
-    candidate, number = folder, 1
-    while (candidate / run_folder.SETTINGS).exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+    parent = folder.parent
+    return parent / free_name(folder.name, lambda n: (parent / n / run_folder.SETTINGS).exists(), separator="-")

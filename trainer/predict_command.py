@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..core import files
 from ..core.errors import UserError, one_line
+from ..core.names import free_name
 from . import device, picture_sources
 from .camera_size import CameraSize, Size
 from .overlay_image import draw
@@ -215,7 +216,7 @@ def _entries(
         video: VideoOverlay | None = None
         if order.overlay is not None and source.kind != "image":
             name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
-            video = VideoOverlay(_free(order.overlay, name, ".mp4"), source.rate())
+            video = VideoOverlay(_free_file(order.overlay, name, ".mp4"), source.rate())
         try:
             for picture in _readable(source, order.frames, alone=len(sources) == 1):
                 if isinstance(picture, UserError):
@@ -241,7 +242,7 @@ def _entries(
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
-                        _save(_free(order.overlay, Path(source.name).stem, ".png"), drawn)
+                        _save(_free_file(order.overlay, Path(source.name).stem, ".png"), drawn)
                 yield _entry(picture, found) | ({} if pose is None else {"pose": pose})
         except UserError:
             if video is not None:
@@ -309,9 +310,5 @@ def _told(entry: dict[str, Any]) -> list[str]:
     return lines + (told(entry["pose"]) if "pose" in entry else [])
 
 
-def _free(folder: Path, stem: str, suffix: str) -> Path:
-    candidate, number = folder / f"{stem}{suffix}", 1
-    while candidate.exists():
-        number += 1
-        candidate = folder / f"{stem}-{number}{suffix}"
-    return candidate
+def _free_file(folder: Path, stem: str, suffix: str) -> Path:
+    return folder / free_name(stem, lambda n: (folder / n).exists(), separator="-", ending=suffix)
