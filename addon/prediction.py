@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -17,15 +16,13 @@ from ..core import files
 from ..core.children import Child
 from ..core.errors import UserError
 from ..core.model_client import ModelClient, Prediction, Refusal, Server
+from ..core.model_document import knows_robot
 from ..core.session import LAUNCHER
 from ..core.urdf_writer import to_urdf
 from . import bone_robot, capture, photo_source, preferences, rig
 
 READY_DEADLINE = 120.0
 LIVE_PAUSE = 0.05
-LONGEST_HEADER = 16 << 20
-METADATA = "robot_keypoints"
-"""Where a model file keeps its document."""
 LIVE_SHARE = 0.25
 """Live pictures are drawn by the window itself: they may take at most this share of its time."""
 
@@ -272,17 +269,6 @@ class Service:
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
-
-
-def knows_robot(path: Path) -> bool:
-    """Whether a model file brings its robot's kinematics; true of one that is none, which the server refuses."""
-    try:
-        with open(path, "rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, LONGEST_HEADER)))
-        return isinstance(json.loads(header["__metadata__"][METADATA])["robot"], dict)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return True
 
 
 def _last_sentence(child: Child) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.keypoints import Keypoint
+from ..core.model_document import read_header
 from ..core.robot import triple
 from ..core.settings import MOST_INPUT
 from . import network, tensor_file
@@ -127,7 +128,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[Keyp
     if not file.exists():
         raise UserError(f"There is no model file at {file}: choose another")
     try:
-        header = tensor_file.read_header(file)
+        header = read_header(file)
         _check_schema(file, header.document)
         info = ModelInfo.from_dict(header.document)
         _check_shapes(info.network, header.shapes)
@@ -200,7 +201,7 @@ class Checkpoint:
         if not path.is_file():
             raise UserError(f"There is no checkpoint at {path}: start a new run")
         try:
-            header = tensor_file.read_header(path)
+            header = read_header(path)
             document = header.document
             if document["schema"] != SCHEMA:
                 raise ValueError(f"schema {document['schema']!r}")

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core import files
+from ..core import files, model_document
 from ..core.errors import UserError
-from . import checkpoint, tensor_file
+from . import checkpoint
 from .checkpoint import ModelInfo
 from .network import KeypointNetwork, Output, normalise
 
@@ -111,7 +111,7 @@ def to_onnx(network: KeypointNetwork, info: ModelInfo, opset: int = OPSET) -> by
     found = next(o.version for o in document.opset_import if o.domain in ("", "ai.onnx"))
     if found != opset:
         raise UserError(f"This network can't be written with opset {opset}: use --opset {found}")
-    onnx.helper.set_model_props(document, {tensor_file.KEY: json.dumps(info.to_dict(), allow_nan=False)})
+    onnx.helper.set_model_props(document, {model_document.KEY: json.dumps(info.to_dict(), allow_nan=False)})
     onnx.checker.check_model(document)
     return bytes(document.SerializeToString())
 

@@ -13,11 +13,12 @@ import pytest
 import safetensors.torch
 import synthetic
 import torch
+from robot_keypoints.core import model_document
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.keypoints import joint_keypoints
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
-from robot_keypoints.trainer import checkpoint, network, tensor_file
+from robot_keypoints.trainer import checkpoint, network
 from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
 from robot_keypoints.trainer.sample_set import SampleSet
 
@@ -44,7 +45,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def write(path: Path, document: object) -> Path:
     tensors = network.build(CONFIG).state_dict()
-    path.write_bytes(safetensors.torch.save(tensors, {tensor_file.KEY: json.dumps(document)}))
+    path.write_bytes(safetensors.torch.save(tensors, {model_document.KEY: json.dumps(document)}))
     return path
 
 
@@ -211,7 +212,7 @@ def test_weights_that_are_no_numbers_are_neither_read_nor_written(tmp_path: Path
     with pytest.raises(UserError, match="no longer made of numbers"):
         Checkpoint(tensors, {}, {}).save(path)
     assert not path.exists()
-    path.write_bytes(safetensors.torch.save(tensors, {tensor_file.KEY: json.dumps(INFO.to_dict())}))
+    path.write_bytes(safetensors.torch.save(tensors, {model_document.KEY: json.dumps(INFO.to_dict())}))
     with pytest.raises(UserError, match="is not made of numbers") as problem:
         checkpoint.load_model(path, CPU)
     assert name in str(problem.value)
@@ -253,17 +254,20 @@ def test_a_header_that_asks_for_too_much_gets_nothing(
     text = json.dumps(document)
     if case == "deep":
         text = text.replace('"deep"', "[" * 200_000 + "]" * 200_000)
-    path.write_bytes(safetensors.torch.save(real(CONFIG).state_dict(), {tensor_file.KEY: text}))
+    path.write_bytes(safetensors.torch.save(real(CONFIG).state_dict(), {model_document.KEY: text}))
     monkeypatch.setattr(network, "build", build)
     if case == "header":
         path.write_bytes((50_000_000).to_bytes(8, "little") + b"{" + bytes(100))
     elif case == "tensor":
-        head = {"__metadata__": {tensor_file.KEY: text},
+        head = {"__metadata__": {model_document.KEY: text},
                 "a": {"dtype": "F32", "shape": [10**10], "data_offsets": [0, 4 * 10**10]}}  # fmt: skip
         data = json.dumps(head).encode()
         path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(100))
     elif case == "text":
-        head = {"__metadata__": {tensor_file.KEY: text}, "a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 0]}}
+        head = {
+            "__metadata__": {model_document.KEY: text},
+            "a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 0]},
+        }
         data = json.dumps(head).encode()
         path.write_bytes(len(data).to_bytes(8, "little") + data)
     with pytest.raises(UserError) as problem:

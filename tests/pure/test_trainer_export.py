@@ -12,8 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from robot_keypoints.core import model_document
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import checkpoint, cli, export, network, tensor_file
+from robot_keypoints.trainer import checkpoint, cli, export, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.network import normalise
 
@@ -41,7 +42,7 @@ def test_it_answers_as_pytorch_for_any_batch_and_size(
     assert captured.out == "" and "opset 18" in captured.err and "from PyTorch" in captured.err
     document = onnx.load(target)
     assert [o.version for o in document.opset_import if o.domain == ""] == [export.OPSET]
-    told = json.loads({p.key: p.value for p in document.metadata_props}[tensor_file.KEY])
+    told = json.loads({p.key: p.value for p in document.metadata_props}[model_document.KEY])
     net, info = checkpoint.load_model(file, CPU)
     assert told == info.to_dict()
     session = onnxruntime.InferenceSession(target)
