@@ -260,9 +260,7 @@ class Work:
         begun = False
         while not ended.is_set():
             self.desk.wait(busy=bool(self._due()))
-            for displaced in take_in(self.desk.control, self.queue):
-                frames = displaced.request.frames
-                self.desk.reply(frames[0], refusal(number_of(frames), displaced.reason))
+            self._take_in()
             publisher = self.desk.publisher
             if self.feed is not None and not begun:
                 begun = not self.patient or (publisher is not None and publisher.listeners > 0)
@@ -271,6 +269,14 @@ class Work:
             self.turn()
             if self.feed is not None and self.feed.ended:
                 return
+
+    def _take_in(self) -> None:
+        begin = self.clock()
+        for displaced in take_in(self.desk.control, self.queue):
+            frames = displaced.request.frames
+            self.desk.reply(frames[0], refusal(number_of(frames), displaced.reason))
+        if self.queue:
+            self.turns.add(Job.REQUEST, self.clock() - begin)
 
     def turn(self) -> None:
         """Answer one request or look at one picture, if there is either."""

@@ -35,8 +35,12 @@ class Turns(Generic[Party]):
 
     def charge(self, party: Party, seconds: float) -> None:
         """Take note of how long a turn took."""
-        self._clocks[party] = self._now + seconds
+        self.add(party, seconds)
         self._cost = seconds
+
+    def add(self, party: Party, seconds: float) -> None:
+        """Take note of what was done for a party between turns."""
+        self._clocks[party] = max(self._clocks.get(party, self._now), self._now) + seconds
         if len(self._clocks) > REMEMBERED:
             self._clocks = {p: clock for p, clock in self._clocks.items() if clock > self._now}
 
