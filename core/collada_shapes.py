@@ -133,8 +133,9 @@ def _each(element: Element, stride: int) -> Blocks:
         return
     pattern = strip if element.tag == "tristrips" else fan
     begins = np.cumsum(counts) - counts
-    order = np.concatenate([begin + pattern(int(count)) for begin, count in zip(begins, counts, strict=True)])
-    yield rows[order.reshape(-1)], np.full(len(order), 3)
+    for size in np.unique(counts):
+        order = begins[counts == size][:, None, None] + pattern(int(size))
+        yield rows[order.reshape(-1)], np.full(order.size // 3, 3)
 
 
 def _with_holes(element: Element, stride: int, place: int, positions: Floats, work: Work) -> tuple[Indices, Indices]:

@@ -34,6 +34,9 @@ MOST_JSON = 5_000_000
 MOST_ITEMS = 36_000_000
 """Elements of the largest accessor: three for each triangle of the largest mesh."""
 
+MOST_NUMBERS = 200_000_000
+"""Numbers of all accessors that are read: eight bytes each."""
+
 JSON, BINARY = 0x4E4F534A, 0x004E4942
 KINDS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -69,6 +72,8 @@ class Document:
         if not version.startswith("2."):
             raise ValueError(f"it is glTF {version[:10]}, and only glTF 2 is read")
         self._check_extensions()
+        self._items: dict[str, list[Item]] = {}
+        self._read = 0
         self._buffers: dict[int, bytes] = {}
         self._accessors: dict[int, NDArray[Any]] = {}
 
@@ -87,10 +92,12 @@ class Document:
 
     def items(self, kind: str) -> list[Item]:
         """All of ``nodes``, ``meshes``, …"""
-        found = self.header.get(kind, [])
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise ValueError(f"its {kind} are no list of objects")
-        return found
+        if kind not in self._items:
+            found = self.header.get(kind, [])
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+                raise ValueError(f"its {kind} are no list of objects")
+            self._items[kind] = found
+        return self._items[kind]
 
     def item(self, kind: str, index: Any) -> Item:
         """One of them by its number."""
@@ -111,6 +118,9 @@ class Document:
         count = _whole(item, "count")
         if not 1 <= count <= MOST_ITEMS:
             raise ValueError(f"an accessor has {count} elements")
+        self._read += count * width
+        if self._read > MOST_NUMBERS:
+            raise ValueError(f"its accessors have more than {MOST_NUMBERS // 1_000_000} million numbers")
         if "bufferView" in item:
             found = self._strided(item, kind, width, count).copy()
         else:

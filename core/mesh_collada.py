@@ -12,11 +12,8 @@ from .collada_controllers import Deformation
 from .collada_document import Document, placement
 from .collada_materials import surface
 from .collada_shapes import Primitive, primitives
-from .mesh_data import Gathering, MeshData, Surface, by_colour, part
+from .mesh_data import Gathering, MeshData, Surface, by_colour, check_parts, part
 from .robot import Floats
-
-MOST_NODES = 100_000
-"""How many nodes are shown: a few of them can name each other so often that there is no end."""
 
 DEEPEST = 200
 """How many nodes may lie within, or name, one another."""
@@ -79,8 +76,9 @@ class _Scene:
         waiting = [(node, np.eye(4), 0) for node in reversed(scene.findall("node"))]
         while waiting:
             node, above, depth = waiting.pop()
-            if depth > DEEPEST or len(found) >= MOST_NODES:
-                raise ValueError("its nodes name one another without end")
+            check_parts(len(found) + 1)
+            if depth > DEEPEST:
+                raise ValueError("its nodes name one another in a circle")
             matrix = above @ placement(node)
             found.append((node, matrix))
             for child in reversed(node):

@@ -22,6 +22,10 @@ WELD = 1e-6
 MOST_TRIANGLES = 12_000_000
 """How many triangles of one file are read: somewhat more than the largest STL file has."""
 
+MOST_PARTS = 100_000
+"""How many parts a file may show, and nodes to show them: a few nodes can name each other so often that there is no
+end."""
+
 MOST_COLOURS = 64
 """How many surfaces one surface with colours by vertex or face may become."""
 
@@ -123,6 +127,16 @@ def check_size(triangles: int) -> None:
         raise ValueError(f"it has more than {MOST_TRIANGLES / 1e6:g} million triangles")
 
 
+def check_parts(count: int) -> None:
+    """Whether so many nodes, instances or parts are read.
+
+    Raises:
+        ValueError: if they are too many.
+    """
+    if count > MOST_PARTS:
+        raise ValueError(f"it shows more than {MOST_PARTS:,} parts")
+
+
 class Gathering:
     """The parts of a mesh, as many as are read: a small file can place the same part very often.
 
@@ -144,6 +158,7 @@ class Gathering:
             return
         self._triangles += len(mesh.faces)
         check_size(self._triangles)
+        check_parts(len(self.parts) + 1)
         self.parts.append(mesh.placed(placement))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import UserError
 from .gltf_document import COMPRESSED, Document, Item, embedded
-from .mesh_data import Colour, Gathering, Indices, MeshData, Surface, by_colour, part
+from .mesh_data import Colour, Gathering, Indices, MeshData, Surface, by_colour, check_parts, part
 from .polygons import fan, strip
 from .robot import Floats
 from .textures import located, problem
@@ -43,6 +43,8 @@ class _Scene:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._nodes = document.items("nodes")
+        check_parts(len(self._nodes))
+        self._made: dict[int, list[MeshData]] = {}
         self._surfaces: dict[int | None, tuple[Surface, Item]] = {None: (Surface(), {})}
         self._world = self._matrices()
 
@@ -53,16 +55,25 @@ class _Scene:
             node = self._nodes[index]
             if "mesh" not in node:
                 continue
-            mesh = self._document.item("meshes", node["mesh"])
-            weights: Sequence[float] = node.get("weights") or mesh.get("weights") or ()
             # A skin places its vertices by its joints alone.
             places = [np.eye(4)] if "skin" in node else [self._world[index] @ m for m in self._instances(node)]
-            for primitive in mesh["primitives"]:
-                made = self._primitive(primitive, weights, node)
-                if made is not None:
-                    for place in places:
-                        gathered.add(made, place)
+            for made in self._meshed(node):
+                for place in places:
+                    gathered.add(made, place)
         return gathered.parts
+
+    def _meshed(self, node: Item) -> list[MeshData]:
+        """The triangles of a node's mesh in its frame; those of a mesh that nothing deforms are made once."""
+        number = node["mesh"]
+        mesh = self._document.item("meshes", number)
+        if number in self._made and "skin" not in node and "weights" not in node:
+            return self._made[number]
+        check_parts(len(mesh["primitives"]))
+        weights: Sequence[float] = node.get("weights") or mesh.get("weights") or ()
+        parts = [made for p in mesh["primitives"] if (made := self._primitive(p, weights, node)) is not None]
+        if "skin" not in node and "weights" not in node:
+            self._made[number] = parts
+        return parts
 
     def _matrices(self) -> list[Floats]:
         """Every node's ``(4, 4)`` from its root."""
@@ -107,6 +118,7 @@ class _Scene:
             return [np.eye(4)]
         found = {name: self._document.accessor(index) for name, index in given["attributes"].items()}
         count = len(next(iter(found.values())))
+        check_parts(count)
         columns = (found.get(n, np.full((count, w), f)) for n, w, f in (("TRANSLATION", 3, 0.0), ("SCALE", 3, 1.0)))
         translation, scale = columns
         rotation = found.get("ROTATION", np.tile((0.0, 0.0, 0.0, 1.0), (count, 1)))
@@ -211,10 +223,10 @@ class _Scene:
         if index is not None:
             self._document.item("materials", index)
         if index not in self._surfaces:
-            self._surfaces[index] = self._made(self._document.items("materials")[index])
+            self._surfaces[index] = self._look(self._document.items("materials")[index])
         return self._surfaces[index]
 
-    def _made(self, material: Item) -> tuple[Surface, Item]:
+    def _look(self, material: Item) -> tuple[Surface, Item]:
         given = material.get("pbrMetallicRoughness", {})
         colour, texture = given.get("baseColorFactor"), given.get("baseColorTexture", {})
         roughness, metallic = float(given.get("roughnessFactor", 1.0)), float(given.get("metallicFactor", 1.0))

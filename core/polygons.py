@@ -187,7 +187,7 @@ def joined_with_holes(rim: Floats, holes: list[Floats], work: Work) -> Indices:
         ValueError: if the holes don't lie within the rim, or are too many.
     """
     points = np.concatenate([rim, *holes])
-    work.add(len(points), len(holes) * (float(len(points)) + STEP))
+    work.add(len(points) + 2 * len(holes), len(holes) * (8.0 * len(points) + STEP))
     flat = _flat_like_rim(points, len(rim))
     outline = list(range(len(rim)))
     rings = []

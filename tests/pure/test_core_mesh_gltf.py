@@ -428,8 +428,25 @@ def test_a_small_file_can_not_become_endlessly_many_triangles(file: Path, monkey
     nodes(made, *[{"mesh": 0}] * 200)
     made.header["scenes"] = [{"nodes": list(range(200))}]
     assert len(read(made.write(file)).faces) == 2400
+    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_PARTS", 199)
+    with pytest.raises(UserError, match="more than 199 parts"):
+        read(file)
+    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_PARTS", 200)
     monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_TRIANGLES", 2000)
     with pytest.raises(UserError, match="triangles"):
+        read(file)
+
+
+def test_many_accessors_of_zeros_take_no_endless_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Gltf()
+    part = made.primitive(CUBE, CUBE_FACES)
+    zeros = {"componentType": 5126, "count": 8, "type": "VEC3"}
+    made.header["accessors"] += [zeros] * 100
+    part["targets"] = [{"POSITION": 2 + i} for i in range(100)]
+    made.header["meshes"][0]["weights"] = [1] * 100
+    assert len(read(made.write(file)).faces) == 12
+    monkeypatch.setattr(gltf_document, "MOST_NUMBERS", 2000)
+    with pytest.raises(UserError, match="its accessors have more than"):
         read(file)
 
 
