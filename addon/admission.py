@@ -159,7 +159,7 @@ class _Framing:
             self._frames = rig.Frames(scene, armature, [k.frame for k in points])
 
     def points(self, v: Mapping[str, float]) -> Floats:
-        """In the world, ``(N, 3)``."""
+        """The points in the world, ``(N, 3)``."""
         frames = self._kinematics.frames(v)
         if self._frames is not None:
             return keypoints.positions(self._points, {"": self._frames.world()})

@@ -40,7 +40,7 @@ class Figures:
 
     @classmethod
     def of(cls, model: Path, data: Path, document: dict[str, Any]) -> Figures:
-        """From what ``robot-keypoints evaluate --json`` prints.
+        """Read what ``robot-keypoints evaluate --json`` prints.
 
         Raises:
             KeyError, TypeError: if it is something else.

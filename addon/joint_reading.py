@@ -36,7 +36,7 @@ def positions(scene: bpy.types.Scene, armature: bpy.types.Object) -> dict[str, f
 
 
 def _own(bone: bpy.types.PoseBone, joint: rig.RigJoint) -> float:
-    """The same for a bone of a user's own armature, whose rest pose is zero."""
+    """The position of a joint that is a bone of a user's own armature, whose rest pose is zero."""
     rest, posed = bone.bone.matrix_local, bone.matrix
     if bone.parent is not None:
         rest = bone.parent.bone.matrix_local.inverted() @ rest

@@ -60,7 +60,7 @@ class Kinematics:
         return self.present()
 
     def rest(self) -> Floats:
-        """The same with every joint at zero, or inside its limits where those exclude zero."""
+        """The poses of the links with every joint at zero, or inside its limits where those exclude zero."""
         positions = {j.name: min(max(0.0, j.lower), j.upper) for j in rig.joints(self.armature)}
         return self.frames({name: positions[joint] for name, joint in self._joints.items()})
 
@@ -72,7 +72,7 @@ class Kinematics:
         return bone.name if bone is not None else BASE
 
     def present(self) -> Floats:
-        """The same as the robot stands in Blender now."""
+        """The poses of the links as the robot stands in Blender now."""
         self._scene.view_layers[0].update()
         world = self._frames.world()
         return np.array([*(world[n] for n in self.names[:-1]), np.array(self.armature.matrix_world)])

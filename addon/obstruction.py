@@ -25,7 +25,7 @@ MOST = 0.8
 """Share of the places within the picture that an object hides which hides the robot. A floor through which the robot
 reaches, or a fence, hides less."""
 ALL = 0.98
-"""The same, from which on nothing of the robot counts as seen."""
+"""The share from which on nothing of the robot counts as seen."""
 CLEAR = 0.5
 """A surface that lets more light through than it stops hides nothing."""
 GLASS = ("BSDF_TRANSPARENT", "BSDF_GLASS", "BSDF_REFRACTION")

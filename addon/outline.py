@@ -45,7 +45,7 @@ class Boxes:
         return np.asarray(np.sort((self.bounds[:, 1] - self.bounds[:, 0]) * scale, axis=1)[:, 1] / 2)
 
     def distance(self, points: Floats) -> Floats:
-        """From points ``(N, 3)`` to the nearest box, ``(N,)``; zero inside one."""
+        """The distance of points ``(N, 3)`` from the nearest box, ``(N,)``; zero inside one."""
         apart = points[:, None] - self.frames[None, :, :3, 3]
         scale = np.linalg.norm(self.frames[:, :3, :3], axis=1)
         local = np.einsum("nbj,bjk->nbk", apart, self.frames[:, :3, :3] / scale[:, None])

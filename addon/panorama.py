@@ -37,7 +37,7 @@ class Panorama:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The memory that it takes, in bytes."""
         return sum(level.nbytes for level in self._levels)
 
     def behind(
@@ -75,7 +75,7 @@ class Plain:
     def behind(
         self, picture: NDArray[np.uint8], camera: Intrinsics, rotation: ArrayLike, turn: float, gain: float, blur: float
     ) -> NDArray[np.uint8]:
-        """As :meth:`Panorama.behind`."""
+        """The picture behind the scene, as :meth:`Panorama.behind` gives it."""
         flat = picture.reshape(-1, 4)
         return over(flat, np.full((1, 3), gain, np.float32)).reshape(picture.shape)
 

@@ -165,7 +165,8 @@ def editable(camera: bpy.types.Object) -> Any:
 
 
 def held(obj: bpy.types.Object, what: str, joints_only: bool = False) -> None:
-    """
+    """Raise an error where what is to be moved is locked or driven.
+
     Args:
         joints_only: whether the object itself is to stay where it is.
 

@@ -71,7 +71,8 @@ class Conversation:
     """One connection to the model server, for one question after the other."""
 
     def __init__(self, client: ModelClient | None = None) -> None:
-        """
+        """Connect to the model's server.
+
         Raises:
             UserError: if no model is loaded.
         """

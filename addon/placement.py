@@ -33,7 +33,7 @@ class View:
 
     @property
     def position(self) -> Floats:
-        """In the world, ``(3,)``."""
+        """The camera's place in the world, ``(3,)``."""
         return self.pose[:3, 3]
 
 

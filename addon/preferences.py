@@ -106,7 +106,7 @@ def blender_command(command: str = "") -> tuple[str, ...]:
 
 
 def blender_words(command: str = "") -> str:
-    """The same Blender as the command line's ``--blender`` takes it; empty for the bpy wheel.
+    """The chosen Blender as the command line's ``--blender`` takes it; empty for the bpy wheel.
 
     Raises:
         UserError: if ``command`` is one that the user has not named.

@@ -89,7 +89,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """The same, backwards; the run, the environment's building and the model server end."""
+    """Undo :func:`register`, backwards; the run, the environment's building and the model server end."""
     global _command
     runner.unregister()
     environment.SERVICE.shutdown()

@@ -137,7 +137,7 @@ def _plain(obj: bpy.types.Object) -> bool:
 
 
 def _names(obj: bpy.types.Object) -> list[str]:
-    """Of an object, its data and its materials."""
+    """The names of an object, its data and its materials."""
     blocks = [obj, obj.data, *(slot.material for slot in obj.material_slots)]
     return [str(b.name) for b in blocks if b is not None]
 

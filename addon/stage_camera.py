@@ -67,7 +67,7 @@ class Camera:
             self.scene.view_settings.exposure = v["camera/exposure"]
 
     def intrinsics(self) -> Intrinsics:
-        """Of the image, distortion included; after :meth:`apply`."""
+        """The intrinsics of the image, distortion included; after :meth:`apply`."""
         return self._intrinsics
 
     def pose(self) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ class Camera:
 
     @property
     def pinhole(self) -> Intrinsics:
-        """Of the picture that Blender renders for the image."""
+        """The intrinsics of the picture that Blender renders for the image."""
         k, r = self._intrinsics, self._resampler
         if r is None:
             return Intrinsics(k.width, k.height, k.fx, k.fy, k.cx, k.cy)

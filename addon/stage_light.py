@@ -72,7 +72,7 @@ class _Lamp:
         self._set: dict[str, object] = {}
 
     def light(self, v: Mapping[str, float], prefix: str) -> None:
-        """As the variables whose names begin with ``prefix`` say."""
+        """Set the lamp as the variables whose names begin with ``prefix`` say."""
         kind = KINDS[catalogue.choice(v[prefix + "type"], len(KINDS))]
         if self._changed("kind", kind):
             self._object.data.type = kind

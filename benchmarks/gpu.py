@@ -69,7 +69,7 @@ CUDA = torch.device("cuda")
 
 
 def milliseconds(step: Callable[[], object], count: int, warm_up: int = 3) -> list[float]:
-    """Of ``count`` calls, each waited for."""
+    """Milliseconds of ``count`` calls, each waited for."""
     for _ in range(warm_up):
         step()
     torch.cuda.synchronize()
@@ -83,7 +83,7 @@ def milliseconds(step: Callable[[], object], count: int, warm_up: int = 3) -> li
 
 
 def median(step: Callable[[], object], count: int, warm_up: int = 3) -> float:
-    """Of :func:`milliseconds`."""
+    """The median of :func:`milliseconds`."""
     return round(statistics.median(milliseconds(step, count, warm_up)), 4)
 
 
@@ -277,7 +277,7 @@ def as_trained(
 
 
 def model_info(settings: Settings, recording: Recording) -> ModelInfo:
-    """Of a model that is trained on the recording."""
+    """The training of a model on the recording."""
     return replace(loop.model_info(settings, Path()), robot=recording.robot)
 
 
@@ -297,11 +297,11 @@ class Course:
         self.finishing = loop.finishing(settings, CUDA, 1)
 
     def pipeline(self, *, ahead: bool) -> Pipeline:
-        """Of the store; one at a time."""
+        """Batches of the store, one at a time."""
         return Pipeline(self.store, self.stream, self.finishing, CUDA, ahead=ahead)
 
     def engine(self, *, pretrained: bool) -> Engine:
-        """Of a new network."""
+        """The engine of a new network."""
         torch.manual_seed(1)
         t = self.settings.training
         net = network.build(self.info.network, pretrained=pretrained, weights=t.weights)

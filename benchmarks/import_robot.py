@@ -46,7 +46,7 @@ def measure(urdf: str, times: int) -> dict[str, Any]:
 
 
 def in_real_blender(command: list[str], urdf: str, times: int) -> dict[str, Any]:
-    """The same in another Blender, with the extension installed from its zip."""
+    """The measurement in another Blender, with the extension installed from its zip."""
     import common
 
     home = common.scratch()

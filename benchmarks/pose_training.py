@@ -81,7 +81,7 @@ class Scenes:
 
     @classmethod
     def of(cls, recording: Recording, shrink: int) -> Scenes:
-        """By the hidden values."""
+        """Compute the scenes of a recording by its hidden values."""
         settings, (height, width) = recording.settings, recording.images.shape[1:3]
         names = [v.name for v in settings.variables]
         joints = [n for n in names if n.startswith("joint/")]

@@ -144,7 +144,8 @@ class Hub:
     """The trainer's side: binds all three sockets."""
 
     def __init__(self, host: str, port: int, keys: str = "", *, largest: int = MAX_IMAGE, workers: int = 16) -> None:
-        """
+        """Bind the sockets.
+
         Args:
             largest: bytes of one sample.
             workers: that may send samples.

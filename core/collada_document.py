@@ -80,7 +80,7 @@ class Document:
         return found if found is not None and found.tag in tags else None
 
     def needed(self, element: Element, attribute: str, *tags: str) -> Element:
-        """The same for an element's attribute.
+        """The element that another one's attribute refers to.
 
         Raises:
             ValueError: if there is none.

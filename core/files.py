@@ -32,7 +32,8 @@ class WriteError(UserError):
     """A file can't be written; nothing was changed."""
 
     def __init__(self, path: str | os.PathLike[str], problem: OSError) -> None:
-        """
+        """Put into one sentence what went wrong and what to do.
+
         Args:
             path: of the file that was to be written.
             problem: what the system says.
@@ -63,7 +64,8 @@ class Replacement:
     """
 
     def __init__(self, target: str | os.PathLike[str], check: Check | None = None, ending: str = "") -> None:
-        """
+        """Begin a file beside the target.
+
         Args:
             target: the file to be written or replaced.
             check: looks at the new file before it is put in place.

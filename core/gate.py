@@ -97,7 +97,8 @@ class Gate:
         self, inner: zmq.Socket[bytes], host: str, port: int, limits: Limits, *, encrypted: bool = False,
         options: tuple[str, str] = ("stream.port", "stream.host"),
     ) -> None:  # fmt: skip
-        """
+        """Listen in front of a socket.
+
         Args:
             inner: the socket, not bound yet.
             port: 0 takes any free one.
@@ -223,7 +224,7 @@ class Connection:
         _shut(self._inner)
 
     def _serve(self) -> None:
-        """From the client to the socket."""
+        """Carry what comes from the client to the socket."""
         with suppress(GateError, OSError):
             self._let_in()
         self.close()
@@ -314,7 +315,7 @@ class Connection:
         self.uploading = False
 
     def _answer(self) -> None:
-        """From the socket to the client, as long as there is one."""
+        """Carry what comes from the socket to the client, as long as there is one."""
         with suppress(GateError, OSError):
             buffer = memoryview(bytearray(CHUNK))
             done = 0

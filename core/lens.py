@@ -35,7 +35,7 @@ class Lens:
 
     @classmethod
     def of(cls, coefficients: Sequence[float]) -> Lens:
-        """From OpenCV's order: k1, k2, p1, p2, k3."""
+        """Read OpenCV's order: k1, k2, p1, p2, k3."""
         return cls(*(float(c) for c in coefficients))
 
     @property

@@ -78,8 +78,10 @@ class MeshData:
         return replace(self, vertices=vertices, faces=self.faces[:, ::-1], uv=uv)
 
     def welded(self) -> MeshData:
-        """With every vertex once (files repeat one for each of its normals), without vertices that belong to no face,
-        and without faces that vanish thereby."""
+        """The mesh with every vertex once: files repeat one for each of its normals.
+
+        Vertices that belong to no face are left out, and so are faces that vanish thereby.
+        """
         used = np.zeros(len(self.vertices), dtype=bool)
         used[self.faces] = True
         vertices, faces = self.vertices[used], (np.cumsum(used) - 1)[self.faces]

@@ -163,7 +163,7 @@ class _Scene:
         return found
 
     def _painted(self, positions: Any, faces: Indices, surface: Surface, uv: Any, attributes: Item) -> MeshData:
-        """With colours by vertex, which count times the material's."""
+        """The mesh with colours by vertex, which count times the material's."""
         colours = self._document.accessor(attributes["COLOR_0"])
         if len(colours) != len(positions) or colours.shape[1] not in (3, 4):
             raise ValueError("COLOR_0 has not one colour for each vertex")

@@ -87,7 +87,7 @@ def _coloured(mesh: MeshData, colours: Floats) -> list[MeshData]:
 
 
 def _plain(data: bytes) -> bytes:
-    """Without continued lines and old Macintoshes' line breaks."""
+    """The text without continued lines and old Macintoshes' line breaks."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\\\n" in data:
@@ -96,7 +96,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _without_comments(text: bytes) -> bytes:
-    """Without comments after other words; a line that begins with one begins with no word that counts."""
+    """The text without comments after other words; a line that begins with one begins with no word that counts."""
     if text.count(b"#") == text.count(b"\n#") + text.startswith(b"#"):
         return text
     return re.sub(rb"\s#[^\n]*", b"", text)

@@ -262,7 +262,7 @@ class Posterior:
     concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def encode(self, run: str) -> bytes:
-        """As JSON."""
+        """The message as JSON."""
         tables = {k: list(v) for k, v in self.concentrations.items()}
         return _dump(
             {"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables}

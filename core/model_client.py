@@ -74,7 +74,7 @@ class Server:
 
     @classmethod
     def read(cls, ready: Path) -> Server | None:
-        """From the file given with ``--ready``; None while it is not there.
+        """Read the file given with ``--ready``; None while it is not there.
 
         Raises:
             UserError: if it is not such a file.

@@ -65,12 +65,12 @@ class Obstruction:
         return f"{names}: none of {self.draws} draws shows anything of the robot: leave it out of the renderings"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """What was found, as plain JSON values."""
         return {**asdict(self), "objects": dict(self.objects), "left_out": list(self.left_out)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Obstruction:
-        """From :meth:`to_dict`.
+        """Read what :meth:`to_dict` gave.
 
         Raises:
             KeyError, TypeError, ValueError: if it is something else.

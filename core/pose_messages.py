@@ -34,7 +34,7 @@ class PoseRequest:
 
     @classmethod
     def of(cls, camera: Intrinsics, joints: Mapping[str, float] | None = None) -> PoseRequest:
-        """Of a camera whose size is that of the image.
+        """The numbers of a camera whose size is that of the image.
 
         Raises:
             UserError: if a number isn't finite.
@@ -49,7 +49,7 @@ class PoseRequest:
         return cls(tuple(map(float, numbers)), values)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in a request's header under ``pose``."""
+        """The question as it stands in a request's header under ``pose``."""
         focal = dict(zip(FOCAL, self.camera[:4], strict=True))
         return {"camera": {**focal, "distortion": list(self.camera[4:])}, "joints": dict(self.joints) or None}
 
@@ -103,7 +103,7 @@ class PredictedPose:
 
     @classmethod
     def from_dict(cls, document: Any) -> PredictedPose:
-        """From ``pose`` of an answer or of a published document.
+        """Read a pose from ``pose`` of an answer or of a published document.
 
         Raises:
             MessageError: if it is malformed.

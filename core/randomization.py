@@ -41,7 +41,7 @@ class Hidden:
 
     @property
     def seed(self) -> int:
-        """For what the values leave open, such as the noise of a rendering: 31 bits that follow from the values."""
+        """A seed for what the values leave open, such as the noise of a rendering: 31 bits that follow from them."""
         values = [self.values[name] for name in sorted(self.values)]
         return zlib.crc32(struct.pack(f"<{len(values)}d", *values)) >> 1
 

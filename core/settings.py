@@ -441,7 +441,7 @@ def save(settings: Settings, path: str | os.PathLike[str]) -> None:
 
 
 def _with_kinds(data: dict[str, Any]) -> dict[str, Any]:
-    """The same, where a robot that has a file but no ``kind`` gets the one that its file tells."""
+    """The settings, where a robot that has a file but no ``kind`` gets the one that its file tells."""
 
     def known(robot: Any) -> Any:
         if not isinstance(robot, dict) or "kind" in robot or not isinstance(robot.get("path"), str):

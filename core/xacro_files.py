@@ -249,7 +249,7 @@ class _Expansion:
 
 
 class _Folders:
-    """From where one robot's description may read."""
+    """The folders from which one robot's description may read."""
 
     def __init__(self, description: Path, find: FileFinder) -> None:
         self._find = find

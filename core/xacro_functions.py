@@ -199,7 +199,7 @@ def global_symbols(
 
 
 def dotted(value: Any) -> Any:
-    """The same with every dictionary a :class:`Record`."""
+    """The value with every dictionary in it a :class:`Record`."""
     if isinstance(value, dict):
         return Record((key, dotted(part)) for key, part in value.items())
     return [dotted(part) for part in value] if isinstance(value, list) else value

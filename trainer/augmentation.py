@@ -66,7 +66,8 @@ class Augmentation:
         self, settings: AugmentationSettings, width: int, height: int, seed: int, device: torch.device,
         themes: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """
+        """Prepare the random numbers and the backgrounds.
+
         Args:
             width, height: of the network's input; renderings that are larger are looked at twice, see :mod:`.looks`.
             themes: what the choices of ``background/theme`` after the first mean.
@@ -96,7 +97,8 @@ class Augmentation:
         self._backgrounds.state = value["backgrounds"]
 
     def __call__(self, images: Tensor, keypoints: Tensor, values: NDArray[np.float64]) -> Augmented:
-        """
+        """Make training images of renderings.
+
         Args:
             images: RGBA with straight alpha, ``(B, H, W, 4)`` uint8.
             keypoints: pixels ``(B, J, 2)``, NaN where behind the camera.

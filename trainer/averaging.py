@@ -11,10 +11,11 @@ from .network import KeypointNetwork
 
 
 class Average:
-    """Of a network's weights; :attr:`network` is validated and kept."""
+    """The running average of a network's weights; :attr:`network` is validated and kept."""
 
     def __init__(self, source: KeypointNetwork, keep: float) -> None:
-        """
+        """Begin with the weights as they are.
+
         Args:
             keep: share of the average that a step keeps, once there have been many; 0 takes the weights as they are.
         """

@@ -110,7 +110,8 @@ class Bank:
     """
 
     def __init__(self, make: Callable[[Dice], Tensor], count: int, seed: int, *, natural: bool) -> None:
-        """
+        """Make the bank's first picture.
+
         Args:
             make: one picture ``(3, h, w)`` uint8.
             natural: whether the pictures have an up and a down and colours of their own.
@@ -189,7 +190,7 @@ class Backgrounds:
 
     @property
     def state(self) -> list[list[int]]:
-        """Of each bank."""
+        """The state of each bank, as plain JSON values."""
         return [bank.state for bank in self._banks]
 
     @state.setter

@@ -54,7 +54,7 @@ class Calibration:
 
     @classmethod
     def start(cls, config: NetworkConfig) -> Calibration:
-        """With nothing learned yet: scales of one."""
+        """The calibration of a network that has learned none yet: scales of one."""
         c = config.resolved()
         own = c.sigma**2
         if c.loss in DRAW_LOSSES:
@@ -86,7 +86,7 @@ class Calibration:
         return replace(self, scales=bounded, images=len(errors))
 
     def to_dict(self) -> dict[str, Any]:
-        """As in a model file."""
+        """As plain JSON values, as a model file holds them."""
         return {"scales": list(self.scales), "own": self.own, "images": self.images}
 
     @classmethod

@@ -30,7 +30,7 @@ SIGMA = 0.05
 
 
 class CocoDataSet(DataSet):
-    """See the module."""
+    """A data set in the format of COCO; see the module."""
 
     format = "coco"
 

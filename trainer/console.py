@@ -74,7 +74,8 @@ class Display:
     """
 
     def __init__(self, pace: float = PLAIN_SECONDS) -> None:
-        """
+        """Find out whether there is a terminal to draw on.
+
         Args:
             pace: seconds between two plain lines.
         """
@@ -119,7 +120,7 @@ class Display:
 
 
 def status_line(status: Status) -> str:
-    """For example ``training  62 %  3:40 left  41 steps/s  worker 1 38/s …``."""
+    """One line on where a run stands, for example ``training  62 %  3:40 left  41 steps/s  worker 1 38/s …``."""
     p = status.progress
     parts = [status.message or status.phase.value]
     if p.get("step"):

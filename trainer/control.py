@@ -25,7 +25,8 @@ class Switchboard:
         self, control: zmq.Socket[bytes], news: zmq.Socket[bytes], run: str, posterior: Posterior,
         abandoned: threading.Event,
     ) -> None:  # fmt: skip
-        """
+        """Take over the sockets; :meth:`start` begins to answer.
+
         Args:
             abandoned: set when the parent is gone: end without reports.
         """

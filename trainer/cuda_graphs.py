@@ -89,7 +89,8 @@ class GraphedTraining:
     """
 
     def __init__(self, network: KeypointNetwork, shape: tuple[int, int, int, int], *, bfloat16: bool) -> None:
-        """
+        """Record the network's computation for one shape of batch.
+
         Args:
             shape: of the images, ``(B, 3, H, W)``.
             bfloat16: whether the network computes under autocast to it.
@@ -99,7 +100,7 @@ class GraphedTraining:
         self._graphed = self._recorded(bfloat16)
 
     def __call__(self, images: Tensor) -> Output:
-        """As the network itself."""
+        """What the network itself would answer."""
         if self._graphed is None or tuple(images.shape) != self._shape:
             plain: Output = self._network(images)
             return plain

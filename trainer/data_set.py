@@ -57,7 +57,8 @@ class DataSet(ABC):
     format: str
 
     def __init__(self, folder: Path, bodies: Sequence[Body], masks: bool) -> None:
-        """
+        """Say where the data set is; nothing is written yet.
+
         Args:
             masks: whether samples have pictures of their links.
         """

@@ -70,11 +70,11 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """Of the device, as people call it."""
+        """The name of the device, as people call it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
 
     def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint: what a resumed run needs to compute in the same way."""
+        """What a checkpoint keeps: what a resumed run needs to compute in the same way."""
         return {"device": self.name, "bfloat16": self.bfloat16, "seconds_per_image": self.seconds_per_image}
 
     def __str__(self) -> str:

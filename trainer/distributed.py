@@ -106,7 +106,7 @@ class Group:
         return DistributedDataParallel(network, device_ids=ids)
 
     def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of all processes ``(…, B)`` one behind the other, on the first one; the others get their own back."""
+        """The parts ``(…, B)`` of all processes in a row, on the first one; the others get their own back."""
         widths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         dist.all_gather(widths, torch.tensor([values.shape[-1]]), group=self._plain)
         widest = max(int(w) for w in widths)
@@ -119,7 +119,7 @@ class Group:
         return np.concatenate([p[..., : int(w)].numpy() for p, w in zip(all_of_them, widths, strict=True)], -1)
 
     def tell(self, message: Mapping[str, Any], shares: Sequence[RawBatch] = ()) -> None:
-        """From the first process: a message to all others, and a share of a batch to each."""
+        """Send from the first process: a message to all others, and a share of a batch to each."""
         shapes = [_shapes(share) for share in shares]
         data = torch.frombuffer(bytearray(json.dumps({**message, "shapes": shapes}).encode()), dtype=torch.uint8)
         dist.broadcast(torch.tensor([len(data)]), 0, group=self._plain)
@@ -128,7 +128,7 @@ class Group:
             dist.send(_packed(share), number, group=self._plain)
 
     def hear(self) -> tuple[dict[str, Any], RawBatch | None]:
-        """In the others: the next message, and the share that came with it."""
+        """Receive in the others: the next message, and the share that came with it."""
         length = torch.zeros(1, dtype=torch.int64)
         dist.broadcast(length, 0, group=self._plain)
         data = torch.empty(int(length), dtype=torch.uint8)

@@ -40,7 +40,8 @@ class Values:
     """The values of the variables that the trainer applies, for a batch of images."""
 
     def __init__(self, rows: NDArray[np.float64]) -> None:
-        """
+        """Keep the values' rows.
+
         Args:
             rows: ``(B, V)``, columns as :data:`NAMES`.
         """
@@ -51,12 +52,12 @@ class Values:
         return self._count
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
-        """Of one variable, ``(B,)``."""
+        """The values of one variable, ``(B,)``."""
         column: NDArray[np.float64] = self._columns[name]
         return column
 
     def choices(self, name: str, count: int) -> list[int]:
-        """Of a categorical variable."""
+        """The choices of a categorical variable."""
         return [catalogue.choice(v, count) for v in self[name].tolist()]
 
 

@@ -63,7 +63,7 @@ class Batch:
         return self.weights, self.to_rendering, self.places, self.cameras
 
     def parts(self, size: int) -> list[Batch]:
-        """Of at most ``size`` images each."""
+        """Parts of the batch, of at most ``size`` images each."""
         if len(self) <= size:
             return [self]
 
@@ -98,7 +98,8 @@ class Engine:
         self, network: KeypointNetwork, settings: TrainingSettings, precision: Precision, group: Group | None = None,
         robots: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """
+        """Set up the optimiser, the average and the losses of a network.
+
         Args:
             group: the processes that share each batch; None where this one is alone.
             robots: whose each keypoint is; none for one robot.
@@ -185,7 +186,7 @@ class Engine:
         return result
 
     def _losses(self, part: Batch, pose: float) -> Tensor:
-        """Of each stage and image, and below them of all that counts besides, ``(S + E, B)``."""
+        """The losses of each stage and image, and below them of all that counts besides, ``(S + E, B)``."""
         height, width = part.images.shape[-2:]
         with self.precision.autocast():
             output = self._output(part.images)

@@ -91,7 +91,7 @@ class Measured:
 
     @property
     def diagonals(self) -> Floats:
-        """Of each image, pixels."""
+        """The diagonal of each image, pixels."""
         return np.asarray(np.hypot(*np.array(self.answers.sizes, float).T))
 
     @property

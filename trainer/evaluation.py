@@ -57,7 +57,7 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of the first N images of a set.
+    """What was found in the first N images of a set.
 
     Attributes:
         losses: ``(N,)``, the mean over the looks at an image.
@@ -129,7 +129,7 @@ def evaluate(
 def _loss(
     network: KeypointNetwork, taken: list[looks.Look], keypoints: Tensor, weights: Tensor | None, view: looks.Size
 ) -> Tensor:
-    """Of each image ``(B,)``."""
+    """The loss of each image ``(B,)``."""
     total = keypoints.new_zeros(len(keypoints))
     count = keypoints.new_zeros(len(keypoints))
     for one in taken:

@@ -49,7 +49,7 @@ class Exported(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See the module."""
+        """What the exported network answers; see the module."""
         network = self.network
         height, width, multiple, stride = images.shape[-2], images.shape[-1], network.multiple, network.stride
         # As the network's own forward pads and crops, but without asking whether there is anything to pad, and without

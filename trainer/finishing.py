@@ -27,7 +27,8 @@ class Finisher:
         self, settings: AugmentationSettings, width: int, height: int, themes: Sequence[str],
         validation: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """
+        """Find the photographs of each theme.
+
         Args:
             themes: what the choices of ``background/theme`` after the first mean.
             validation: themes that stand in for all of those, if any is given.
@@ -42,13 +43,14 @@ class Finisher:
 
     @classmethod
     def of(cls, settings: Settings, *, validation: bool = False) -> Finisher:
-        """For the images of a run, with the themes for training or those for validation behind them."""
+        """The finisher for the images of a run, with the themes for training or those for validation behind them."""
         apart = settings.augmentation.validation_themes if validation else ()
         size = settings.render
         return cls(settings.augmentation, size.width, size.height, scene_assets.training_themes(settings), apart)
 
     def finish(self, images: Tensor, values: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Tensor:
-        """
+        """Put renderings on backgrounds and apply the sensor's effects.
+
         Args:
             images: RGBA with straight alpha, ``(B, H, W, 4)`` uint8.
             values: hidden values; a variable that is missing is neutral, and others are not looked at.

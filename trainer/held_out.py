@@ -33,7 +33,8 @@ class HeldOut:
     """
 
     def __init__(self, run: Path, settings: Settings) -> None:
-        """
+        """Find the backgrounds; no images are collected yet.
+
         Raises:
             UserError: if a theme of backgrounds holds no photographs.
         """

@@ -56,7 +56,8 @@ class Journal:
     """TensorBoard during the run, pictures at its end."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        """
+        """Open TensorBoard's files.
+
         Args:
             step: that the run goes on from; what was written of later ones is hidden.
         """

@@ -73,7 +73,7 @@ class Chain:
         return self._place(angles, derive=False)[0]
 
     def with_derivatives(self, angles: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and their derivatives ``(…, D, N, 3)`` with respect to the joints."""
+        """The points, and their derivatives ``(…, D, N, 3)`` with respect to the joints."""
         points, derivatives = self._place(angles, derive=True)
         assert derivatives is not None
         return points, derivatives

@@ -58,7 +58,8 @@ class Trainer:
         self, folder: Path, settings: Settings, info: ModelInfo, stream: SampleStream, switchboard: Switchboard,
         started: float, *, resume: bool,
     ) -> None:  # fmt: skip
-        """
+        """Build everything that the run needs; :meth:`run` trains.
+
         Args:
             info: what the model file will say; its network is built here.
             started: ``time.monotonic()`` when the process began, from which the minutes are counted.
@@ -503,7 +504,7 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
 
 
 def kinematics(folder: Path) -> dict[str, Any] | None:
-    """Of a run's robot, as the run's folder has them; None where they are not known.
+    """The kinematics of a run's robot, as the run's folder has them; None where they are not known.
 
     Raises:
         UserError: if the file is damaged.

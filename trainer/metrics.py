@@ -45,7 +45,7 @@ class Localisation:
     pck: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """As in a ``metrics`` event; what is unknown is left out."""
+        """As plain JSON values, as in a ``metrics`` event; what is unknown is left out."""
         known = {"mean_error_percent": self.mean, "median_error_percent": self.median}
         return {
             **{k: v for k, v in known.items() if v is not None},

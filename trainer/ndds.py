@@ -39,7 +39,7 @@ CORNER = 0.5
 
 
 class NddsDataSet(DataSet):
-    """See the module."""
+    """A data set in the format of NDDS; see the module."""
 
     format = "ndds"
 

@@ -20,7 +20,7 @@ class BackboneNetwork(KeypointNetwork):
 
     multiple = 32
     channels: tuple[int, ...]
-    """Of the features at strides 2, 4, 8, 16 and 32."""
+    """The channels of the features at strides 2, 4, 8, 16 and 32."""
     called: str
 
     def __init__(self, config: NetworkConfig) -> None:

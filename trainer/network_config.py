@@ -46,7 +46,7 @@ class NetworkConfig:
 
     @classmethod
     def of(cls, training: TrainingSettings, keypoints: int, sigma: float) -> NetworkConfig:
-        """As a run's settings have it, resolved.
+        """What a run's settings ask for, resolved.
 
         Raises:
             UserError: if no network can be built so.
@@ -64,7 +64,7 @@ class NetworkConfig:
         return config.resolved()
 
     def resolved(self) -> NetworkConfig:
-        """With the network's own values in place of 0 and ``auto``, so that it says the same for ever."""
+        """The settings with the network's own values in place of 0 and ``auto``, so that it says the same for ever."""
         return replace(
             self,
             width=self.width or OWN_WIDTH[self.kind],

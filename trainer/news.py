@@ -18,7 +18,8 @@ class Clock:
     """Seconds of a run, without pauses and without the time between two sittings."""
 
     def __init__(self, began: float) -> None:
-        """
+        """Start the clock.
+
         Args:
             began: in the time of ``time.monotonic()``.
         """
@@ -26,15 +27,15 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """So far."""
+        """How long the run has taken so far."""
         return time.monotonic() - self._began
 
     def leave_out(self, seconds: float) -> None:
-        """These were a pause."""
+        """Leave out the seconds of a pause."""
         self._began += seconds
 
     def add(self, seconds: float) -> None:
-        """These were spent in earlier sittings."""
+        """Count the seconds of earlier sittings, too."""
         self._began -= seconds
 
 

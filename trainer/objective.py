@@ -16,14 +16,15 @@ from .pose_loss import PoseLoss
 
 
 class Objective:
-    """Of one network.
+    """What the training of one network minimises.
 
     Attributes:
         extras: what counts beside the maps' loss: ``width``, ``range``, ``pose``.
     """
 
     def __init__(self, network: KeypointNetwork, settings: TrainingSettings, robots: Sequence[str] = ()) -> None:
-        """
+        """Choose the losses that the settings give a weight.
+
         Args:
             robots: whose each keypoint is; none for one robot.
         """

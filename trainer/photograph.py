@@ -226,7 +226,7 @@ def _is_preview(image: ImageFile.ImageFile, page: int) -> bool:
 
 
 def _reduced(image: ImageFile.ImageFile, name: str) -> Image.Image:
-    """Of at most :data:`KEPT_PIXELS`, unpacked; JPEG without ever being whole in memory."""
+    """The picture with at most :data:`KEPT_PIXELS`, unpacked; JPEG without ever being whole in memory."""
     width, height = image.size
     factor = 1
     while width * height > factor**2 * KEPT_PIXELS:

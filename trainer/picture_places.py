@@ -30,7 +30,8 @@ class PicturePlaces:
     """
 
     def __init__(self, folder: Path, annotations: Path) -> None:
-        """
+        """Look where the pictures may be.
+
         Args:
             annotations: the file that names the pictures.
         """

@@ -58,7 +58,7 @@ class Picture:
 
     @property
     def photograph(self) -> Photograph:
-        """The same without its source."""
+        """The picture as :mod:`.photograph` has it, without its source."""
         height, width = self.pixels.shape[:2]
         return Photograph(self.pixels, *(self.size or (width, height)))
 

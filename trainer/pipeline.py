@@ -63,7 +63,8 @@ class Finishing:
     def __init__(
         self, augmentation: Augmentation, target: torch.device, hidden_weight: float, *, poses: bool = False
     ) -> None:
-        """
+        """Remember how batches are finished.
+
         Args:
             poses: whether batches are to tell what a pose is measured by.
         """
@@ -73,7 +74,8 @@ class Finishing:
         self._hidden_weight = hidden_weight
 
     def __call__(self, raw: RawBatch) -> Batch:
-        """
+        """Make a batch of training images of a raw one.
+
         Raises:
             UserError: if it needs more memory than there is.
         """
@@ -102,7 +104,8 @@ class Pipeline:
     def __init__(
         self, store: Store, stream: Source, finishing: Finishing, target: torch.device, *, ahead: bool, shares: int = 1
     ) -> None:
-        """
+        """Connect the store, the stream and the device; nothing is made yet.
+
         Args:
             ahead: whether a thread makes the next batch meanwhile.
             shares: processes that share each batch.

@@ -40,7 +40,7 @@ class Camera:
 
     @classmethod
     def of_numbers(cls, numbers: Sequence[float]) -> Camera:
-        """From fx, fy, cx, cy, then k1, k2, p1, p2, k3 or nothing more.
+        """Make one of fx, fy, cx, cy, then k1, k2, p1, p2, k3 or nothing more.
 
         Raises:
             UserError: if there are neither four nor nine numbers, one of them isn't finite, or fx or fy isn't positive.
@@ -57,7 +57,7 @@ class Camera:
 
     @classmethod
     def of_rows(cls, rows: Tensor) -> Camera:
-        """From fx, fy, cx, cy, k1, k2, p1, p2, k3 of each image, ``(B, 9)``."""
+        """Make one of fx, fy, cx, cy, k1, k2, p1, p2, k3 of each image, ``(B, 9)``."""
         return cls(rows[:, :4], rows[:, 4:] if bool((rows[:, 4:] != 0).any()) else None)
 
     def expand(self, count: int, dtype: torch.dtype, device: torch.device) -> Camera:
@@ -91,7 +91,7 @@ class Camera:
         )
 
     def detach(self) -> Camera:
-        """Without a history of derivatives."""
+        """The camera without a history of derivatives."""
         return Camera(self.matrix.detach(), None if self.distortion is None else self.distortion.detach())
 
     @property
@@ -105,7 +105,7 @@ class Camera:
         return good if self.distortion is None else good & self.distortion.isfinite().all(-1)
 
     def mended(self) -> Camera:
-        """With harmless numbers in entries that aren't :meth:`finite`."""
+        """The camera with harmless numbers in entries that aren't :meth:`finite`."""
         good = self.finite()[:, None]
         if bool(good.all()):
             return self

@@ -96,7 +96,7 @@ class PoseFinder:
 
     @classmethod
     def of(cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None) -> PoseFinder:
-        """As the command line says it; see :func:`camera_numbers` and :func:`joint_positions`.
+        """What the command line asks for; see :func:`camera_numbers` and :func:`joint_positions`.
 
         Raises:
             UserError: if any of it can't be used.
@@ -181,7 +181,7 @@ class PoseFinder:
         return {n: _least_turn(by_name[n], value) for n, value, variance in values if variance < UNKNOWN**2}
 
     def resized(self, scale: tuple[float, float]) -> PoseFinder:
-        """For pictures whose width and height are multiplied by ``scale``."""
+        """The finder for pictures whose width and height are multiplied by ``scale``."""
         if scale == (1.0, 1.0):
             return self
         (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
@@ -210,7 +210,7 @@ class PoseFinder:
 
 
 def measures(solution: Solution) -> dict[str, Any]:
-    """Of the first pose of a solution, as plain JSON values; see :meth:`PoseFinder.find`."""
+    """The first pose of a solution and how sure it is, as plain JSON values; see :meth:`PoseFinder.find`."""
     residuals = solution.residuals[0][solution.residuals[0].isfinite().all(-1)]
     return {
         "T_cam_base": solution.pose[0].tolist(),
@@ -282,7 +282,7 @@ def joint_positions(text: str, robot: Robot) -> dict[str, float]:
 
 
 def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float]:
-    """The same, radians or metres by the joint's name, if a robot can have them.
+    """Positions of joints, radians or metres by the joint's name, if a robot can have them.
 
     Raises:
         UserError: if a joint isn't the robot's, or a value isn't finite or far beyond its limits.
@@ -297,7 +297,7 @@ def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float
 
 
 def _least_turn(joint: Joint, value: float) -> float:
-    """The same place without whole turns, if the joint can go there."""
+    """The position without whole turns, if the joint can go there."""
     turned = math.remainder(value, math.tau)
     if joint.kind == "continuous" or (joint.kind == "revolute" and joint.lower <= turned <= joint.upper):
         return turned

@@ -53,10 +53,11 @@ def places(keypoints: Tensor, depths: Tensor, cameras: Tensor) -> Tensor:
 
 
 class PoseLoss:
-    """For the maps of one network and the robots of one scene."""
+    """The loss for the maps of one network and the robots of one scene."""
 
     def __init__(self, keypoints: int, stride: int, sigma: float, *, draws: bool, robots: Sequence[str] = ()) -> None:
-        """
+        """Sort the keypoints by robot.
+
         Args:
             sigma: width of the targets, pixels of the input.
             draws: whether maps are draws among cells, or sigmoids of height one.
@@ -122,7 +123,7 @@ class PoseLoss:
     def _robot(
         self, pixels: Tensor, covariances: Tensor, used: Tensor, weights: Tensor | None, points: Tensor, cameras: Tensor
     ) -> Tensor:
-        """Of one robot's keypoints, ``(B,)``."""
+        """The loss of one robot's keypoints, ``(B,)``."""
         result = pixels.new_zeros(len(pixels))
         known = points.isfinite().all(-1)
         counted = used & known if weights is None else used & known & (weights > 0)

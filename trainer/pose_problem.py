@@ -29,7 +29,7 @@ class Status(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """The same for people."""
+        """The status as one sentence for people."""
         return SENTENCES[self]
 
 
@@ -141,7 +141,7 @@ class Observations:
         return Observations(pixels, whitening, used, self.camera.repeat(times))
 
     def detach(self) -> Observations:
-        """Without a history of derivatives."""
+        """The observations without a history of derivatives."""
         return replace(
             self, pixels=self.pixels.detach(), whitening=self.whitening.detach(), camera=self.camera.detach()
         )

@@ -46,7 +46,7 @@ class State:
 
     @classmethod
     def rigid(cls, rotation: Tensor, translation: Tensor) -> State:
-        """Without joints."""
+        """The state without its joints."""
         return cls(rotation, translation, translation.new_empty(0, translation.shape[-1]))
 
     def take(self, index: Tensor) -> State:
@@ -114,7 +114,7 @@ class Terms:
 
     @classmethod
     def of(cls, points: Tensor, seen: Observations, options: Options, joints: Joints | None = None) -> Terms:
-        """From points ``(3, M, B)`` and what the image shows of them."""
+        """Compute them from points ``(3, M, B)`` and what the image shows of them."""
         matrix = seen.camera.matrix.mT  # (4, B)
         whitening = seen.whitening.permute(2, 1, 0).contiguous()
         skewed = bool((whitening[1] != 0).any())

@@ -68,7 +68,7 @@ class Found:
         return document
 
     def to_image(self, fit: Fit) -> Found:
-        """The same, found in the network's input, in pixels of the image."""
+        """What was found in the network's input, in pixels of the image."""
         u, v = fit.to_image(np.array([self.u, self.v])).tolist()
         covariance = _nested(fit.to_image_covariance(np.array(self.covariance)))
         peaks = self.peaks
@@ -112,7 +112,7 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | None = None) -> Predictor:
-        """From a model file.
+        """Load a model file.
 
         Raises:
             UserError: if it is not a model of ours.

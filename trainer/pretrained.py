@@ -45,7 +45,7 @@ def copy(weights: Any, name: str, targets: Mapping[str, Tensor], file: str | Pat
 
 
 def download(weights: Any, name: str) -> Mapping[str, Any]:
-    """From torchvision's site, or where an earlier download was kept.
+    """Weights from torchvision's site, or where an earlier download was kept.
 
     Raises:
         UserError: if it can't be downloaded.

@@ -49,7 +49,7 @@ class Reliability:
 
 
 def summary(errors: Floats) -> dict[str, Any]:
-    """Of normalised squared errors of any shape, NaN left out.
+    """How normalised squared errors are distributed, of any shape, NaN left out.
 
     Returns:
         ``errors``, see :func:`.metrics.distribution`; ``chi_square``, the same mean and quantiles as they should be;
@@ -84,7 +84,7 @@ def limit(share: Any) -> Any:
 
 
 def curve(errors: Floats, points: int = 101) -> tuple[Floats, Floats]:
-    """For a reliability plot: shares that should lie within ellipses, from 0 to 1, and those that do; NaN left out."""
+    """The curve of a reliability plot: shares that should lie within ellipses, 0 … 1, and those that do; no NaN."""
     shares = np.linspace(0.0, 1.0, points)
     seen = np.sort(errors[~np.isnan(errors)])
     with np.errstate(divide="ignore"):

@@ -173,7 +173,7 @@ class _Job:
         self._lock = threading.Lock()
 
     def progress(self) -> str:
-        """For example ``57 of 100 samples``."""
+        """How far it is, for example ``57 of 100 samples``."""
         return f"{self.whole} of {self.count} samples"
 
     def explain(self, problem: files.WriteError | OSError) -> UserError:

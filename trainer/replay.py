@@ -73,7 +73,8 @@ class ReplayStore:
         self, width: int, height: int, keypoints: int, model: SceneModel, *, batch: int, memory: int, reuse: int,
         fresh_share: float, seed: int, hard_share: float = 0.0,
     ) -> None:  # fmt: skip
-        """
+        """Take the memory for renderings.
+
         Args:
             model: what the values of reused renderings are drawn from: the initial priors.
             memory: bytes for images; at least one batch is kept whatever this says.

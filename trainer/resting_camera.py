@@ -28,7 +28,8 @@ class RestingCamera:
     def __init__(
         self, placed: PlacedRobot, numbers: Sequence[float], joints: Mapping[str, Mapping[str, float]], file: Path
     ) -> None:
-        """
+        """Check the joints of each image.
+
         Args:
             joints: of each image, by its file's name; all that move.
             file: where they were read.
@@ -50,7 +51,7 @@ class RestingCamera:
 
     @classmethod
     def of(cls, info: ModelInfo, camera: str, file: Path, urdf: Path | None = None) -> RestingCamera:
-        """As the command line says it.
+        """What the command line asks for.
 
         Args:
             file: JSON, {image: {joint: radians or metres}}.
@@ -61,7 +62,7 @@ class RestingCamera:
         return cls(PlacedRobot.of(info, urdf), camera_numbers(camera), _read(file), file)
 
     def finder(self, source: str) -> PoseFinder:
-        """For the image ``source`` alone.
+        """The pose that the image ``source`` alone tells.
 
         Raises:
             UserError: if its joints were not told.
@@ -78,9 +79,11 @@ class RestingCamera:
         self._shots.append((places, pixels[0], covariances[0], sure[0]))
 
     def solve(self) -> dict[str, Any]:
-        """From all images together, as plain JSON values: ``status``, ``images`` and the number of ``keypoints`` used,
-        then ``sentence``, or as :meth:`.PoseFinder.find` has them ``T_cam_base``, ``covariance``, ``reprojection_px``
-        and the number of ``inliers``."""
+        """The pose that all images together tell, as plain JSON values.
+
+        They are ``status``, ``images`` and the number of ``keypoints`` used, then ``sentence``, or as
+        :meth:`.PoseFinder.find` has them ``T_cam_base``, ``covariance``, ``reprojection_px`` and the number of ``inliers``.
+        """
         if not self._shots:
             return {"status": Status.HIDDEN.name.lower(), "images": 0, "keypoints": 0, "sentence": "There is no image."}
         points, pixels, covariances, used = (torch.stack(part)[None] for part in zip(*self._shots, strict=True))

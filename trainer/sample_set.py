@@ -50,7 +50,7 @@ class SampleSet:
         )
 
     def save(self, path: Path) -> None:
-        """As ``.npz``, whole or not at all."""
+        """Write the set as ``.npz``, whole or not at all."""
         names = list(self.hidden[0].bins)
         buffer = io.BytesIO()
         np.savez_compressed(

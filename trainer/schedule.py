@@ -15,7 +15,7 @@ RISE = 0.1
 
 
 def learning_rate(settings: TrainingSettings, step: int, fraction: float) -> float:
-    """For the step after ``step`` others, when ``fraction`` of the run is done.
+    """The learning rate for the step after ``step`` others, when ``fraction`` of the run is done.
 
     Rises over the first steps, then stays or falls along a cosine.
     """

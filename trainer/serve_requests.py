@@ -78,7 +78,7 @@ class Poses:
         return str(robot["name"]) if robot is not None and robot.get("name") else None
 
     def tell(self, joints: Mapping[str, float]) -> None:
-        """From now on these joints of the robot before the source's camera are known, and no others.
+        """Take it that from now on these joints of the robot before the source's camera are known, and no others.
 
         Raises:
             UserError: if there is no such camera, or a joint or a number is of no use.

@@ -41,7 +41,8 @@ class SampleStream:
     """The receiver thread; it alone uses the socket."""
 
     def __init__(self, receiver: SampleReceiver, drops: DropLog, workers: int, capacity: int) -> None:
-        """
+        """Remember what to receive; :meth:`start` begins.
+
         Args:
             workers: samples that claim another worker number than 0 … workers - 1 are dropped.
             capacity: samples that may wait here.

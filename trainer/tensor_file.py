@@ -76,7 +76,7 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _digest(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Of a document as JSON gives it back, and of every tensor's name, kind, shape and numbers."""
+    """The checksum of a document as JSON gives it back, and of every tensor's name, kind, shape and numbers."""
     found = hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]

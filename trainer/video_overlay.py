@@ -23,7 +23,8 @@ class VideoOverlay:
     """An MPEG-4 file, under its name only once it is whole. Frames of another size are fitted to the first one's."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        """
+        """Begin a video; the file is opened with the first picture.
+
         Args:
             path: ends with ``.mp4``.
             rate: frames per second; 0 measures how fast they come.
