@@ -82,7 +82,8 @@ class RestingCamera:
         """The pose that all images together tell, as plain JSON values.
 
         They are ``status``, ``images`` and the number of ``keypoints`` used, then ``sentence``, or as
-        :meth:`.PoseFinder.find` has them ``T_cam_base``, ``covariance``, ``reprojection_px`` and the number of ``inliers``.
+        :meth:`.PoseFinder.find` has them ``T_cam_base``, ``covariance``, ``reprojection_px`` and the number of
+        ``inliers``.
         """
         if not self._shots:
             return {"status": Status.HIDDEN.name.lower(), "images": 0, "keypoints": 0, "sentence": "There is no image."}
