@@ -27,8 +27,8 @@ import zmq
 from PIL import Image
 from robot_keypoints.core.children import Child
 from robot_keypoints.core.messages import encode_request
-from robot_keypoints.core.model_client import BUILTIN_MODEL
 from robot_keypoints.core.pose_channel import PoseListener
+from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.session import LAUNCHER
 
 WIDTH, HEIGHT = 320, 240
