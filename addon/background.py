@@ -28,8 +28,9 @@ from ..core import files, run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Endpoints, Link
 from ..core.errors import UserError, one_line
+from ..core.events import Posterior
 from ..core.lifeline import end_with_parent
-from ..core.messages import MessageError, Posterior, Sample, encode_request
+from ..core.messages import MessageError, Sample, encode_request
 from ..core.randomization import SceneModel
 from ..core.settings import Settings
 from . import completion, detail, graphics_cards, labels, obstruction, rig, scenery

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Training panel: settings, start and stop, and what is going on."""
 
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 
 from ..core import run_folder
+from ..core.events import Progress
 from ..core.session import Phase, ProcessStatus, Status
 from . import adoption, choices, panels, panels_learning, panels_scenery, pictures, preferences, previews, runner
 from .text import chosen, count, duration, plural, shown_name, span
@@ -153,7 +154,7 @@ def _process_words(process: ProcessStatus, phase: Phase) -> str:
     return process.state
 
 
-def _draw_figures(layout: bpy.types.UILayout, progress: dict[str, Any]) -> None:
+def _draw_figures(layout: bpy.types.UILayout, progress: Progress) -> None:
     column = layout.column(align=True)
     column.scale_y = 0.9
     rows = [
@@ -178,12 +179,12 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
     if not drawn:
         return
     x = tuple(float(m["images"]) for m in drawn)
-    kinds = [
+    kinds: list[tuple[str, Literal["mean_error_percent", "median_error_percent"], pictures.Colour]] = [
         ("mean", "mean_error_percent", pictures.MEAN),
         ("median", "median_error_percent", pictures.MEDIAN),
     ]
     data = [
-        pictures.Curve(x, tuple(float(m.get(key, 0.0)) for m in drawn), colour)
+        pictures.Curve(x, tuple(m.get(key, 0.0) for m in drawn), colour)
         for _, key, colour in kinds
         if any(key in m for m in drawn)
     ]
@@ -215,17 +216,16 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
 
 
 def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:
-    hardest = status.metrics[-1].get("hardest") or []
+    hardest = status.metrics[-1].get("hardest", [])
     settings = runner.RUNNER.settings
     units = {v.name: v.unit for v in settings.variables} if settings is not None else {}
     group = context.scene.robot_keypoints
     words = []
     for h in hardest[:3]:
-        if isinstance(h, dict) and {"variable", "low", "high"} <= h.keys():
-            name = str(h["variable"])
-            names = choices.names(group, name)
-            where = chosen(names, h["low"], h["high"]) if names else span(h["low"], h["high"], units.get(name, ""))
-            words.append(f"{shown_name(name)} {where}")
+        name = h["variable"]
+        names = choices.names(group, name)
+        where = chosen(names, h["low"], h["high"]) if names else span(h["low"], h["high"], units.get(name, ""))
+        words.append(f"{shown_name(name)} {where}")
     if words:
         panels.advice(layout, context, "hardest now: " + ", ".join(words), "ZOOM_ALL")
 

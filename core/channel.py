@@ -21,14 +21,13 @@ from zmq.auth.thread import ThreadAuthenticator
 from . import addresses
 from .addresses import is_loopback
 from .errors import UserError
+from .events import Event, Posterior, decode_event
 from .gate import Gate, Limits
 from .messages import (
     MAX_IMAGE,
     MessageError,
-    Posterior,
     Sample,
     SampleContract,
-    decode_event,
     decode_sample,
     encode_request,
     encode_sample,
@@ -272,9 +271,9 @@ class Link:
             self._news.rcvhwm = NEWS
         self._news.setsockopt(zmq.SUBSCRIBE, topic)
 
-    def news(self) -> list[Posterior | tuple[str, dict[str, object]]]:
+    def news(self) -> list[Posterior | Event]:
         """What was heard since the last call, without waiting; foreign messages are left out."""
-        heard: list[Posterior | tuple[str, dict[str, object]]] = []
+        heard: list[Posterior | Event] = []
         for _ in range(NEWS):
             if self._news is None or not self._news.poll(0):
                 break

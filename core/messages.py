@@ -27,12 +27,6 @@ MAX_IMAGE = 256 << 20
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What comes of taking a JSON value for something that it isn't."""
 
-PROGRESS = (
-    "step", "images", "epoch", "fraction", "stall_fraction", "dropped", "loss", "error_percent", "median_error_percent",
-    "seconds_left", "steps_per_second", "images_per_second",
-)  # fmt: skip
-"""Numbers that a progress event may tell; an error is None where no keypoint was inside an image."""
-
 
 class MessageError(ValueError):
     """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
@@ -140,7 +134,7 @@ def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
     }  # fmt: skip
     if sample.instances:
         header["instances"] = [_plain_instance(i) for i in sample.instances]
-    frames: list[bytes | memoryview] = [_dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
+    frames: list[bytes | memoryview] = [dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
     if sample.mask is not None:
         frames.append(np.ascontiguousarray(sample.mask, dtype="<u2").data.cast("B"))
     return frames
@@ -199,7 +193,7 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     for name, count in contract.bins.items():
         if type(bins[name]) is not int or not 0 <= bins[name] < count:
             raise MessageError(f"{name} has no bin {bins[name]!r}")
-        if not _finite(values[name]):
+        if not finite(values[name]):
             raise MessageError(f"{name} has the value {values[name]!r}")
         low, high = contract.ranges.get(name, (-math.inf, math.inf))
         if not low <= values[name] <= high:
@@ -232,7 +226,7 @@ def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Ins
             raise MessageError("an instance has no name, joints or frames")
         if name in result:
             raise MessageError(f"two instances are called {name!r}")
-        if not all(_finite(q) for q in joints.values()):
+        if not all(finite(q) for q in joints.values()):
             raise MessageError(f"a joint of instance {name!r} has no finite position")
         result[name] = Instance(
             name,
@@ -254,77 +248,9 @@ def _box(entry: Mapping[str, Any], contract: SampleContract) -> tuple[float, flo
     return left, top, right, bottom
 
 
-@dataclass(frozen=True)
-class Posterior:
-    """The concentrations of every variable at one version."""
-
-    version: int
-    concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def encode(self, run: str) -> bytes:
-        """The message as JSON."""
-        tables = {k: list(v) for k, v in self.concentrations.items()}
-        return _dump(
-            {"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables}
-        )
-
-    @classmethod
-    def decode(cls, data: bytes | memoryview, run: str) -> Posterior:
-        """Inverse of :meth:`encode`.
-
-        Raises:
-            MessageError: if it is malformed or of another run.
-        """
-        header = parse(data, "posterior")
-        if header.get("run") != run:
-            raise MessageError("the posterior belongs to another run")
-        tables = header.get("concentrations")
-        if not isinstance(tables, dict):
-            raise MessageError("the concentrations are not a table")
-        result = {}
-        for name, theta in tables.items():
-            if not isinstance(theta, list) or not all(_finite(t) and t > 0 for t in theta) or not theta:
-                raise MessageError(f"the concentrations of {name!r} are not positive numbers")
-            result[name] = tuple(float(t) for t in theta)
-        return cls(whole_number(header, "version"), result)
-
-
-def encode_event(run: str, kind: str, content: Mapping[str, Any]) -> bytes:
-    """News about a run: ``kind`` is ``state``, ``metrics``, ``progress`` or ``posterior``."""
-    return _dump({"schema": SCHEMA, "type": "event", "run": run, "kind": kind, "content": dict(content)})
-
-
-def decode_event(data: bytes | memoryview, run: str) -> tuple[str, dict[str, Any]]:
-    """Inverse of :func:`encode_event`.
-
-    Raises:
-        MessageError: if it is malformed or of another run.
-    """
-    header = parse(data, "event")
-    kind, content = header.get("kind"), header.get("content")
-    if header.get("run") != run:
-        raise MessageError("the event belongs to another run")
-    if not isinstance(kind, str) or not isinstance(content, dict):
-        raise MessageError("the event has no kind or no content")
-    if kind == "progress":
-        _check_progress(content)
-    return kind, content
-
-
-def _check_progress(content: Mapping[str, Any]) -> None:
-    """What is shown as numbers must be some."""
-    rates = content.get("workers", {})
-    if not isinstance(rates, dict):
-        raise MessageError("the workers' rates are not a table")
-    known = [(n, content[n]) for n in PROGRESS if n in content]
-    for name, value in [*known, *rates.items()]:
-        if not _finite(value) and not (value is None and name.endswith("error_percent")):
-            raise MessageError(f"the progress has the {name} {value!r}")
-
-
 def encode_request(kind: str, **content: Any) -> bytes:
     """A request or an answer on a control socket."""
-    return _dump({"schema": SCHEMA, "type": kind, **content})
+    return dump({"schema": SCHEMA, "type": kind, **content})
 
 
 def parse(data: bytes | memoryview, kind: str | None = None) -> dict[str, Any]:
@@ -348,7 +274,12 @@ def parse(data: bytes | memoryview, kind: str | None = None) -> dict[str, Any]:
     return header
 
 
-def _dump(value: Mapping[str, Any]) -> bytes:
+def dump(value: Mapping[str, Any]) -> bytes:
+    """Encode a header as JSON.
+
+    Raises:
+        ValueError: if a number in it is not finite.
+    """
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -356,7 +287,8 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:

@@ -17,14 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from . import blend_file, files, run_folder
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError, one_line
+from .events import Metrics, Posterior, Progress, State
 from .folder_lock import FolderLock
-from .messages import Posterior
 from .obstruction import Obstruction
 from .robot import Robot
 from .settings import Settings, save
@@ -87,8 +86,8 @@ class Status:
     message: str = "starting"
     reason: str = ""
     processes: dict[str, ProcessStatus] = field(default_factory=dict)
-    progress: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    metrics: list[Metrics] = field(default_factory=list)
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
     version: int = 0
     notices: list[str] = field(default_factory=list)
@@ -409,39 +408,31 @@ class Session:
             if isinstance(news, Posterior):
                 self.status.concentrations = dict(news.concentrations)
                 self.status.version = news.version
+            elif news[0] == "progress":
+                self.status.progress = news[1]
+                self._note_rates(news[1])
+            elif news[0] == "metrics":
+                self.status.metrics.append(news[1])
             else:
-                self._hear(*news)
+                self._note_state(news[1])
 
-    def _hear(self, kind: str, content: dict[str, Any]) -> None:
-        stopping = self.status.phase is Phase.STOPPING
-        if kind == "progress":
-            self.status.progress = content
-            self._note_rates(content.get("steps_per_second"), content.get("workers"))
-        elif kind == "metrics":
-            self.status.metrics.append(content)
-        elif kind == "state" and not stopping:
-            phase = content.get("phase")
-            if isinstance(phase, str) and phase in (Phase.TRAINING.value, Phase.PAUSED.value):
-                self.status.phase = Phase(phase)
-            self._say(one_line(str(content.get("message", ""))))
-        elif kind == "state":
-            self._say(one_line(str(content.get("message", ""))))
+    def _note_state(self, state: State) -> None:
+        told = state["phase"] in (Phase.TRAINING.value, Phase.PAUSED.value)
+        if told and self.status.phase is not Phase.STOPPING:
+            self.status.phase = Phase(state["phase"])
+        self._say(one_line(state["message"]))
 
-    def _note_rates(self, steps: Any, workers: Any) -> None:
+    def _note_rates(self, progress: Progress) -> None:
         trainer = self.status.processes.get("trainer")
         if trainer is not None:
-            trainer.rate = _rate(steps)
+            trainer.rate = progress.get("steps_per_second", 0.0)
             trainer.state = "training"
-        rates = workers if isinstance(workers, dict) else {}
+        rates = progress.get("workers", {})
         for index in range(self.settings.workers.count):
             status = self.status.processes.get(f"worker {index + 1}")
             if status is not None and str(index) in rates and status.name in self._children:
-                status.rate = _rate(rates[str(index)])
+                status.rate = rates[str(index)]
                 if status.rate > 0 and status.state != "rendering":
                     status.state = "rendering"
                     said = self._children[status.name].warnings()
                     self.status.notices += [w for w in dict.fromkeys(said) if w not in self.status.notices]
-
-
-def _rate(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 from robot_keypoints.core.channel import Endpoints, Link
+from robot_keypoints.core.events import Posterior
 from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.messages import MessageError, Posterior, Sample
+from robot_keypoints.core.messages import MessageError, Sample
 from robot_keypoints.core.randomization import Hidden, SceneModel
 from robot_keypoints.core.settings import (
     FeedbackSettings,

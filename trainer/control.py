@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import zmq
 
-from ..core.messages import MessageError, Posterior, encode_event, encode_request, parse
+from ..core.events import Event, Posterior, encode_event
+from ..core.messages import MessageError, encode_request, parse
 
 POLL_MS = 50
 
@@ -61,9 +61,9 @@ class Switchboard:
         self._posterior = posterior
         self._outbox.put([b"posterior", posterior.encode(self.run)])
 
-    def publish(self, kind: str, content: Mapping[str, Any]) -> None:
+    def publish(self, event: Event) -> None:
         """Send an event."""
-        self._outbox.put([b"event", encode_event(self.run, kind, content)])
+        self._outbox.put([b"event", encode_event(self.run, event)])
 
     def _run(self) -> None:
         while not self._closed.is_set():

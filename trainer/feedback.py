@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.events import HardRange
 from ..core.randomization import Hidden, SceneModel, posterior
 from ..core.settings import FeedbackSettings
 
@@ -35,9 +36,9 @@ class Hard:
     high: float
     share: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> HardRange:
         """As plain JSON values."""
-        return asdict(self)
+        return {"variable": self.variable, "low": self.low, "high": self.high, "share": self.share}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from ..core import files, run_folder
 from ..core.errors import UserError
+from ..core.events import Metrics, Posterior, Progress
 from ..core.input_files import LARGEST_TABLE, read_json
-from ..core.messages import Posterior
 from ..core.randomization import SceneModel
 from ..core.robot import Robot
 from ..core.scene_assets import training_themes
@@ -223,18 +224,20 @@ class Trainer:
         self._test_seconds = 1.2 * result.seconds / len(self.sets.validation)
         found = metrics.localisation(result.errors, self.info.keypoints)
         hard = feedback.hardest(self.initial, hidden, result.losses, self.settings.feedback.share)
-        content: dict[str, Any] = {
+        content: Metrics = {
             "step": self.counters.step, "images": self.counters.images, "seconds": self.clock.seconds,
-            "loss": float(result.losses.mean()), **found.to_dict(), "hardest": [h.to_dict() for h in hard],
+            "loss": float(result.losses.mean()),
         }  # fmt: skip
+        content.update(found.to_dict())
+        content["hardest"] = [h.to_dict() for h in hard]
         if self.state.train_loss is not None:
             content["train_loss"] = self.state.train_loss
-        self.state.latest = content
+        self.state.latest = dict(content)
         files.append_json_line(self.folder / run_folder.METRICS, content)
         self.journal.validation(content, self.sets.validation, result, self.info, self._pace())
         if self.settings.feedback.enabled:
             self._move_priors(result)
-        self.switchboard.publish("metrics", content)
+        self.switchboard.publish(("metrics", content))
         score = found.mean if found.mean is not None else float(result.losses.mean())
         best = (self.counters.best is None or score < self.counters.best) and not self.engine.watch.doubtful
         self.counters.stale = 0 if best else self.counters.stale + 1
@@ -287,7 +290,7 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------- saving, resuming
 
-    def _save_model(self, content: dict[str, Any]) -> None:
+    def _save_model(self, content: Mapping[str, Any]) -> None:
         known: dict[str, Any] = {k: content[k] for k in ("step", "images", "seconds", "loss") if k in content}
         errors = {k: v for k, v in content.items() if k.endswith("_error_percent")}
         training: dict[str, Any] = {**known, **errors, "measured_on": "validation", "versions": versions()}
@@ -453,7 +456,7 @@ class Trainer:
         self._count()
         t = self.settings.training
         fraction = min(1.0, self._fraction()) if self.sets.validation is not None else 0.0
-        content: dict[str, Any] = {
+        content: Progress = {
             "epoch": self.counters.images // t.epoch_images, "workers": self.stream.rates(), "fraction": fraction,
             "stall_fraction": self._stall_fraction(), "dropped": self.counters.dropped, "device": str(self.precision),
         }  # fmt: skip

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.events import Metrics
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -44,14 +46,13 @@ class Localisation:
     per_keypoint: dict[str, dict[str, float]]
     pck: dict[str, float]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Metrics:
         """As plain JSON values, as in a ``metrics`` event; what is unknown is left out."""
-        known = {"mean_error_percent": self.mean, "median_error_percent": self.median}
-        return {
-            **{k: v for k, v in known.items() if v is not None},
-            "per_keypoint": self.per_keypoint,
-            "pck": self.pck,
-        }
+        found: Metrics = {}
+        if self.mean is not None and self.median is not None:
+            found = {"mean_error_percent": self.mean, "median_error_percent": self.median}
+        found["per_keypoint"], found["pck"] = self.per_keypoint, self.pck
+        return found
 
 
 def errors_percent(predicted: Floats, true: Floats, width: int, height: int) -> Floats:

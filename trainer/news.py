@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
+from ..core.events import Progress, State
 from .control import Switchboard
 from .run_state import Counters
 
@@ -44,14 +43,14 @@ class News:
 
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
-        self._state = {"phase": "training", "message": "starting"}
+        self._state: State = {"phase": "training", "message": "starting"}
         self._next = 0.0
         self._mark = (time.monotonic(), 0, 0)
 
     def say(self, message: str, phase: str = "training") -> None:
         """What is going on from now."""
         self._state = {"phase": phase, "message": message}
-        self._switchboard.publish("state", self._state)
+        self._switchboard.publish(("state", self._state))
 
     def due(self, message: str | None = None) -> bool:
         """Whether it is time for :meth:`progress` again; if so, says once more what is going on."""
@@ -67,13 +66,16 @@ class News:
         """Leave the time so far out of the rates."""
         self._mark = (time.monotonic(), counters.step, counters.images)
 
-    def progress(self, counters: Counters, content: Mapping[str, Any]) -> None:
-        """Where the run stands."""
+    def progress(self, counters: Counters, content: Progress) -> None:
+        """Where the run stands; the counters and the rates are added to ``content``."""
         then, steps, images = self._mark
         self.restart_rates(counters)
         seconds = max(self._mark[0] - then, 1e-9)
-        rates = {
+        whole: Progress = {
+            **content,
+            "step": counters.step,
+            "images": counters.images,
             "steps_per_second": (counters.step - steps) / seconds,
             "images_per_second": (counters.images - images) / seconds,
         }
-        self._switchboard.publish("progress", {"step": counters.step, "images": counters.images, **content, **rates})
+        self._switchboard.publish(("progress", whole))

@@ -17,8 +17,9 @@ from ..core import files, run_folder, settings_check
 from ..core import settings as settings_module
 from ..core.channel import Hub, SampleReceiver
 from ..core.errors import UserError
+from ..core.events import Posterior
 from ..core.lifeline import end_with_parent
-from ..core.messages import Posterior, SampleContract, largest_sample
+from ..core.messages import SampleContract, largest_sample
 from ..core.settings import Settings
 
 

@@ -15,13 +15,11 @@ import numpy as np
 import synthetic
 from PIL import Image
 from robot_keypoints.core import model_client, pose_channel
+from robot_keypoints.core.events import Posterior, decode_event, encode_event
 from robot_keypoints.core.messages import (
     MessageError,
-    Posterior,
     SampleContract,
-    decode_event,
     decode_sample,
-    encode_event,
     encode_request,
     encode_sample,
     parse,
@@ -65,7 +63,11 @@ class Messages:
             "images_per_second": 30.0, "workers": {"0": 3.0, "1": 4.0}, "stall_fraction": 0.1, "seconds_left": 20.0,
             "dropped": 1, "device": "CPU", "error_percent": 2.5, "median_error_percent": 1.5,
         }  # fmt: skip
-        metrics = {"step": 3, "mean_error_percent": 2.5, "median_error_percent": 1.5, "per_keypoint": {"foot": 1.0}}
+        metrics = {
+            "step": 3, "mean_error_percent": 2.5, "median_error_percent": 1.5,
+            "per_keypoint": {"foot": {"mean": 2.5, "median": 1.5}}, "pck": {"1": 0.5},
+            "hardest": [{"variable": "light/world", "low": 1.0, "high": 2.0, "share": 0.5}],
+        }  # fmt: skip
         published = {
             "run": RUN, "sequence": 3, "end": False, "published": 5.0, "time": 4.0, "source": "a.png", "frame": None,
             "seconds": None, "width": 64, "height": 48, "keypoints": [KEYPOINT], "camera": None, "pose": POSE,
@@ -78,9 +80,9 @@ class Messages:
         return [
             Seed("sample.json", {"sample.json": header, "image.bin": buffers[0], "mask.bin": buffers[1]}),
             Seed("posterior.json", {"posterior.json": Posterior(3, self._model.concentrations()).encode(RUN)}),
-            Seed("event.json", {"event.json": encode_event(RUN, "progress", progress)}),
-            Seed("event.json", {"event.json": encode_event(RUN, "metrics", metrics)}),
-            Seed("event.json", {"event.json": encode_event(RUN, "state", {"phase": "training", "message": "so"})}),
+            Seed("event.json", {"event.json": encode_event(RUN, ("progress", progress))}),
+            Seed("event.json", {"event.json": encode_event(RUN, ("metrics", metrics))}),
+            Seed("event.json", {"event.json": encode_event(RUN, ("state", {"phase": "training", "message": "so"}))}),
             Seed("control.json", {"control.json": encode_request("hello", run=RUN)}),
             Seed("answer.json", {"answer.json": answer}),
             Seed("published.json", {"published.json": encode_request("pose", **published)}),

@@ -17,7 +17,7 @@ from PIL import Image
 from robot_keypoints.core import keypoints, settings_check
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages import Posterior
+from robot_keypoints.core.events import Posterior
 from robot_keypoints.core.settings import Settings
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.trainer import checkpoint, loop, network, pretrained

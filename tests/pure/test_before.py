@@ -15,7 +15,8 @@ import pytest
 import torch
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core import settings_check
-from robot_keypoints.core.messages import Posterior, SampleContract, decode_event, decode_sample, parse
+from robot_keypoints.core.events import Posterior, decode_event
+from robot_keypoints.core.messages import SampleContract, decode_sample, parse
 from robot_keypoints.core.model_client import Prediction, Refusal, decode_answer
 from robot_keypoints.core.pose_channel import PublishedPose
 from robot_keypoints.core.pose_messages import PoseRequest

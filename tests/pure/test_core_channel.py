@@ -17,13 +17,12 @@ import pytest
 import zmq
 from robot_keypoints.core.channel import QUEUE, Endpoints, Hub, Link, SampleReceiver, Security, is_loopback
 from robot_keypoints.core.errors import LONGEST, UserError
+from robot_keypoints.core.events import Posterior, State, encode_event
 from robot_keypoints.core.messages import (
     Instance,
     MessageError,
-    Posterior,
     Sample,
     SampleContract,
-    encode_event,
     encode_request,
     encode_sample,
     parse,
@@ -32,6 +31,7 @@ from robot_keypoints.core.priors import Prior
 from robot_keypoints.core.randomization import SceneModel, Variable
 
 RUN = "run"
+STATE: State = {"phase": "training", "message": "all is well"}
 MODEL = SceneModel((Variable("joint/a", Prior.symmetric(0, 1, 4)),))
 KERNEL = 48 << 20
 """Bytes that the system's own socket buffers may hold on one connection (Linux: 4 MiB sending, 6 to 32 receiving)."""
@@ -231,7 +231,7 @@ def test_news_reach_who_subscribed(hub: Hub) -> None:
     def publish() -> bool:
         for frames in (
             [b"posterior", posterior.encode("other")], [b"posterior"], [b"posterior", b"\0"], [b"event", b"{}", b""],
-            [b"posterior", posterior.encode(RUN)], [b"event", encode_event(RUN, "state", {"phase": "training"})],
+            [b"posterior", posterior.encode(RUN)], [b"event", encode_event(RUN, ("state", STATE))],
             [b"other", b"x"],
         ):  # fmt: skip
             hub.news.send_multipart(frames)
@@ -240,8 +240,8 @@ def test_news_reach_who_subscribed(hub: Hub) -> None:
         return len(heard) >= 4
 
     until(publish)
-    assert heard[:2] == [posterior, ("state", {"phase": "training"})]
-    assert all(h in (posterior, ("state", {"phase": "training"})) for h in heard)
+    assert heard[:2] == [posterior, ("state", STATE)]
+    assert all(h in (posterior, ("state", STATE)) for h in heard)
     link.close()
 
 
@@ -350,7 +350,7 @@ def test_with_keys_only_who_holds_them_is_heard(tmp_path: Path) -> None:
         link.subscribe(b"event")
 
     def heard() -> bool:
-        hub.news.send_multipart([b"event", encode_event(RUN, "state", {})])
+        hub.news.send_multipart([b"event", encode_event(RUN, ("state", STATE))])
         time.sleep(0.02)
         return bool(ear.news())
 

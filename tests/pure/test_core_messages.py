@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from robot_keypoints.core.events import Posterior, decode_event, encode_event
 from robot_keypoints.core.messages import (
     MAX_HEADER,
     Instance,
     MessageError,
-    Posterior,
     Sample,
     SampleContract,
-    decode_event,
     decode_sample,
-    encode_event,
     encode_request,
     encode_sample,
     parse,
@@ -154,9 +152,9 @@ def test_posterior_round_trip() -> None:
 
 def test_event_round_trip() -> None:
     content = {"step": 3, "workers": {"0": 1.5}, "message": "größer"}
-    assert decode_event(encode_event(RUN, "progress", content), RUN) == ("progress", content)
+    assert decode_event(encode_event(RUN, ("progress", content)), RUN) == ("progress", content)
     with pytest.raises(ValueError, match=r"JSON compliant|not allowed|Out of range"):
-        encode_event(RUN, "progress", {"loss": math.nan})
+        encode_event(RUN, ("progress", {"loss": math.nan}))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +166,50 @@ def test_event_round_trip() -> None:
 )  # fmt: skip
 def test_progress_that_can_not_be_shown(changes: dict[str, Any]) -> None:
     content = {"step": 3, "error_percent": None, "median_error_percent": None, "device": "CPU", "workers": {"0": 1.5}}
-    assert decode_event(encode_event(RUN, "progress", content), RUN) == ("progress", content)
+    assert decode_event(encode_event(RUN, ("progress", content)), RUN) == ("progress", content)
     with pytest.raises(MessageError, match=r"progress|rates"):
-        decode_event(encode_event(RUN, "progress", {**content, **changes}), RUN)
+        decode_event(encode_event(RUN, ("progress", {**content, **changes})), RUN)
+
+
+METRICS = {
+    "step": 3, "images": 48, "seconds": 2.5, "loss": 0.25, "mean_error_percent": 2.5, "median_error_percent": 1.5,
+    "per_keypoint": {"foot": {"mean": 2.5, "median": 1.5}}, "pck": {"1": 0.5},
+    "hardest": [{"variable": "light/world", "low": 1.0, "high": 2.0, "share": 0.5}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": -1}, {"images": 1.5}, {"seconds": "long"}, {"loss": None}, {"mean_error_percent": None},
+        {"median_error_percent": True}, {"per_keypoint": []}, {"per_keypoint": {"foot": 1.0}},
+        {"per_keypoint": {"foot": {"mean": "far"}}}, {"pck": 1.0}, {"pck": {"1": None}}, {"hardest": {}},
+        {"hardest": [3]}, {"hardest": [{"variable": "light/world", "low": 1.0, "high": 2.0}]},
+        {"hardest": [{"variable": 1, "low": 1.0, "high": 2.0, "share": 0.5}]},
+    ],
+)  # fmt: skip
+def test_metrics_that_can_not_be_shown(changes: dict[str, Any]) -> None:
+    assert decode_event(encode_event(RUN, ("metrics", METRICS)), RUN) == ("metrics", METRICS)
+    with pytest.raises(MessageError):
+        decode_event(encode_event(RUN, ("metrics", {**METRICS, **changes})), RUN)
+
+
+def test_what_a_later_version_tells_besides_is_let_through() -> None:
+    told = {**METRICS, "weather": "fair"}
+    assert decode_event(encode_event(RUN, ("metrics", told)), RUN) == ("metrics", told)
+
+
+@pytest.mark.parametrize(
+    "kind, content",
+    [
+        ("state", {"phase": "training"}), ("state", {"message": "so"}), ("state", {"phase": 3, "message": "so"}),
+        ("state", {"phase": "training", "message": {}}), ("posterior", {"version": 1}), ("news", {}), (None, {}),
+        (["state"], {"phase": "training", "message": "so"}),
+    ],
+)  # fmt: skip
+def test_states_that_are_none_and_events_that_nobody_sends(kind: Any, content: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        decode_event(encode_event(RUN, (kind, content)), RUN)
 
 
 def test_of_another_run_schema_or_type() -> None:
@@ -181,7 +220,7 @@ def test_of_another_run_schema_or_type() -> None:
     with pytest.raises(MessageError, match="another run"):
         Posterior.decode(Posterior(1).encode("run-2"), RUN)
     with pytest.raises(MessageError, match="another run"):
-        decode_event(encode_event("run-2", "state", {}), RUN)
+        decode_event(encode_event("run-2", ("state", {"phase": "training", "message": ""})), RUN)
     header = json.loads(frames[0])
     with pytest.raises(MessageError, match="schema 2"):
         decode_sample([json.dumps(header | {"schema": 2}).encode(), frames[1]], CONTRACT)
@@ -354,7 +393,7 @@ def test_fuzz_samples_in_full(seed: int) -> None:
 def test_fuzz_news(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     posterior = Posterior(3, {"joint/a": (1.0,) * 8, "light/strength": (2.0,) * 6}).encode(RUN)
-    event = encode_event(RUN, "progress", {"step": 3, "workers": {"0": 1.5}})
+    event = encode_event(RUN, ("progress", {"step": 3, "workers": {"0": 1.5}}))
     refused = 0
     for _ in range(1500):
         for original, decode in ((posterior, Posterior.decode), (event, decode_event)):

@@ -74,7 +74,8 @@ if role == "worker":
     sys.exit(0)
 
 from robot_keypoints.core.channel import Hub
-from robot_keypoints.core.messages import Posterior, encode_event, parse
+from robot_keypoints.core.events import Posterior, encode_event
+from robot_keypoints.core.messages import parse
 
 identity = arguments[arguments.index("--identity") + 1]
 hub = Hub("127.0.0.1", 0)
@@ -91,15 +92,15 @@ while not ended.is_set() or "deaf" in mode:
     rates = {str(i): 20.0 for i in range(8) if (run / ("delivering " + str(i))).exists()}
     hub.news.send_multipart([b"posterior", Posterior(step, {"joint/elbow_joint": (1.0, 1.0 + step)}).encode(identity)])
     phase = "paused" if paused else "training"
-    state = encode_event(identity, "state", {"phase": phase, "message": "all is well"})
+    state = encode_event(identity, ("state", {"phase": phase, "message": "all is well"}))
     hub.news.send_multipart([b"event", state])
-    progress = encode_event(identity, "progress", {"step": step, "steps_per_second": 9.0, "workers": rates})
+    progress = encode_event(identity, ("progress", {"step": step, "steps_per_second": 9.0, "workers": rates}))
     hub.news.send_multipart([b"event", progress])
     if "nonsense" in mode:
         for content in ({"workers": 3, "steps_per_second": "fast"}, {"workers": {"0": None}}, {"phase": ["training"]},
                         {"workers": {"0": "x"}, "steps_per_second": None}, {"message": {"a": 1}, "phase": 3}):
             for kind in ("progress", "state", "metrics", "unheard of"):
-                hub.news.send_multipart([b"event", encode_event(identity, kind, content)])
+                hub.news.send_multipart([b"event", encode_event(identity, (kind, content))])
     while hub.control.poll(0):
         who, empty, request = hub.control.recv_multipart()
         kind = parse(request)["type"]

@@ -20,7 +20,8 @@ from PIL import Image
 from robot_keypoints.core import session
 from robot_keypoints.core.channel import Endpoints, Link
 from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import Posterior, encode_request
+from robot_keypoints.core.events import Posterior
+from robot_keypoints.core.messages import encode_request
 from robot_keypoints.core.settings import Settings, save
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from robot_keypoints.core.channel import Endpoints
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages import Posterior
+from robot_keypoints.core.events import Posterior
 from robot_keypoints.core.settings import Settings, save
 from robot_keypoints.trainer import effects, loop, pose_loss
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.channel import Hub, SampleReceiver
-from robot_keypoints.core.messages import Posterior, SampleContract, encode_request, parse
+from robot_keypoints.core.events import Posterior
+from robot_keypoints.core.messages import SampleContract, encode_request, parse
 from robot_keypoints.core.session import LAUNCHER
 from robot_keypoints.core.settings import RenderSettings, Settings, complete
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
