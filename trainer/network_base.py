@@ -171,9 +171,18 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-@cache
 def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """:data:`MEAN` and :data:`STD` ``(1, 3, 1, 1)``, brought to a device once."""
+    # What an export or a compilation makes belongs to it, and must not be kept for others.
+    return _brought(device) if torch.compiler.is_compiling() else _kept(device)
+
+
+@cache
+def _kept(device: torch.device) -> tuple[Tensor, Tensor]:
+    return _brought(device)
+
+
+def _brought(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(MEAN, device=device).view(1, 3, 1, 1), torch.tensor(STD, device=device).view(1, 3, 1, 1)
 
 
