@@ -275,7 +275,7 @@ def _open(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"There is no scene file at {path}: choose another")
     try:
-        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
+        bpy.ops.wm.open_mainfile(filepath=str(path.absolute()), load_ui=False)
     except RuntimeError as problem:
         raise UserError(
             f"{path} can't be opened as a .blend file ({' '.join(str(problem).split())}): choose another"

@@ -21,7 +21,9 @@ def save_copy(path: Path) -> None:
     with Replacement(path, blend_file.is_whole, ".blend") as temporary:
         temporary.unlink()  # Blender would keep what it replaces, as a version
         try:
-            bpy.ops.wm.save_as_mainfile(filepath=str(temporary), copy=True, compress=True, check_existing=False)
+            bpy.ops.wm.save_as_mainfile(
+                filepath=str(temporary.absolute()), copy=True, compress=True, check_existing=False
+            )
         except RuntimeError as problem:
             text = " ".join(str(problem).removeprefix("Error: ").split())
             raise UserError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 from full_disk import room
+from robot_keypoints.addon import background
 from robot_keypoints.addon.saving import save_copy
 from robot_keypoints.core import blend_file
 from robot_keypoints.core.errors import UserError
@@ -53,3 +54,14 @@ def test_pictures_beside_the_scene_are_found_again(tmp_path: Path) -> None:
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "run" / "scene.blend"))
     found = bpy.data.images["picture"]
     assert Path(bpy.path.abspath(found.filepath)).resolve() == (tmp_path / "textures" / "picture.png").resolve()
+
+
+def test_a_relative_path_counts_from_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blender itself goes by the environment's PWD, which may name another folder: that of who started it."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    monkeypatch.chdir(tmp_path)
+    assert os.environ.get("PWD") != str(tmp_path)
+    save_copy(Path("scene.blend"))
+    assert blend_file.is_whole(tmp_path / "scene.blend")
+    background._open(Path("scene.blend"))
+    assert bpy.data.filepath == str(tmp_path / "scene.blend")
