@@ -36,6 +36,7 @@ from . import (
     preferences,
     previews,
     properties,
+    renamed_properties,
     runner,
     sheet,
 )
@@ -80,6 +81,7 @@ def register() -> None:
         for cls in module.CLASSES:
             bpy.utils.register_class(cls)
     properties.register()
+    renamed_properties.register()
     operators_bones.register()
     previews.register()
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
@@ -106,6 +108,7 @@ def unregister() -> None:
         _command = None
     previews.unregister()
     operators_bones.unregister()
+    renamed_properties.unregister()
     properties.unregister()
     for module in reversed(MODULES):
         for cls in reversed(module.CLASSES):

@@ -14,8 +14,9 @@ from pathlib import Path
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import adoption, conversion
+from robot_keypoints.addon import adoption, conversion, renamed_properties
 from robot_keypoints.core import settings as settings_module
+from robot_keypoints.core import settings_renamed
 from robot_keypoints.core.session import LAUNCHER
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
@@ -71,3 +72,28 @@ def test_what_the_panel_has_saved_in_a_scene_is_read(registered: None) -> None:
     read, expected = conversion.read(scene), settings_module.load(BEFORE / "panel" / "settings.toml")
     assert replace(read, robot=replace(read.robot, path=expected.robot.path)) == expected
     assert scene.robot_keypoints.keypoints[0].name == "waist" and adoption.problem(scene) == ""
+
+
+def test_the_panel_reads_settings_that_have_got_another_name(
+    registered: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene as a version would have saved it in which two of them had other names."""
+    bpy.ops.wm.open_mainfile(filepath=str(BEFORE / "panel" / "scene.blend"))
+    props = bpy.context.scene.robot_keypoints
+    for block, name, was in (
+        (props.training, "patience", "endurance"),
+        (props.variables["camera/roll"], "low", "least"),
+    ):
+        saved = renamed_properties._saved(block)
+        saved[was] = saved[name]
+        del saved[name]
+    assert props.training.patience == 0
+    file = tmp_path / "scene.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    monkeypatch.setattr(
+        settings_renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
+    )
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    read, expected = conversion.read(bpy.context.scene), settings_module.load(BEFORE / "panel" / "settings.toml")
+    assert expected.training.patience == 1
+    assert (read.training, read.variables) == (expected.training, expected.variables)
