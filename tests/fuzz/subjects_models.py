@@ -17,7 +17,7 @@ from PIL import Image
 from robot_keypoints.core import keypoints, settings_check
 from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.events import Posterior
+from robot_keypoints.core.events import Event, Posterior
 from robot_keypoints.core.settings import Settings
 from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.trainer import checkpoint, loop, network, pretrained
@@ -104,7 +104,7 @@ class Quiet:
     def rates(self) -> dict[str, float]:
         return {}
 
-    def publish(self, kind: str, content: object) -> None:
+    def publish(self, event: Event) -> None:
         pass
 
     def publish_posterior(self, posterior: Posterior) -> None:

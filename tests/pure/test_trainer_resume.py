@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from robot_keypoints.core.channel import Endpoints
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.events import Posterior
+from robot_keypoints.core.events import Event, Posterior
 from robot_keypoints.core.settings import Settings, save
 from robot_keypoints.trainer import effects, loop, pose_loss
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
@@ -53,7 +53,7 @@ class Quiet:
     def rates(self) -> dict[str, float]:
         return {}
 
-    def publish(self, kind: str, content: object) -> None:
+    def publish(self, event: Event) -> None:
         pass
 
     def publish_posterior(self, posterior: Posterior) -> None:
