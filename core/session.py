@@ -22,7 +22,7 @@ from . import blend_file, files, run_folder
 from .channel import Endpoints, Link
 from .children import Child
 from .errors import UserError, one_line
-from .events import Metrics, Posterior, Progress, State
+from .events import Event, Metrics, Posterior, Progress, State
 from .folder_lock import FolderLock
 from .obstruction import Obstruction
 from .robot import Robot
@@ -405,16 +405,19 @@ class Session:
         if self._link is None:
             return
         for news in self._link.news():
-            if isinstance(news, Posterior):
-                self.status.concentrations = dict(news.concentrations)
-                self.status.version = news.version
-            elif news[0] == "progress":
-                self.status.progress = news[1]
-                self._note_rates(news[1])
-            elif news[0] == "metrics":
-                self.status.metrics.append(news[1])
-            else:
-                self._note_state(news[1])
+            self._hear(news)
+
+    def _hear(self, news: Posterior | Event) -> None:
+        if isinstance(news, Posterior):
+            self.status.concentrations = dict(news.concentrations)
+            self.status.version = news.version
+        elif news[0] == "progress":
+            self.status.progress = news[1]
+            self._note_rates(news[1])
+        elif news[0] == "metrics":
+            self.status.metrics.append(news[1])
+        else:
+            self._note_state(news[1])
 
     def _note_state(self, state: State) -> None:
         told = state["phase"] in (Phase.TRAINING.value, Phase.PAUSED.value)

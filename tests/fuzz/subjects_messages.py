@@ -107,8 +107,7 @@ class Messages:
     def _event(self, path: Path) -> None:
         from robot_keypoints.trainer.console import Display
 
-        kind, content = decode_event(path.read_bytes(), RUN)
-        self._session._hear(kind, content)
+        self._session._hear(decode_event(path.read_bytes(), RUN))
         with contextlib.redirect_stderr(io.StringIO()):
             Display(0.0).show(self._session.status, last=True)
 
