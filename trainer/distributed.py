@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..core import run_folder
 from ..core.children import Child
 from ..core.errors import UserError
+from ..core.lifeline import end_with_parent
 from ..core.session import LAUNCHER
 from ..core.settings import TrainingSettings
 from .replay import RawBatch
@@ -270,6 +272,8 @@ def join(device: torch.device) -> Group:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return Group(None, number, size, device)
     meeting = Path(os.environ[STORE])
-    # The first one may be killed and leave the folder behind.
-    atexit.register(shutil.rmtree, meeting.parent, ignore_errors=True)
+    # The first one may be killed and leave the folder behind: this one then loses it, or the pipe to it.
+    forget = partial(shutil.rmtree, meeting.parent, ignore_errors=True)
+    atexit.register(forget)
+    end_with_parent(forget, grace=0.0)
     return Group(meet(meeting, size), number, size, device)
