@@ -17,6 +17,9 @@ from .photograph import Photograph
 
 UNKNOWN, OUTSIDE = -1, 0
 MEND = "export the annotations again, or choose another file"
+FARTHEST = 1e12
+"""Pixels; what is seen near the camera's own plane lies far outside its image, but not so far."""
+
 RIGID = 1e-3
 """How far a matrix may be from a rotation."""
 
@@ -39,6 +42,15 @@ class Annotation:
     robot: int | str | None = None
     pose: tuple[tuple[float, ...], ...] | None = None
     joints: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: if a keypoint lies where no arithmetic reaches.
+        """
+        for name, (u, v, _) in self.points.items():
+            if max(abs(u), abs(v)) > FARTHEST:
+                raise ValueError(f"{name} lies at ({u:g}, {v:g}), which is no place in an image")
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,7 @@ def change(labels: Document, kind: str, **values: Any) -> Document:
         (change(document("a.jpg"), "annotations", keypoints=[1, 2, 2]), "three numbers for each of 3 keypoints"),
         (change(document("a.jpg"), "annotations", keypoints="123456789"), "three numbers for each"),
         (change(document("a.jpg"), "annotations", keypoints=[float("nan")] * 9), "three numbers for each"),
+        (change(document("a.jpg"), "annotations", keypoints=[1e200, 1.0, 2.0] * 3), "no place in an image"),
         (
             change(document("a.jpg"), "annotations", keypoints=[1, 2, 3] * 3),
             "visibility of foot in annotation 1 is 3",
@@ -235,6 +236,7 @@ def test_ndds_of_another_size_or_with_strange_numbers_is_refused(tmp_path: Path)
         {"camera_data": {"width": math.inf, "height": 60}},
         {"objects": [{"keypoints": [{"name": "foot", "projected_location": [5.5, 6.5], "visibility": math.inf}]}]},
         {"objects": [{"keypoints": [{"name": "foot", "projected_location": [10**400, 6.5]}]}]},
+        {"objects": [{"keypoints": [{"name": "foot", "projected_location": [1e200, 6.5]}]}]},
     ],
 )
 def test_ndds_with_numbers_beyond_all_is_refused(tmp_path: Path, label: dict[str, Any]) -> None:
