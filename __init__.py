@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 def register() -> None:
     """Add the panels, operators and settings to Blender."""
-    from .core import lifeline
+    from .core.processes import lifeline
 
     if lifeline.COMMAND in sys.argv and sys.argv[sys.argv.index(lifeline.COMMAND) - 1] == "--command":
         lifeline.guard()  # before all else, which takes seconds to load

@@ -30,7 +30,7 @@ ROLES = {
     "worker": "addon.background",
     "devices": "addon.background",
     "check": "addon.inspection",
-    "environment": "core.environment",
+    "environment": "core.processes.environment_builder",
 }
 
 
@@ -56,7 +56,7 @@ def main() -> int:
     sys.modules["robot_keypoints"] = package
     spec.loader.exec_module(package)
     if held or role != "cli":
-        importlib.import_module("robot_keypoints.core.lifeline").guard()
+        importlib.import_module("robot_keypoints.core.processes.lifeline").guard()
     module = load(f"robot_keypoints.{ROLES[role]}", threads)
     code = int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
     if ROLES[role].startswith("addon."):

@@ -15,11 +15,12 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import catalogue, keypoints
-from ..core.camera import Intrinsics, invert, transform
-from ..core.keypoints import Keypoint
-from ..core.randomization import Hidden, SceneModel
-from ..core.settings import Settings
+from ..core.camera.intrinsics import Intrinsics, invert, transform
+from ..core.robot import keypoints
+from ..core.robot.keypoints import Keypoint
+from ..core.scene import catalogue
+from ..core.scene.scene_model import Hidden, SceneModel
+from ..core.settings.schema import Settings
 from . import adoption, bodies, rig
 from .collisions import Collisions
 from .kinematics import Kinematics, joint_variables

@@ -10,11 +10,11 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core import catalogue
-from ..core import keypoints as core_keypoints
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint
 from ..core.names import free_name
+from ..core.robot import keypoints as core_keypoints
+from ..core.robot.keypoints import Keypoint
+from ..core.scene import catalogue
 from . import choices, inspected, rig, scenery, variables
 from .definitions import quietly
 from .variables import Default

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
-from ..core.session import LAUNCHER
+from ..core.processes.session import LAUNCHER
 from . import preferences
 from .environment import clean_environment
 from .jobs import Job

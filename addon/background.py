@@ -24,15 +24,15 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core import files, run_folder, settings_check
-from ..core import settings as settings_module
-from ..core.channel import Endpoints, Link
+from ..core import files, run_folder
 from ..core.errors import UserError, one_line
-from ..core.events import Posterior
-from ..core.lifeline import end_with_parent
-from ..core.messages import MessageError, Sample, encode_request
-from ..core.randomization import SceneModel
-from ..core.settings import Settings
+from ..core.messages.events import Posterior
+from ..core.messages.run_sockets import Endpoints, Link
+from ..core.messages.samples import MessageError, Sample, encode_request
+from ..core.processes.lifeline import end_with_parent
+from ..core.scene.scene_model import SceneModel
+from ..core.settings import schema as settings_module, validation
+from ..core.settings.schema import Settings
 from . import completion, detail, graphics_cards, labels, obstruction, rig, scenery
 from .render import Renderer
 from .saving import save_copy
@@ -123,7 +123,7 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tup
         bpy.context.view_layer.update()
     if complete:
         settings = completion.complete(settings, dict(zip(names, built, strict=True)))
-        settings_check.check(settings)
+        validation.check(settings)
         settings_module.save(settings, run / run_folder.SETTINGS)
         files.write_json(run / run_folder.ROBOTS, [completion.describe(a) for a in built])
     if settings.robot.kind != "armature":

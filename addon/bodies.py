@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import invert
-from ..core.settings import Settings
+from ..core.camera.intrinsics import invert
+from ..core.settings.schema import Settings
 from . import adoption, rig
 from .kinematics import BASE, Kinematics
 from .pool import most, upright

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ..core.names import free_name
-from ..core.robot import Joint, Robot, as_matrix, triple
+from ..core.robot.robot import Joint, Robot, as_matrix, triple
 from . import rig
 
 BASE = "armature"

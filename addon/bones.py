@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.robot import Joint, Robot, rotation_about
+from ..core.robot.robot import Joint, Robot, rotation_about
 from . import meshes
 
 Floats = NDArray[np.float64]

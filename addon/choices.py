@@ -11,9 +11,9 @@ from typing import Any
 
 import bpy
 
-from ..core import catalogue, scene_assets
-from ..core import settings as core
 from ..core.errors import UserError
+from ..core.scene import catalogue
+from ..core.settings import asset_folders, schema as core
 
 MOST = 999
 """Pictures of a theme are counted up to so many."""
@@ -59,7 +59,7 @@ def read_worlds(group: Any) -> None:
     found: tuple[str, ...] = ()
     group.worlds_note = ""
     try:
-        found = scene_assets.worlds(core.Settings(scene=core.SceneSettings(worlds=folder)))[
+        found = asset_folders.worlds(core.Settings(scene=core.SceneSettings(worlds=folder)))[
             len(catalogue.SHIPPED_WORLDS) :
         ]
     except UserError as problem:
@@ -77,7 +77,7 @@ def read_themes(group: Any) -> None:
     found: tuple[str, ...] = ()
     group.backgrounds_note = ""
     try:
-        found = scene_assets.themes(core.Settings(augmentation=core.AugmentationSettings(backgrounds=folder)))
+        found = asset_folders.themes(core.Settings(augmentation=core.AugmentationSettings(backgrounds=folder)))
     except UserError as problem:
         group.backgrounds_note = str(problem)
     part.themes.clear()
@@ -93,7 +93,7 @@ def _pictures(folder: Path) -> int:
     count = 0
     try:
         for entry in folder.iterdir():
-            count += scene_assets.is_photograph(entry) and entry.is_file()
+            count += asset_folders.is_photograph(entry) and entry.is_file()
             if count >= MOST:
                 break
     except OSError:

@@ -9,8 +9,8 @@ from typing import Any
 
 import bpy
 
-from ..core import catalogue
-from ..core.settings import Settings, complete_scene
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings, complete_scene
 from . import adoption, rig
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Between the scene's saved settings and :class:`..core.settings.Settings`."""
+"""Between the scene's saved settings and :class:`.Settings`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import bpy
 
 from ..core import run_folder
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint
-from ..core.settings import (
+from ..core.robot.keypoints import Keypoint
+from ..core.settings.schema import (
     AugmentationSettings,
     FeedbackSettings,
     LinkGroup,

@@ -11,8 +11,8 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
-from ..core.camera import invert, transform
-from ..core.settings import Settings
+from ..core.camera.intrinsics import invert, transform
+from ..core.settings.schema import Settings
 from .stage import Stage
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import silhouette
-from ..core.camera import invert
-from ..core.messages import Instance
+from ..core.camera import rasterizer
+from ..core.camera.intrinsics import invert
+from ..core.messages.samples import Instance
 from . import rig
 from .kinematics import Kinematics
 from .seen import Seen
@@ -46,13 +46,13 @@ class Details:
             links = world_in_camera @ robot.present()
             frames = dict(zip(robot.names[:-1], links[:-1], strict=True))
             own = [s for s in shapes if s.robot == name]
-            box = silhouette.bounds(*_joined(own)[:2], camera.intrinsics()) if own else None
+            box = rasterizer.bounds(*_joined(own)[:2], camera.intrinsics()) if own else None
             joints = {j.name: _position(robot.armature.pose.bones[j.bone], j) for j in self._joints[name]}
             instances.append(Instance(name, links[-1], joints, frames, box))
         mask = None
         if self._masks:
             near = camera.object.data.clip_start
-            mask = camera.develop_numbers(silhouette.numbers(*_joined(shapes), camera.pinhole, near))
+            mask = camera.develop_numbers(rasterizer.numbers(*_joined(shapes), camera.pinhole, near))
         return tuple(instances), mask
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import bpy
 
-from ..core.children import Child
-from ..core.environment import check_folder, python_in
 from ..core.errors import UserError
-from ..core.session import LAUNCHER
+from ..core.processes.child_process import Child
+from ..core.processes.environment_builder import check_folder, python_in
+from ..core.processes.session import LAUNCHER
 from . import preferences
 
 CHECK_DEADLINE = 180.0

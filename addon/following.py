@@ -10,12 +10,12 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import Intrinsics
+from ..core.camera.intrinsics import Intrinsics
 from ..core.errors import UserError
-from ..core.messages import MessageError
-from ..core.model_client import Prediction
-from ..core.pose_channel import PoseListener, PublishedPose
-from ..core.pose_messages import PoseRequest
+from ..core.messages.model_client import Prediction
+from ..core.messages.pose import PoseRequest
+from ..core.messages.pose_publishing import PoseListener, PublishedPose
+from ..core.messages.samples import MessageError
 from ..core.pose_view import axes, blurs
 from . import joint_reading, photo_match, photo_pose, photo_source, prediction, rig
 from .photo_lens import Lens

@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import catalogue
 from ..core.errors import UserError
+from ..core.scene import catalogue
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ MARK = "robot_keypoints_world"
 
 
 def locate(world: str) -> str:
-    """The file of a world, given as one of :data:`..core.catalogue.SHIPPED_WORLDS` or as a path.
+    """The file of a world, given as one of :data:`.SHIPPED_WORLDS` or as a path.
 
     Raises:
         UserError: if it is not there.

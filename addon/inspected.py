@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core.obstruction import Obstruction
+from ..core.messages.obstruction import Obstruction
 
 
 @dataclass

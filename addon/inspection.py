@@ -17,10 +17,10 @@ import numpy as np
 from mathutils import Vector
 
 from ..core import files, run_folder
-from ..core import settings as core
 from ..core.errors import UserError
-from ..core.obstruction import Obstruction
-from ..core.settings import Settings
+from ..core.messages.obstruction import Obstruction
+from ..core.settings import schema as core
+from ..core.settings.schema import Settings
 from . import inspected, preferences
 from .inspected import Report
 from .jobs import Job, scene_ready

@@ -13,10 +13,10 @@ from typing import Any
 import bpy
 
 from ..core import run_folder
-from ..core import settings as core
-from ..core.children import Child
 from ..core.errors import UserError
-from ..core.settings import Settings
+from ..core.processes.child_process import Child
+from ..core.settings import schema as core
+from ..core.settings.schema import Settings
 from .environment import State
 from .saving import save_copy
 

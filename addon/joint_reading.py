@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..core.robot import Joint
+from ..core.robot.robot import Joint
 from . import rig
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.robot import Joint, Robot
+from ..core.robot.robot import Joint, Robot
 from . import rig
 
 Floats = NDArray[np.float64]

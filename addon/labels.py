@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import invert, transform
-from ..core.messages import Instance
+from ..core.camera.intrinsics import invert, transform
+from ..core.messages.samples import Instance
 from .stage import Stage
 
 Floats = NDArray[np.float64]

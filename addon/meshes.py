@@ -10,10 +10,10 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..core import mesh_files
-from ..core.mesh_data import Colour, MeshData, Surface
-from ..core.robot import Visual
-from ..core.textures import problem
+from ..core.meshes import reader as mesh_reader
+from ..core.meshes.mesh import Colour, MeshData, Surface
+from ..core.meshes.textures import problem
+from ..core.robot.robot import Visual
 
 DEFAULT_COLOUR = (0.75, 0.75, 0.75, 1.0)
 MISSING_COLOUR = (0.8, 0.2, 0.6, 1.0)
@@ -41,7 +41,7 @@ class Builder:
         Raises:
             UserError: if a mesh file can't be read.
         """
-        data = mesh_files.shape(visual, self._files)
+        data = mesh_reader.shape(visual, self._files)
         looks = [self._look(visual, surface, data) for surface in data.surfaces]
         textured = any(texture for _, texture, _, _ in looks)
         mesh = _mesh(visual.link, data, textured, smooth=visual.shape not in ("box", "placeholder"))

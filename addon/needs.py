@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core import catalogue
-from ..core.priors import Prior
-from ..core.settings import Settings
+from ..core.scene import catalogue
+from ..core.scene.prior import Prior
+from ..core.settings.schema import Settings
 
 
 def choices(settings: Settings, name: str, count: int) -> tuple[int, ...]:

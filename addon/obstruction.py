@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import invert, transform
-from ..core.obstruction import Obstruction
+from ..core.camera.intrinsics import invert, transform
+from ..core.messages.obstruction import Obstruction
 from . import bodies, pool, rig, scenery
 from .kinematics import Kinematics
 from .stage import Stage

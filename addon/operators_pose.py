@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..core.errors import UserError
-from ..core.model_client import ANSWER_DEADLINE
+from ..core.messages.model_client import ANSWER_DEADLINE
 from . import following, photo_match, photo_pose, photo_source, prediction, reporting, runner
 from .definitions import fields
 

@@ -4,7 +4,7 @@
 import bpy
 from bpy.props import StringProperty
 
-from ..core import presets
+from ..core.scene import presets
 from . import inspected, reporting, user_presets, variables
 from .definitions import fields
 from .operators_robot import Keypoints as NeedsRobot

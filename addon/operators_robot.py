@@ -10,8 +10,8 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..core.errors import UserError, one_line
 from ..core.names import free_name
-from ..core.packages import packages_in
-from ..core.urdf import builtin_urdf, load_urdf
+from ..core.robot.package_paths import packages_in
+from ..core.robot.urdf_reader import builtin_urdf, load_urdf
 from . import adoption, reduction, reporting, rig
 from .definitions import fields
 

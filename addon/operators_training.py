@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ..core.session import Phase
+from ..core.processes.session import Phase
 from . import preferences, reporting, runner
 from .definitions import fields
 

@@ -7,9 +7,9 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ..core import catalogue
 from ..core.errors import UserError
-from ..core.settings import VariableSettings
+from ..core.scene import catalogue
+from ..core.settings.schema import VariableSettings
 from . import custom, reporting, scenery, variables
 from .definitions import fields, quietly
 from .operators_robot import Keypoints as NeedsRobot

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 
-from ..core.model_client import PredictedKeypoint, Prediction
+from ..core.messages.model_client import PredictedKeypoint, Prediction
 from . import following, inspection, photo_pose, pictures, prediction, sheet
 
 FONT = 0

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..core.camera import BLENDER_FROM_OPENCV
+from ..core.camera.intrinsics import BLENDER_FROM_OPENCV
 from ..core.errors import UserError
 from ..core.pose_view import camera_in_base, deviations
 from . import capture, following, panels, photo_lens, photo_pose, photo_source, pictures

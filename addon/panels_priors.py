@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from ..core import presets
+from ..core.scene import presets
 from . import adoption, choices, findings, panels, panels_sheet, panels_variable, runner, user_presets, variables
 from .properties import GROUPS
 from .text import chosen, plural, quantity, shown_name

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import bpy
 
 from ..core import run_folder
-from ..core.events import Progress
-from ..core.session import Phase, ProcessStatus, Status
+from ..core.messages.events import Progress
+from ..core.processes.session import Phase, ProcessStatus, Status
 from . import adoption, choices, panels, panels_learning, panels_scenery, pictures, preferences, previews, runner
 from .text import chosen, count, duration, plural, shown_name, span
 

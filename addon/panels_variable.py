@@ -8,7 +8,7 @@ from typing import Any
 import blf
 import bpy
 
-from ..core import catalogue
+from ..core.scene import catalogue
 from . import choices, findings, panels, pictures, previews, runner
 from .properties_parts import UNITS
 from .text import FONT, FONT_POINTS, paragraph, plural, quantity, shown_name

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.camera import Intrinsics
+from ..core.camera.intrinsics import Intrinsics
 from . import hdri
 
 Single = NDArray[np.float32]

@@ -15,7 +15,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
-from ..core.camera import Intrinsics
+from ..core.camera.intrinsics import Intrinsics
 from ..core.errors import UserError
 
 CAMERA = "Photograph Camera"

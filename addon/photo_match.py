@@ -11,9 +11,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import invert
+from ..core.camera.intrinsics import invert
 from ..core.errors import UserError
-from ..core.robot import Robot
+from ..core.robot.robot import Robot
 from . import joint_reading, rig
 from .text import plural
 

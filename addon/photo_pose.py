@@ -10,10 +10,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert
+from ..core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert
 from ..core.errors import UserError
-from ..core.model_client import ModelClient, Prediction, Refusal
-from ..core.pose_messages import PoseRequest, PredictedPose
+from ..core.messages.model_client import ModelClient, Prediction, Refusal
+from ..core.messages.pose import PoseRequest, PredictedPose
 from ..core.pose_view import Blur, axes, blurs
 from . import adoption, photo_lens, photo_match, photo_source, prediction, rig
 from .photo_lens import Lens

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import invert, transform
+from ..core.camera.intrinsics import invert, transform
 from . import solids
 from .outline import Boxes
 

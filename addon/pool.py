@@ -10,8 +10,8 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import catalogue
-from ..core.settings import Settings
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings
 from . import needs
 from .stage_camera import pose_in_base
 

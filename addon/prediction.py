@@ -13,12 +13,12 @@ from typing import Any
 import bpy
 
 from ..core import files
-from ..core.children import Child
 from ..core.errors import UserError
-from ..core.model_client import ModelClient, Prediction, Refusal, Server
-from ..core.model_document import knows_robot
-from ..core.session import LAUNCHER
-from ..core.urdf_writer import to_urdf
+from ..core.messages.model_client import ModelClient, Prediction, Refusal, Server
+from ..core.messages.model_document import knows_robot
+from ..core.processes.child_process import Child
+from ..core.processes.session import LAUNCHER
+from ..core.robot.urdf_writer import to_urdf
 from . import bone_robot, capture, photo_source, preferences, rig
 
 READY_DEADLINE = 120.0

@@ -10,9 +10,9 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from ..core import own_programs
 from ..core.errors import UserError
-from ..core.session import LAUNCHER, Programs
+from ..core.processes import own_programs
+from ..core.processes.session import LAUNCHER, Programs
 from .definitions import fields
 
 PACKAGE = __package__.rpartition(".")[0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is saved with the .blend under ``scene.robot_keypoints``, and the little that lasts only as long as the window.
 
-The settings' groups mirror the data classes of :mod:`..core.settings`: defaults, limits and choices come from there,
+The settings' groups mirror the data classes of :mod:`.settings.schema`: defaults, limits and choices come from there,
 labels and tooltips from :mod:`.words`.
 """
 
@@ -20,8 +20,8 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..core import catalogue
-from ..core.settings import (
+from ..core.scene import catalogue
+from ..core.settings.schema import (
     AugmentationSettings,
     FeedbackSettings,
     RenderSettings,

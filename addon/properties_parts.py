@@ -145,7 +145,7 @@ def _choice_twins() -> dict[str, Any]:
     **_choice_twins(),
 )  # fmt: skip
 class KEYPOINTS_PG_variable(bpy.types.PropertyGroup):
-    """One random variable of the scene; see :class:`..core.settings.VariableSettings`. Plain units: rad, m, mm, K."""
+    """One random variable of the scene; see :class:`.VariableSettings`. Plain units: rad, m, mm, K."""
 
 
 def _keypoint_renamed(self: Any, context: bpy.types.Context) -> None:
@@ -232,7 +232,7 @@ def _links_renamed(self: Any, context: bpy.types.Context) -> None:
     links=CollectionProperty(type=KEYPOINTS_PG_name),
 )  # fmt: skip
 class KEYPOINTS_PG_links(bpy.types.PropertyGroup):
-    """Links that share one material of their own; see :class:`..core.settings.LinkGroup`."""
+    """Links that share one material of their own; see :class:`.LinkGroup`."""
 
 
 CLASSES: tuple[type, ...] = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import bpy
 import numpy as np
 
-from ..core.robot import Robot
+from ..core.robot.robot import Robot
 
 TIMES = 8.0
 """Shapes that reach so many times further, or less far, than the joints: 0.25 to 2.6 times is usual."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..core.lifeline import COMMAND
+from ..core.processes.lifeline import COMMAND
 from . import (
     assessment,
     environment,

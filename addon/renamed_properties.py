@@ -8,12 +8,12 @@ from typing import Any
 
 import bpy
 
-from ..core import settings_renamed
+from ..core.settings import renamed
 
 
 def take_over(scene: bpy.types.Scene) -> None:
     """Give what is saved in a scene under former names its present ones."""
-    for was, last in settings_renamed.RENAMED.items():
+    for was, last in renamed.RENAMED.items():
         part, _, name = was.rpartition(".")
         for block in _blocks(getattr(scene.robot_keypoints, part, None)):
             saved = _saved(block)

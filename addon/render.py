@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import one_line
-from ..core.settings import RenderSettings
+from ..core.settings.schema import RenderSettings
 from . import compat, graphics_cards
 from .region import Box, Region
 from .scratch import Scratch

@@ -21,7 +21,7 @@ from mathutils import Matrix, Quaternion
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.robot import Robot
+from ..core.robot.robot import Robot
 from . import bone_joints, bones, meshes, proportions
 
 Floats = NDArray[np.float64]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import bpy
 
-from ..core import run_folder, settings_check
-from ..core import settings as settings_module
+from ..core import run_folder
 from ..core.errors import UserError
+from ..core.messages.obstruction import Obstruction
 from ..core.names import free_name
-from ..core.obstruction import Obstruction
-from ..core.session import Phase, Session, Status
-from ..core.settings import Settings
+from ..core.processes.session import Phase, Session, Status
+from ..core.settings import schema as settings_module, validation
+from ..core.settings.schema import Settings
 from . import (
     adoption,
     assessment,
@@ -159,7 +159,7 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     if group.scene.worlds or group.augmentation.backgrounds:
         adoption.reread_folders(scene)
     settings = conversion.read(scene)
-    settings_check.check(settings)
+    validation.check(settings)
     robots = adoption.robots(group)
     for armature in robots.values():
         if not armature.children_recursive and not rig.robot_meshes(armature):

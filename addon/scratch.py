@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from ..core.folder_lock import try_lock
+from ..core.processes.folder_lock import try_lock
 
 PREFIX = "robot_keypoints_frame_"
 UNFINISHED = "robot_keypoints_making_"

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import transform
+from ..core.camera.intrinsics import transform
 from .seen import Seen
 
 Floats = NDArray[np.float64]

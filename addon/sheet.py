@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 
 from ..core import run_folder
-from ..core.obstruction import Obstruction
-from ..core.session import LAUNCHER
+from ..core.messages.obstruction import Obstruction
+from ..core.processes.session import LAUNCHER
 from . import inspected, pictures, preferences
 from .environment import clean_environment
 from .jobs import Job, scene_ready

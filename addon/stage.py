@@ -10,9 +10,10 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import catalogue, keypoints
 from ..core.errors import UserError
-from ..core.settings import Settings
+from ..core.robot import keypoints
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings
 from . import adoption, rig
 from .admission import Admission
 from .details import Details

@@ -9,8 +9,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import BLENDER_FROM_OPENCV, Intrinsics, orbit
-from ..core.resampling import Resampler
+from ..core.camera.image_resampling import Resampler
+from ..core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, orbit
 from . import adoption, compat
 from .meshes import as_matrix
 

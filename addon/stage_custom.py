@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from ..core.errors import UserError
-from ..core.settings import VariableSettings
+from ..core.settings.schema import VariableSettings
 
 LAST = re.compile(
     r"(?P<owner>.*?)(?:(?:^|\.)(?P<attribute>[A-Za-z_]\w*)|\[\"(?P<key>(?:[^\"\\]|\\.)*)\"\])(?:\[(?P<index>\d+)\])?$"

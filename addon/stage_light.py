@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import bpy
 from mathutils import Color
 
-from ..core import catalogue
-from ..core.camera import BLENDER_FROM_OPENCV, orbit
-from ..core.settings import Settings
+from ..core.camera.intrinsics import BLENDER_FROM_OPENCV, orbit
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings
 from . import needs
 from .meshes import as_matrix
 from .pool import upright

@@ -10,9 +10,9 @@ import bpy
 import numpy as np
 from mathutils import Color
 
-from ..core import catalogue
 from ..core.errors import UserError
-from ..core.settings import LinkGroup, Settings
+from ..core.scene import catalogue
+from ..core.settings.schema import LinkGroup, Settings
 from . import needs, slots, surface
 from .rig import robot_meshes
 from .surface import Effects, Look, Surface

@@ -12,8 +12,8 @@ import numpy as np
 from mathutils import Color, Matrix, Quaternion
 from numpy.typing import NDArray
 
-from ..core import catalogue
-from ..core.settings import Settings
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings
 from . import bodies, patterns, placement, solids
 from .kinematics import Kinematics
 from .outline import Outline

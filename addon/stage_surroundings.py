@@ -12,9 +12,9 @@ import numpy as np
 from mathutils import Color, Matrix
 from numpy.typing import NDArray
 
-from ..core import catalogue
-from ..core.camera import invert, orbit, transform
-from ..core.settings import Settings
+from ..core.camera.intrinsics import invert, orbit, transform
+from ..core.scene import catalogue
+from ..core.settings.schema import Settings
 from . import bodies, patterns
 from .kinematics import Kinematics
 from .outline import Outline

@@ -11,10 +11,11 @@ import bpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import catalogue, scene_assets
-from ..core.camera import Intrinsics
+from ..core.camera.intrinsics import Intrinsics
 from ..core.errors import UserError
-from ..core.settings import Settings
+from ..core.scene import catalogue
+from ..core.settings import asset_folders
+from ..core.settings.schema import Settings
 from . import hdri, irradiance, needs, patterns
 from .panorama import Panorama, Plain
 
@@ -39,7 +40,7 @@ class World:
             UserError: if a picture that the run's variables can need is not there.
         """
         self._scene = scene
-        worlds = scene_assets.worlds(settings)
+        worlds = asset_folders.worlds(settings)
         self._choices = len(worlds) + 1
         self._paths = {
             k: hdri.locate(worlds[k - 1]) for k in needs.choices(settings, "light/world", self._choices) if k

@@ -15,9 +15,10 @@ from pathlib import Path
 import bpy
 import tomli_w
 
-from ..core import files, presets
-from ..core import settings as core
+from ..core import files
 from ..core.errors import UserError
+from ..core.scene import presets
+from ..core.settings import schema as core
 
 _read: dict[Path, tuple[int, dict[str, core.VariableSettings]]] = {}
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import catalogue, presets
-from ..core.randomization import joint_variable
-from ..core.settings import VariableSettings
+from ..core.scene import catalogue, presets
+from ..core.scene.scene_model import joint_variable
+from ..core.settings.schema import VariableSettings
 from . import choices, inspected, user_presets
 from .definitions import quietly
 

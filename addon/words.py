@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labels and tooltips of the settings that the panel mirrors; what they mean is said in :mod:`..core.settings`."""
+"""Labels and tooltips of the settings that the panel mirrors; what they mean is said in :mod:`.settings.schema`."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from ..core import presets
+from ..core.scene import presets
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from robot_keypoints.core import run_folder
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.channel import Hub, SampleReceiver
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import SampleContract
-from robot_keypoints.core.session import Programs
-from robot_keypoints.core.settings import Settings, complete
+from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
+from robot_keypoints.core.messages.samples import SampleContract
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import Programs
+from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings.schema import Settings, complete
 from robot_keypoints.trainer import demo
 
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recording import Recording
-from robot_keypoints.core.randomization import Hidden, SceneModel
-from robot_keypoints.core.settings import FeedbackSettings, TrainingSettings
+from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
+from robot_keypoints.core.settings.schema import FeedbackSettings, TrainingSettings
 from robot_keypoints.trainer import device, effects, feedback, network, uncertainty
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.effects import premultiply

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from pose import problems
 from recording import Recording
-from robot_keypoints.core.settings import Settings, TrainingSettings
+from robot_keypoints.core.settings.schema import Settings, TrainingSettings
 from robot_keypoints.trainer import belief_maps, checkpoint, device, doctor, looks, loop, metrics, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.cuda_graphs import Replayed

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from recording import Recording
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer import device, effects, metrics, network
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.engine import Batch, Engine

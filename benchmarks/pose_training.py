@@ -26,8 +26,8 @@ import torch
 from feedback import PRECISION, TEST, VALIDATION, Data, summary
 from numpy.typing import NDArray
 from recording import Recording
-from robot_keypoints.core.camera import Intrinsics, invert, orbit
-from robot_keypoints.core.settings import TrainingSettings, load_robot
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit
+from robot_keypoints.core.settings.schema import TrainingSettings, load_robot
 from robot_keypoints.trainer import lie, network
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.checkpoint import flatten_optimiser, load_model, restore_optimiser

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core import files, run_folder
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.messages import Sample
-from robot_keypoints.core.randomization import Hidden
-from robot_keypoints.core.settings import Settings
+from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.core.scene.scene_model import Hidden
+from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings.schema import Settings
 
 RUN = "recording"
 SETTINGS, COUNT, ROBOT = run_folder.SETTINGS, "count.json", run_folder.ROBOT

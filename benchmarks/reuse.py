@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from feedback import TEST, VALIDATION, Data, begin, errors, finished, summary
 from recording import Recording, as_sample
-from robot_keypoints.core.messages import Sample
-from robot_keypoints.core.randomization import Hidden
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.core.scene.scene_model import Hidden
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.replay import ReplayStore
 from robot_keypoints.trainer.schedule import learning_rate
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import common
 import numpy as np
-from robot_keypoints.core.session import Programs, Session
+from robot_keypoints.core.processes.session import Programs, Session
 
 
 def resident_mib(pid: int) -> float | None:

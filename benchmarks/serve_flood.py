@@ -25,11 +25,11 @@ import common
 import numpy as np
 import zmq
 from PIL import Image
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import encode_request
-from robot_keypoints.core.pose_channel import PoseListener
+from robot_keypoints.core.messages.pose_publishing import PoseListener
+from robot_keypoints.core.messages.samples import encode_request
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.session import LAUNCHER
 
 WIDTH, HEIGHT = 320, 240
 PICTURES = 100_000

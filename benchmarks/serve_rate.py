@@ -22,12 +22,12 @@ from pathlib import Path
 import common
 import numpy as np
 from robot_keypoints.core import run_folder
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.pose_channel import PoseListener
+from robot_keypoints.core.messages.pose_publishing import PoseListener
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import VariableSettings
+from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings.schema import VariableSettings
 from robot_keypoints.trainer import photograph
 from robot_keypoints.trainer.prediction import Predictor
 

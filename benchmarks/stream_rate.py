@@ -16,8 +16,8 @@ import time
 import common
 import numpy as np
 import zmq
-from robot_keypoints.core.channel import QUEUE, Endpoints, Hub, Link, SampleReceiver
-from robot_keypoints.core.messages import Sample, SampleContract
+from robot_keypoints.core.messages.run_sockets import QUEUE, Endpoints, Hub, Link, SampleReceiver
+from robot_keypoints.core.messages.samples import Sample, SampleContract
 
 WIDTH, HEIGHT, RUN = 640, 480, "benchmark"
 

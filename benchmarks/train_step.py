@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from recording import Recording, as_sample
-from robot_keypoints.core.messages import Sample
+from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.trainer import device, loop, network
 from robot_keypoints.trainer.engine import Engine
 from robot_keypoints.trainer.pipeline import Pipeline

@@ -27,9 +27,9 @@ RUN = "benchmark"
 
 def consume(settings_toml: str, pipe: Connection) -> None:
     """Receive and decode samples until told to stop; answers with how many came."""
-    from robot_keypoints.core import settings as settings_module
-    from robot_keypoints.core.channel import Hub, SampleReceiver
-    from robot_keypoints.core.messages import SampleContract
+    from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
+    from robot_keypoints.core.messages.samples import SampleContract
+    from robot_keypoints.core.settings import schema as settings_module
 
     settings = settings_module.load(settings_toml)
     hub = Hub("127.0.0.1", 0)
@@ -50,8 +50,8 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     import bpy
     from robot_keypoints.addon import background
     from robot_keypoints.core import run_folder
-    from robot_keypoints.core import settings as settings_module
-    from robot_keypoints.core.channel import Endpoints, Link
+    from robot_keypoints.core.messages.run_sockets import Endpoints, Link
+    from robot_keypoints.core.settings import schema as settings_module
 
     folder = common.scratch()
     settings = common.ur10_settings(preset)

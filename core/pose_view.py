@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Intrinsics, invert, transform
-from .pose_messages import PredictedPose
+from .camera.intrinsics import Intrinsics, invert, transform
+from .messages.pose import PredictedPose
 
 Floats = NDArray[np.float64]
 

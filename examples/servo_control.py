@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_keypoints.core.camera import Intrinsics, transform
-from robot_keypoints.core.keypoints import Keypoint, positions
-from robot_keypoints.core.robot import Robot
+from robot_keypoints.core.camera.intrinsics import Intrinsics, transform
+from robot_keypoints.core.robot.keypoints import Keypoint, positions
+from robot_keypoints.core.robot.robot import Robot
 
 Floats = NDArray[np.float64]
 

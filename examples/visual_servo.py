@@ -30,18 +30,18 @@ from PIL import Image
 from robot_keypoints.addon import detail, rig
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.children import Child
+from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.keypoints import Keypoint, joint_keypoints
-from robot_keypoints.core.model_client import ModelClient, Refusal, Server
-from robot_keypoints.core.pose_channel import PoseListener, PublishedPose
-from robot_keypoints.core.pose_messages import PoseRequest
-from robot_keypoints.core.robot import Robot
+from robot_keypoints.core.messages.model_client import ModelClient, Refusal, Server
+from robot_keypoints.core.messages.pose import PoseRequest
+from robot_keypoints.core.messages.pose_publishing import PoseListener, PublishedPose
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.robot.keypoints import Keypoint, joint_keypoints
+from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings, complete
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings, complete
 from servo_control import SURE, Seen, Servo, View
 
 Floats = NDArray[np.float64]

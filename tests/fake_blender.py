@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import synthetic
 from robot_keypoints.core import files, run_folder
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.channel import Endpoints, Link
-from robot_keypoints.core.lifeline import end_with_parent
-from robot_keypoints.core.messages import Instance, Sample
+from robot_keypoints.core.messages.run_sockets import Endpoints, Link
+from robot_keypoints.core.messages.samples import Instance, Sample
+from robot_keypoints.core.processes.lifeline import end_with_parent
+from robot_keypoints.core.settings import schema as settings_module
 
 
 def main() -> int:

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import zmq
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics, transform
+from robot_keypoints.core.camera.intrinsics import Intrinsics, transform
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages import MessageError, encode_request, parse
-from robot_keypoints.core.pose_messages import PoseRequest
-from robot_keypoints.core.robot import Robot
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.messages.pose import PoseRequest
+from robot_keypoints.core.messages.samples import MessageError, encode_request, parse
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer import network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.pose_command import PlacedRobot, PoseFinder

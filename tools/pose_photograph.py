@@ -18,8 +18,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 from robot_keypoints.addon import rig
-from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 
 UR10 = "cmeel.prefix/share/example-robot-data/robots/ur_description/urdf/ur10_robot.urdf"
 ANGLES = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.input_files import open_regular, read_json
-from ..core.messages import MALFORMED
+from ..core.messages.samples import MALFORMED
 from .annotated_item import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated
 from .picture_places import PicturePlaces
 

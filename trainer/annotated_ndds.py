@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.input_files import open_regular, read_json
-from ..core.messages import MALFORMED
+from ..core.messages.samples import MALFORMED
 from . import metrics, photograph
 from .annotated_item import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated
 from .ndds import CORNER, NOT_FOUND

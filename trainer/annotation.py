@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.camera import Intrinsics, transform
-from ..core.messages import Instance, Sample
-from ..core.settings import Settings
+from ..core.camera.intrinsics import Intrinsics, transform
+from ..core.messages.samples import Instance, Sample
+from ..core.settings.schema import Settings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.settings import AugmentationSettings
+from ..core.settings.schema import AugmentationSettings
 from . import effects, looks
 from .backgrounds import Backgrounds
 from .belief_maps import inside

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.scene_assets import is_photograph
+from ..core.settings.asset_folders import is_photograph
 from . import photograph
 from .procedural import Dice, mixed, procedural, to_tensor
 

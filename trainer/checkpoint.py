@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint
-from ..core.model_document import read_header
-from ..core.robot import triple
-from ..core.settings import MOST_INPUT
+from ..core.messages.model_document import read_header
+from ..core.robot.keypoints import Keypoint
+from ..core.robot.robot import triple
+from ..core.settings.schema import MOST_INPUT
 from . import network, tensor_file
 from .calibration import Calibration
 from .network import KeypointNetwork, NetworkConfig

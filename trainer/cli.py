@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import presets, run_folder
+from ..core import run_folder
 from ..core.errors import UserError, one_line
 from ..core.names import free_name
+from ..core.scene import presets
 from . import terminal
 
 
@@ -213,8 +214,7 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
 
 
 def _train(options: argparse.Namespace, begun: float) -> int:
-    from ..core import settings as settings_module
-    from ..core import settings_check
+    from ..core.settings import schema as settings_module, validation
     from . import console
     from .render_workers import chosen_blender
 
@@ -241,7 +241,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     if settings.robot.kind != "armature":
         robot, *others = settings_module.load_robots(settings)
         settings = settings_module.complete(settings, robot, *others)
-    settings_check.check(settings)
+    validation.check(settings)
     if options.out is not None and (options.out / run_folder.SETTINGS).exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free_folder(Path("runs", path.stem))

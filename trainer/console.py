@@ -14,9 +14,9 @@ from typing import Any
 from ..core import run_folder
 from ..core.errors import UserError
 from ..core.input_files import read_json
-from ..core.robot import Robot
-from ..core.session import Phase, Programs, Session, Status
-from ..core.settings import Settings
+from ..core.processes.session import Phase, Programs, Session, Status
+from ..core.robot.robot import Robot
+from ..core.settings.schema import Settings
 from .endings import noted
 
 POLL_SECONDS = 0.2
@@ -31,7 +31,7 @@ def follow(
     """Train until the end, Ctrl-C, SIGTERM or the terminal's end; a second Ctrl-C does not wait for the reports.
 
     Args:
-        robot, resume, rewrite: see :class:`..core.session.Session`.
+        robot, resume, rewrite: see :class:`.Session`.
 
     Returns:
         the exit code.

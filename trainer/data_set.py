@@ -24,7 +24,7 @@ from PIL import Image
 from ..core import files, run_folder
 from ..core.errors import UserError
 from ..core.input_files import read_json
-from ..core.settings import Settings
+from ..core.settings.schema import Settings
 from .annotation import Body
 
 MANIFEST = "data_set.json"
@@ -42,7 +42,7 @@ class Finished:
     Attributes:
         image: ``(H, W, 3)`` RGB, or ``(H, W, 4)`` RGBA with straight alpha, uint8.
         label: see :func:`.annotation.label`.
-        mask: see :class:`..core.messages.Sample`.
+        mask: see :class:`.Sample`.
     """
 
     index: int

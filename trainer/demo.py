@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.robot import Robot
-from ..core.settings import (
+from ..core.robot.robot import Robot
+from ..core.robot.urdf_reader import load_urdf
+from ..core.settings.schema import (
     RenderSettings,
     RobotSettings,
     Settings,
@@ -19,7 +20,6 @@ from ..core.settings import (
     WorkerSettings,
     complete,
 )
-from ..core.urdf import load_urdf
 
 MINUTES = 9.5
 EPOCH_PER_MINUTE = 340

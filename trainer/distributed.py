@@ -42,11 +42,11 @@ from torch.distributed.distributed_c10d import Store
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core import run_folder
-from ..core.children import Child
 from ..core.errors import UserError
-from ..core.lifeline import end_with_parent
-from ..core.session import LAUNCHER
-from ..core.settings import TrainingSettings
+from ..core.processes.child_process import Child
+from ..core.processes.lifeline import end_with_parent
+from ..core.processes.session import LAUNCHER
+from ..core.settings.schema import TrainingSettings
 from .replay import RawBatch
 
 STORE = "ROBOT_KEYPOINTS_STORE"

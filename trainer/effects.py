@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core import catalogue
+from ..core.scene import catalogue
 from . import jpeg
 
 NAMES = tuple(catalogue.trainer_variables())

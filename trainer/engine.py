@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.settings import TrainingSettings
+from ..core.settings.schema import TrainingSettings
 from . import checkpoint, device
 from .averaging import Average
 from .cuda_graphs import GraphedTraining

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core import files, model_document
+from ..core import files
 from ..core.errors import UserError
+from ..core.messages import model_document
 from . import checkpoint
 from .checkpoint import ModelInfo
 from .network import KeypointNetwork, Output, normalise

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.events import HardRange
-from ..core.randomization import Hidden, SceneModel, posterior
-from ..core.settings import FeedbackSettings
+from ..core.messages.events import HardRange
+from ..core.scene.scene_model import Hidden, SceneModel, posterior
+from ..core.settings.schema import FeedbackSettings
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import catalogue, scene_assets
-from ..core.settings import AugmentationSettings, Settings
+from ..core.scene import catalogue
+from ..core.settings import asset_folders
+from ..core.settings.schema import AugmentationSettings, Settings
 from . import effects
 from .backgrounds import Photos
 from .effects import Values
@@ -46,7 +47,7 @@ class Finisher:
         """The finisher for the images of a run, with the themes for training or those for validation behind them."""
         apart = settings.augmentation.validation_themes if validation else ()
         size = settings.render
-        return cls(settings.augmentation, size.width, size.height, scene_assets.training_themes(settings), apart)
+        return cls(settings.augmentation, size.width, size.height, asset_folders.training_themes(settings), apart)
 
     def finish(self, images: Tensor, values: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Tensor:
         """Put renderings on backgrounds and apply the sensor's effects.

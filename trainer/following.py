@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..core.settings import Settings
+from ..core.settings.schema import Settings
 from . import device, distributed, network, run_state
 from .device import Precision
 from .engine import Engine

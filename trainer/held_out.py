@@ -10,9 +10,9 @@ import numpy as np
 
 from ..core import run_folder
 from ..core.errors import UserError
-from ..core.messages import Sample
-from ..core.randomization import Hidden
-from ..core.settings import Settings
+from ..core.messages.samples import Sample
+from ..core.scene.scene_model import Hidden
+from ..core.settings.schema import Settings
 from .evaluation import EvaluationSet
 from .finishing import Finisher
 from .sample_set import SampleSet

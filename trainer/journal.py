@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..core import run_folder
-from ..core.randomization import SceneModel
+from ..core.scene.scene_model import SceneModel
 from . import error_plot
 from .checkpoint import ModelInfo
 from .engine import Step

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint
-from ..core.robot import Joint, Robot
+from ..core.robot.keypoints import Keypoint
+from ..core.robot.robot import Joint, Robot
 from .lie import cross_matrix
 
 

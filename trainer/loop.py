@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ..core import files, run_folder
 from ..core.errors import UserError
-from ..core.events import Metrics, Posterior, Progress
 from ..core.input_files import LARGEST_TABLE, read_json
-from ..core.randomization import SceneModel
-from ..core.robot import Robot
-from ..core.scene_assets import training_themes
-from ..core.settings import Settings
+from ..core.messages.events import Metrics, Posterior, Progress
+from ..core.robot.robot import Robot
+from ..core.scene.scene_model import SceneModel
+from ..core.settings.asset_folders import training_themes
+from ..core.settings.schema import Settings
 from . import checkpoint, device, distributed, feedback, looks, metrics, network, run_state, uncertainty
 from .augmentation import Augmentation
 from .checkpoint import ModelInfo

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.events import Metrics
+from ..core.messages.events import Metrics
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..core.errors import UserError
-from ..core.settings import TrainingSettings
+from ..core.settings.schema import TrainingSettings
 from .losses import LOSSES
 
 KINDS = ("light", "vgg", "mobilenet", "resnet", "efficientnet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from ..core.events import Progress, State
+from ..core.messages.events import Progress, State
 from .control import Switchboard
 from .run_state import Counters
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..core.settings import TrainingSettings
+from ..core.settings.schema import TrainingSettings
 from . import belief_maps
 from .map_shape import range_losses, width_losses
 from .network import KeypointNetwork, Output

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core.camera import Intrinsics
+from ..core.camera.intrinsics import Intrinsics
 from ..core.errors import UserError
 
 STEPS = 12

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..core.camera import Intrinsics, transform
+from ..core.camera.intrinsics import Intrinsics, transform
 from ..core.errors import UserError
 from ..core.input_files import read_json_table
-from ..core.keypoints import Keypoint
-from ..core.robot import Joint, Robot
+from ..core.robot.keypoints import Keypoint
+from ..core.robot.robot import Joint, Robot
 from .checkpoint import ModelInfo
 from .kinematics_torch import Chain
 from .metrics import SURE

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint
-from ..core.robot import Robot
+from ..core.robot.keypoints import Keypoint
+from ..core.robot.robot import Robot
 from . import metrics
 from .annotated_item import Item
 from .checkpoint import ModelInfo

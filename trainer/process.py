@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..core import files, run_folder, settings_check
-from ..core import settings as settings_module
-from ..core.channel import Hub, SampleReceiver
+from ..core import files, run_folder
 from ..core.errors import UserError
-from ..core.events import Posterior
-from ..core.lifeline import end_with_parent
-from ..core.messages import SampleContract, largest_sample
-from ..core.settings import Settings
+from ..core.messages.events import Posterior
+from ..core.messages.run_sockets import Hub, SampleReceiver
+from ..core.messages.samples import SampleContract, largest_sample
+from ..core.processes.lifeline import end_with_parent
+from ..core.settings import schema as settings_module, validation
+from ..core.settings.schema import Settings
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         return int(usage.code or 0)
     try:
         settings = settings_module.load(options.run / run_folder.SETTINGS)
-        settings_check.check(settings)
+        validation.check(settings)
         if int(os.environ.get("RANK", "0")) > 0:
             from .following import follow
 

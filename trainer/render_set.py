@@ -27,16 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core import blend_file, catalogue, files, run_folder
-from ..core import settings as settings_module
+from ..core import blend_file, files, run_folder
 from ..core.errors import UserError
-from ..core.folder_lock import FolderLock
 from ..core.input_files import read_json
-from ..core.lifeline import end_with_parent
-from ..core.messages import Sample
-from ..core.obstruction import Obstruction
-from ..core.session import Programs, Status
-from ..core.settings import Settings
+from ..core.messages.obstruction import Obstruction
+from ..core.messages.samples import Sample
+from ..core.processes.folder_lock import FolderLock
+from ..core.processes.lifeline import end_with_parent
+from ..core.processes.session import Programs, Status
+from ..core.scene import catalogue
+from ..core.settings import schema as settings_module
+from ..core.settings.schema import Settings
 from . import annotation, contact_sheet
 from .annotation import Body
 from .coco import CocoDataSet

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import files, own_programs, run_folder
-from ..core.channel import Hub, SampleReceiver
-from ..core.children import Child
+from ..core import files, run_folder
 from ..core.errors import UserError
-from ..core.messages import Sample, SampleContract, largest_sample
-from ..core.session import RESTARTS, SCENE_DEADLINE, WORKER_DEADLINE, Programs
-from ..core.settings import Settings
+from ..core.messages.run_sockets import Hub, SampleReceiver
+from ..core.messages.samples import Sample, SampleContract, largest_sample
+from ..core.processes import own_programs
+from ..core.processes.child_process import Child
+from ..core.processes.session import RESTARTS, SCENE_DEADLINE, WORKER_DEADLINE, Programs
+from ..core.settings.schema import Settings
 
 SLOWEST = 20_000.0
 """Samples per pixel times pixels that a worker renders in a second at the very least; slower ones count as hung."""

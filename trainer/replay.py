@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.messages import Sample
-from ..core.randomization import SceneModel
+from ..core.messages.samples import Sample
+from ..core.scene.scene_model import SceneModel
 from . import effects
 
 

@@ -23,8 +23,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core import catalogue, files
-from ..core.randomization import SceneModel, Variable
+from ..core import files
+from ..core.scene import catalogue
+from ..core.scene.scene_model import SceneModel, Variable
 from .checkpoint import ModelInfo
 from .evaluation import Evaluation
 from .metrics import SURE

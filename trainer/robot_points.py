@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.keypoints import Keypoint, joint_keypoints
-from ..core.robot import Robot, as_matrix
-from ..core.urdf import load_urdf
+from ..core.robot.keypoints import Keypoint, joint_keypoints
+from ..core.robot.robot import Robot, as_matrix
+from ..core.robot.urdf_reader import load_urdf
 from .checkpoint import ModelInfo
 from .kinematics_torch import Chain
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..core import files
 from ..core.errors import UserError
 from ..core.input_files import open_regular
-from ..core.messages import Sample
-from ..core.randomization import Hidden
+from ..core.messages.samples import Sample
+from ..core.scene.scene_model import Hidden
 
 LARGEST = 8 << 30
 """Bytes of a set's arrays."""
@@ -25,7 +25,7 @@ LARGEST = 8 << 30
 
 @dataclass(frozen=True)
 class SampleSet:
-    """N samples; arrays as in :class:`..core.messages.Sample`, with N in front."""
+    """N samples; arrays as in :class:`.Sample`, with N in front."""
 
     images: NDArray[np.uint8]
     keypoints: NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from ..core.settings import TrainingSettings
+from ..core.settings.schema import TrainingSettings
 
 LAST = 0.01
 """Of the learning rate, at the end of a cosine."""

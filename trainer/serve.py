@@ -20,12 +20,12 @@ import torch
 import zmq
 
 from ..core import files
-from ..core.channel import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints, Security
 from ..core.errors import UserError
-from ..core.gate import Gate, Limits
-from ..core.lifeline import end_with_parent, is_held
-from ..core.messages import MAX_HEADER, MAX_IMAGE
-from ..core.pose_channel import PosePublisher
+from ..core.messages.gate import Gate, Limits
+from ..core.messages.pose_publishing import PosePublisher
+from ..core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints, Security
+from ..core.messages.samples import MAX_HEADER, MAX_IMAGE
+from ..core.processes.lifeline import end_with_parent, is_held
 from . import picture_sources
 from .camera_size import CameraSize, parse_size
 from .picture_feed import PictureFeed

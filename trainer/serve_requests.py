@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.messages import MessageError, encode_request, parse
-from ..core.pose_messages import PoseRequest, joint_table
+from ..core.messages.pose import PoseRequest, joint_table
+from ..core.messages.samples import MessageError, encode_request, parse
 from . import photograph
 from .checkpoint import ModelInfo
 from .photograph import Photograph

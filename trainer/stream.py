@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 
-from ..core.channel import SampleReceiver
-from ..core.messages import Sample
+from ..core.messages.run_sockets import SampleReceiver
+from ..core.messages.samples import Sample
 
 LOG_EVERY = 5.0
 """Seconds between two log lines about dropped messages."""

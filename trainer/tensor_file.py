@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..core import files
 from ..core.errors import UserError
-from ..core.model_document import CHECKSUM, KEY, Header, NotOursError
+from ..core.messages.model_document import CHECKSUM, KEY, Header, NotOursError
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.settings import Settings
+from ..core.settings.schema import Settings
 from . import looks
 from .device import Precision
 from .evaluation import Evaluation, EvaluationSet

@@ -14,9 +14,9 @@ import fake_blender
 import numpy as np
 import synthetic
 from PIL import Image
-from robot_keypoints.core import model_client, pose_channel
-from robot_keypoints.core.events import Posterior, decode_event, encode_event
-from robot_keypoints.core.messages import (
+from robot_keypoints.core.messages import model_client, pose_publishing
+from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
+from robot_keypoints.core.messages.samples import (
     MessageError,
     SampleContract,
     decode_sample,
@@ -24,8 +24,8 @@ from robot_keypoints.core.messages import (
     encode_sample,
     parse,
 )
-from robot_keypoints.core.session import Programs, Session
-from robot_keypoints.core.settings import Settings
+from robot_keypoints.core.processes.session import Programs, Session
+from robot_keypoints.core.settings.schema import Settings
 from subjects import Seed
 
 RUN = "run"
@@ -52,7 +52,7 @@ class Messages:
         self._readers: dict[str, Callable[[Path], object]] = {
             "sample.json": self._sample, "posterior.json": self._posterior, "event.json": self._event,
             "control.json": self._control, "answer.json": lambda p: model_client.decode_answer(p.read_bytes()),
-            "published.json": lambda p: pose_channel.PublishedPose.decode(pose_channel.TOPIC + p.read_bytes()),
+            "published.json": lambda p: pose_publishing.PublishedPose.decode(pose_publishing.TOPIC + p.read_bytes()),
         }  # fmt: skip
 
     def seeds(self) -> Sequence[Seed]:

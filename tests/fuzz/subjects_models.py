@@ -14,12 +14,12 @@ import numpy as np
 import synthetic
 import torch
 from PIL import Image
-from robot_keypoints.core import keypoints, settings_check
-from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.events import Event, Posterior
-from robot_keypoints.core.settings import Settings
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.messages.events import Event, Posterior
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings import schema as settings_module, validation
+from robot_keypoints.core.settings.schema import Settings
 from robot_keypoints.trainer import checkpoint, loop, network, pretrained
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.prediction import Predictor
@@ -143,7 +143,7 @@ class Runs:
 
     def _trainer(self, folder: Path, *, resume: bool) -> loop.Trainer:
         settings = settings_module.load(folder / "settings.toml")
-        settings_check.check(settings)
+        validation.check(settings)
         quiet = Quiet(settings)
         info = loop.model_info(settings, folder)
         return loop.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]

@@ -10,12 +10,13 @@ import numpy as np
 import shapes
 import trimesh
 from PIL import Image
-from robot_keypoints.core import keypoints, mesh_files, settings_check
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.packages import packages_in
-from robot_keypoints.core.robot import Robot, Visual, as_matrix
-from robot_keypoints.core.settings import Settings
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.meshes import reader as mesh_reader
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.package_paths import packages_in
+from robot_keypoints.core.robot.robot import Robot, Visual, as_matrix
+from robot_keypoints.core.robot.urdf_reader import load_urdf
+from robot_keypoints.core.settings import schema as settings_module, validation
+from robot_keypoints.core.settings.schema import Settings
 from subjects import Seed, contents
 
 URDF = """<?xml version="1.0"?>
@@ -80,11 +81,11 @@ def use(robot: Robot) -> None:
     points = keypoints.joint_keypoints(robot)
     keypoints.skeleton(robot, points)
     assert Robot.from_dict(robot.to_dict()).links == robot.links
-    files: dict[str, mesh_files.MeshData] = {}
+    files: dict[str, mesh_reader.MeshData] = {}
     for visual in robot.visuals[:20]:
-        mesh_files.shape(visual, files)
+        mesh_reader.shape(visual, files)
     settings = settings_module.complete(Settings(), robot)
-    settings_check.check(settings)
+    validation.check(settings)
     settings.scene_model().draw(np.random.default_rng(0))
 
 
@@ -162,7 +163,7 @@ class Meshes:
         ]
 
     def attempt(self, entry: Path) -> None:
-        mesh = mesh_files.shape(Visual("a", "mesh", as_matrix(np.eye(4)), (1.0, 1.0, 1.0), str(entry)))
+        mesh = mesh_reader.shape(Visual("a", "mesh", as_matrix(np.eye(4)), (1.0, 1.0, 1.0), str(entry)))
         assert np.isfinite(mesh.vertices).all()
         if len(mesh.faces):
             assert mesh.faces.min() >= 0 and mesh.faces.max() < len(mesh.vertices)
@@ -221,7 +222,7 @@ epochs = 0
         settings = settings_module.load(entry)
         if settings.robot.kind != "armature":
             settings = settings_module.complete(settings, *settings_module.load_robots(settings))
-        settings_check.check(settings)
+        validation.check(settings)
         settings_module.save(settings, self._path)
         assert settings_module.load(self._path) == settings
         settings.scene_model().draw(np.random.default_rng(0))

@@ -13,15 +13,14 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core import settings_check
-from robot_keypoints.core.events import Posterior, decode_event
-from robot_keypoints.core.messages import SampleContract, decode_sample, parse
-from robot_keypoints.core.model_client import Prediction, Refusal, decode_answer
-from robot_keypoints.core.pose_channel import PublishedPose
-from robot_keypoints.core.pose_messages import PoseRequest
-from robot_keypoints.core.robot import Robot
-from robot_keypoints.core.settings import load_robot
+from robot_keypoints.core.messages.events import Posterior, decode_event
+from robot_keypoints.core.messages.model_client import Prediction, Refusal, decode_answer
+from robot_keypoints.core.messages.pose import PoseRequest
+from robot_keypoints.core.messages.pose_publishing import PublishedPose
+from robot_keypoints.core.messages.samples import SampleContract, decode_sample, parse
+from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.settings import schema as settings_module, validation
+from robot_keypoints.core.settings.schema import load_robot
 from robot_keypoints.trainer import cli, device, loop, network, run_state
 from robot_keypoints.trainer.checkpoint import load_model
 from robot_keypoints.trainer.engine import Engine
@@ -61,7 +60,7 @@ def test_settings_have_the_values_that_the_file_has(name: str) -> None:
 
 def test_settings_of_a_run_can_still_be_started() -> None:
     settings = settings_module.load(BEFORE / "run" / "settings.toml")
-    settings_check.check(settings)
+    validation.check(settings)
     assert settings_module.complete(settings, load_robot(settings.robot)) == settings, "a default would be added"
 
 

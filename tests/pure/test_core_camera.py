@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit, transform
+from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit, transform
 
 
 def test_x_is_right_y_is_down_z_is_forward() -> None:

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from robot_keypoints.core import catalogue, presets
-from robot_keypoints.core.randomization import SceneModel
+from robot_keypoints.core.scene import catalogue, presets
+from robot_keypoints.core.scene.scene_model import SceneModel
 
 
 def by_name(preset: str, reach: float = 1.0, **options: object) -> SceneModel:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
-from robot_keypoints.core.channel import QUEUE, Endpoints, Hub, Link, SampleReceiver, Security, is_loopback
 from robot_keypoints.core.errors import LONGEST, UserError
-from robot_keypoints.core.events import Posterior, State, encode_event
-from robot_keypoints.core.messages import (
+from robot_keypoints.core.messages.events import Posterior, State, encode_event
+from robot_keypoints.core.messages.run_sockets import QUEUE, Endpoints, Hub, Link, SampleReceiver, Security, is_loopback
+from robot_keypoints.core.messages.samples import (
     Instance,
     MessageError,
     Sample,
@@ -27,8 +27,8 @@ from robot_keypoints.core.messages import (
     encode_sample,
     parse,
 )
-from robot_keypoints.core.priors import Prior
-from robot_keypoints.core.randomization import SceneModel, Variable
+from robot_keypoints.core.scene.prior import Prior
+from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 
 RUN = "run"
 STATE: State = {"phase": "training", "message": "all is well"}

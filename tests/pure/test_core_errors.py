@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import LONGEST, UserError, one_line
-from robot_keypoints.core.messages import MessageError, parse
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.messages.samples import MessageError, parse
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 
 
 @pytest.mark.parametrize("text", ["a plain sentence: mend it", "Ein Gelenk heißt »Schulter«", "日本 🤖", ""])

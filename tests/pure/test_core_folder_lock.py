@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.folder_lock import NAME, FolderLock
+from robot_keypoints.core.processes.folder_lock import NAME, FolderLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from robot_keypoints.core.folder_lock import FolderLock
+from robot_keypoints.core.processes.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

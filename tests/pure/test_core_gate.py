@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 import zmq
-from robot_keypoints.core import gate as gate_module
-from robot_keypoints.core.channel import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Hub, Security
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.gate import COMMAND, GREETING, LONG, MORE, Gate, Limits
+from robot_keypoints.core.messages import gate as gate_module
+from robot_keypoints.core.messages.gate import COMMAND, GREETING, LONG, MORE, Gate, Limits
+from robot_keypoints.core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Hub, Security
 
 MEGABYTE = 1 << 20
 PATIENCE = 60.0

@@ -8,10 +8,10 @@ import math
 import cv2
 import numpy as np
 import pytest
-from robot_keypoints.core import catalogue
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.lens import LEAST_SCALE, Lens
-from robot_keypoints.core.resampling import Resampler
+from robot_keypoints.core.camera.distortion import LEAST_SCALE, Lens
+from robot_keypoints.core.camera.image_resampling import Resampler
+from robot_keypoints.core.camera.intrinsics import Intrinsics
+from robot_keypoints.core.scene import catalogue
 
 NAMES = ("k1", "k2", "p1", "p2")
 

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
 
 PATIENCE = 30.0
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from robot_keypoints.core.children import Child
+from robot_keypoints.core.processes.child_process import Child
 
 folder = Path(sys.argv[1])
 print(Child("child", sys.argv[2:], folder / "log", {"PYTHONPATH": str(folder)}).pid, flush=True)

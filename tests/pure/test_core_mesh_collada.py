@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from assimp import Measured, measured
-from robot_keypoints.core import collada_document, mesh_data
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_data import MeshData
-from robot_keypoints.core.mesh_files import read
+from robot_keypoints.core.meshes import collada_document, mesh
+from robot_keypoints.core.meshes.mesh import MeshData
+from robot_keypoints.core.meshes.reader import read
 from shapes import CUBE, CUBE_FACES, corners, cube, geometry, scene, source
 
 CUBE_NODE = '<node><instance_geometry url="#cube"/></node>'
@@ -151,7 +151,7 @@ def test_every_kind_of_placement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("deep", [True, False], ids=["in a circle", "very many"])
 def test_nodes_that_show_one_another_without_end(tmp_path: Path, deep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_data, "MOST_PARTS", 5000)
+    monkeypatch.setattr(mesh, "MOST_PARTS", 5000)
     twice = "".join(
         f'<node id="n{i}">{f"""<instance_node url="#n{i if deep else i + 1}"/>""" * 2}</node>' for i in range(60)
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from robot_keypoints.core import mesh_files
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_data import MeshData, unique_rows
-from robot_keypoints.core.mesh_files import read, shape
-from robot_keypoints.core.robot import Visual, as_matrix
-from robot_keypoints.core.solids import solid
+from robot_keypoints.core.meshes import reader as mesh_reader
+from robot_keypoints.core.meshes.mesh import MeshData, unique_rows
+from robot_keypoints.core.meshes.reader import read, shape
+from robot_keypoints.core.meshes.solids import solid
+from robot_keypoints.core.robot.robot import Visual, as_matrix
 from shapes import COLLADA, MTL, OBJ, PIXEL, collada, gltf
 
 
@@ -213,11 +213,11 @@ def test_what_can_not_be_read_is_refused_in_one_sentence(tmp_path: Path, name: s
 
 def test_a_file_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(tmp_path / "huge.dae", "wb") as stream:
-        stream.truncate(int(1e6 * mesh_files.LARGEST_TEXT) + 1)
+        stream.truncate(int(1e6 * mesh_reader.LARGEST_TEXT) + 1)
     with pytest.raises(UserError, match=r"huge\.dae has 160 MB.*fewer triangles"):
         read(tmp_path / "huge.dae")
     with open(tmp_path / "huge.stl", "wb") as stream:
-        stream.truncate(int(1e6 * mesh_files.LARGEST[".stl"]) + 1)
+        stream.truncate(int(1e6 * mesh_reader.LARGEST[".stl"]) + 1)
     with pytest.raises(UserError, match=r"huge\.stl has 512 MB"):
         read(tmp_path / "huge.stl")
 

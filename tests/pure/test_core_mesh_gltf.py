@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from assimp import Measured, measured
-from robot_keypoints.core import gltf_document
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_data import MeshData
-from robot_keypoints.core.mesh_files import read
+from robot_keypoints.core.meshes import gltf_document
+from robot_keypoints.core.meshes.mesh import MeshData
+from robot_keypoints.core.meshes.reader import read
 from shapes import CUBE, CUBE_FACES, PIXEL, Gltf
 
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
@@ -428,11 +428,11 @@ def test_a_small_file_can_not_become_endlessly_many_triangles(file: Path, monkey
     nodes(made, *[{"mesh": 0}] * 200)
     made.header["scenes"] = [{"nodes": list(range(200))}]
     assert len(read(made.write(file)).faces) == 2400
-    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_PARTS", 199)
+    monkeypatch.setattr("robot_keypoints.core.meshes.mesh.MOST_PARTS", 199)
     with pytest.raises(UserError, match="more than 199 parts"):
         read(file)
-    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_PARTS", 200)
-    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_TRIANGLES", 2000)
+    monkeypatch.setattr("robot_keypoints.core.meshes.mesh.MOST_PARTS", 200)
+    monkeypatch.setattr("robot_keypoints.core.meshes.mesh.MOST_TRIANGLES", 2000)
     with pytest.raises(UserError, match="triangles"):
         read(file)
 

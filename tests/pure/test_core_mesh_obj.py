@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from assimp import measured
-from robot_keypoints.core import mesh_text
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_data import MeshData
-from robot_keypoints.core.mesh_files import read
+from robot_keypoints.core.meshes import text_tables
+from robot_keypoints.core.meshes.mesh import MeshData
+from robot_keypoints.core.meshes.reader import read
 from shapes import CUBE, CUBE_FACES, PIXEL
 
 
@@ -115,7 +115,7 @@ def test_a_file_read_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.M
         text += lines("v", rng.normal(size=(4, 3)).round(4)) + lines("vt", rng.normal(size=(3, 2)).round(4))
         text += f"usemtl m{block % 3}\nf -1/-1 -2/-2 -3/-3 -4/1\nf 1//1 2//1 {4 * block + 1}//1\n"
     whole = obj(tmp_path, text)
-    monkeypatch.setattr(mesh_text, "CHUNK", 100)
+    monkeypatch.setattr(text_tables, "CHUNK", 100)
     pieces = obj(tmp_path, text)
     assert len(whole.faces) == 90 and whole.uv is not None and pieces.uv is not None
     assert (whole.faces == pieces.faces).all() and (whole.vertices == pieces.vertices).all()
@@ -163,6 +163,6 @@ def test_what_a_file_of_few_bytes_could_become_is_bounded(tmp_path: Path, monkey
     assert len(obj(tmp_path, "mtllib " + "a" * 5000 + "\n" + triangle).faces) == 50
     with pytest.raises(UserError, match="more than 100 files of materials"):
         obj(tmp_path, "".join(f"mtllib {i}.mtl\n" for i in range(200)) + triangle)
-    monkeypatch.setattr("robot_keypoints.core.mesh_data.MOST_TRIANGLES", 40)
+    monkeypatch.setattr("robot_keypoints.core.meshes.mesh.MOST_TRIANGLES", 40)
     with pytest.raises(UserError, match="triangles"):
         obj(tmp_path, triangle)

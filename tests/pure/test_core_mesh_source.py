@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_files import read
-from robot_keypoints.core.mesh_source import package_root
+from robot_keypoints.core.meshes.file_source import package_root
+from robot_keypoints.core.meshes.reader import read
 from shapes import MTL, OBJ, PIXEL, collada
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123456789abcdef\nsize 12345\n"

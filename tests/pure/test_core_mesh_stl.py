@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from assimp import measured
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.mesh_data import MeshData
-from robot_keypoints.core.mesh_files import read
+from robot_keypoints.core.meshes.mesh import MeshData
+from robot_keypoints.core.meshes.reader import read
 from shapes import CUBE, CUBE_FACES
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot_keypoints.core.events import Posterior, decode_event, encode_event
-from robot_keypoints.core.messages import (
+from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
+from robot_keypoints.core.messages.samples import (
     MAX_HEADER,
     Instance,
     MessageError,
@@ -23,8 +23,8 @@ from robot_keypoints.core.messages import (
     encode_sample,
     parse,
 )
-from robot_keypoints.core.priors import Prior
-from robot_keypoints.core.randomization import SceneModel, Variable
+from robot_keypoints.core.scene.prior import Prior
+from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 
 RUN = "run-1"
 MODEL = SceneModel(

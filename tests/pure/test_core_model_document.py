@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.model_document import (
+from robot_keypoints.core.messages.model_document import (
     CHECKSUM,
     KEY,
     LONGEST_HEADER,

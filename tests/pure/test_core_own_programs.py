@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from robot_keypoints.core import own_programs
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import WorkerSettings, save
+from robot_keypoints.core.processes import own_programs
+from robot_keypoints.core.settings.schema import WorkerSettings, save
 from robot_keypoints.trainer import cli
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.packages import FileFinder, packages_in
+from robot_keypoints.core.robot.package_paths import FileFinder, packages_in
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from robot_keypoints.core import polygons
-from robot_keypoints.core.polygons import Work, fan, joined_with_holes, strip, triangulate
+from robot_keypoints.core.meshes import polygons
+from robot_keypoints.core.meshes.polygons import Work, fan, joined_with_holes, strip, triangulate
 
 SPACE = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
 

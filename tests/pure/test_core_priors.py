@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from robot_keypoints.core.priors import Prior
+from robot_keypoints.core.scene.prior import Prior
 
 SHAPES = [
     pytest.param(Prior.symmetric(-math.pi, math.pi, 16, circular=True), id="circle"),

@@ -9,14 +9,8 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from robot_keypoints.core.priors import Prior
-from robot_keypoints.core.randomization import (
-    Hidden,
-    SceneModel,
-    Variable,
-    joint_variable,
-    posterior,
-)
+from robot_keypoints.core.scene.prior import Prior
+from robot_keypoints.core.scene.scene_model import Hidden, SceneModel, Variable, joint_variable, posterior
 
 
 def model() -> SceneModel:

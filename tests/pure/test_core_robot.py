@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_keypoints.core.keypoints import Keypoint, joint_keypoints, positions, skeleton
-from robot_keypoints.core.robot import Robot, rotation_about
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.keypoints import Keypoint, joint_keypoints, positions, skeleton
+from robot_keypoints.core.robot.robot import Robot, rotation_about
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from scipy.spatial.transform import Rotation
 from test_core_urdf import EVERY_JOINT, robot_of
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot_keypoints.core import session as module
-from robot_keypoints.core.children import Child
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.files import last_lines
-from robot_keypoints.core.session import Phase, Programs, Session, Status
-from robot_keypoints.core.settings import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.processes import session as module
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import Phase, Programs, Session, Status
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings.schema import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
 from robot_keypoints.trainer.console import Display
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
@@ -57,7 +57,7 @@ if role == "scene":
     (run / "scene.blend").write_bytes(b"BLENDER-v405ENDB")
     sys.exit(0)
 
-from robot_keypoints.core.lifeline import end_with_parent
+from robot_keypoints.core.processes.lifeline import end_with_parent
 
 ended = threading.Event()
 end_with_parent(ended.set)
@@ -73,9 +73,9 @@ if role == "worker":
         time.sleep(0.02)
     sys.exit(0)
 
-from robot_keypoints.core.channel import Hub
-from robot_keypoints.core.events import Posterior, encode_event
-from robot_keypoints.core.messages import parse
+from robot_keypoints.core.messages.run_sockets import Hub
+from robot_keypoints.core.messages.events import Posterior, encode_event
+from robot_keypoints.core.messages.samples import parse
 
 identity = arguments[arguments.index("--identity") + 1]
 hub = Hub("127.0.0.1", 0)
@@ -455,7 +455,7 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 CHILD = """
 import sys, threading, time
-from robot_keypoints.core.lifeline import end_with_parent
+from robot_keypoints.core.processes.lifeline import end_with_parent
 ended = threading.Event()
 end_with_parent(ended.set, grace=0.5)
 print("ready", flush=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.scene_assets import training_themes, worlds
-from robot_keypoints.core.settings import (
+from robot_keypoints.core.robot.keypoints import Keypoint
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings.asset_folders import training_themes, worlds
+from robot_keypoints.core.settings.schema import (
     AugmentationSettings,
     LinkGroup,
     RenderSettings,
@@ -26,8 +27,7 @@ from robot_keypoints.core.settings import (
     load_robots,
     save,
 )
-from robot_keypoints.core.settings_check import check
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.settings.validation import check
 
 
 def full(tmp_path: Path) -> Settings:

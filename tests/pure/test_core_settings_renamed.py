@@ -8,10 +8,9 @@ import typing
 from pathlib import Path
 
 import pytest
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core import settings_renamed
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import Settings, load, save
+from robot_keypoints.core.settings import renamed, schema as settings_module
+from robot_keypoints.core.settings.schema import Settings, load, save
 
 OLD = """
 [training]
@@ -31,7 +30,7 @@ RENAMED = {"training.endurance": "patience", "views": "render", "variables.least
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(settings_renamed, "RENAMED", RENAMED)
+    monkeypatch.setattr(renamed, "RENAMED", RENAMED)
     path = tmp_path / "settings.toml"
     path.write_text(OLD, encoding="utf-8")
     return path
@@ -74,7 +73,7 @@ def test_a_file_may_be_nested_more_deeply_than_a_stack(old: Path) -> None:
 
 def test_the_table_leads_from_names_that_are_gone_to_settings_that_are_there() -> None:
     names = set(_names(Settings, ""))
-    for was, last in settings_renamed.RENAMED.items():
+    for was, last in renamed.RENAMED.items():
         assert was not in names and f"{was.rpartition('.')[0]}.{last}".removeprefix(".") in names, was
 
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.silhouette import bounds, numbers
+from robot_keypoints.core.camera.intrinsics import Intrinsics
+from robot_keypoints.core.camera.rasterizer import bounds, numbers
 from test_core_lens import places, random_camera
 
 BARREL = (-0.15, 0.02, 0.002, -0.003, 0.0)
@@ -64,8 +64,8 @@ def test_it_does_not_matter_which_triangles_are_looked_at_together(monkeypatch: 
     k = Intrinsics.from_lens(48, 36, 30)
     values = np.arange(1, 61, dtype=np.uint16)
     whole = numbers(vertices, triangles, values, k)
-    monkeypatch.setattr("robot_keypoints.core.silhouette.CHUNK", 50)
-    monkeypatch.setattr("robot_keypoints.core.silhouette.LARGE", 40)
+    monkeypatch.setattr("robot_keypoints.core.camera.rasterizer.CHUNK", 50)
+    monkeypatch.setattr("robot_keypoints.core.camera.rasterizer.LARGE", 40)
     np.testing.assert_array_equal(numbers(vertices, triangles, values, k), whole)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from robot_keypoints.core import textures
-from robot_keypoints.core.textures import problem, size_of
+from robot_keypoints.core.meshes import textures
+from robot_keypoints.core.meshes.textures import problem, size_of
 from shapes import PIXEL
 
 

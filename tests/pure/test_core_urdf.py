@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from reference import REFUSED, ROBOTS, Kinematics, label, largest_difference, random_poses, robots
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.robot import Robot
-from robot_keypoints.core.urdf import LONGEST_NAME, load_urdf
+from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.robot.urdf_reader import LONGEST_NAME, load_urdf
 
 EVERY_JOINT = """<robot name="odd">
   <material name="paint"><color rgba="0.1 0.2 0.3 1"/></material>

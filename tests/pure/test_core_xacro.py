@@ -11,10 +11,11 @@ from xml.etree.ElementTree import canonicalize
 
 import pytest
 from reference import ROBOTS
-from robot_keypoints.core import settings, xacro_files
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import load_urdf
-from robot_keypoints.core.xacro_budget import Budget
+from robot_keypoints.core.robot import xacro
+from robot_keypoints.core.robot.urdf_reader import load_urdf
+from robot_keypoints.core.robot.xacro_budget import Budget
+from robot_keypoints.core.settings import schema
 
 ARM = """<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro">
   <xacro:arg name="count" default="2"/>
@@ -122,11 +123,11 @@ def test_the_packages_own_xacro_files_are_refused_with_the_reason(name: str, wor
 
 def test_settings_hold_the_arguments(arm: Path, tmp_path: Path) -> None:
     text = """[robot]\nkind = "urdf"\npath = "urdf/arm.urdf.xacro"\n[robot.arguments]\ncount = "1"\n"""
-    (tmp_path / "settings.toml").write_text(f"version = {settings.VERSION}\n{text}")
-    loaded = settings.load(tmp_path / "settings.toml")
-    assert settings.load_robot(loaded.robot).links == ("base", "a")
-    settings.save(loaded, tmp_path / "again.toml")
-    assert settings.load(tmp_path / "again.toml").robot.arguments == {"count": "1"}
+    (tmp_path / "settings.toml").write_text(f"version = {schema.VERSION}\n{text}")
+    loaded = schema.load(tmp_path / "settings.toml")
+    assert schema.load_robot(loaded.robot).links == ("base", "a")
+    schema.save(loaded, tmp_path / "again.toml")
+    assert schema.load(tmp_path / "again.toml").robot.arguments == {"count": "1"}
 
 
 XACRO = 'xmlns:xacro="http://www.ros.org/wiki/xacro"'
@@ -204,8 +205,8 @@ def test_a_robot_in_the_manner_of_published_ones(package: Path) -> None:
 def test_expressions_give_what_the_library_gives(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's own evaluation, which a test's own files may use, as the reference."""
     import xacro
-    from robot_keypoints.core.packages import FileFinder
-    from robot_keypoints.core.xacro_files import expand
+    from robot_keypoints.core.robot.package_paths import FileFinder
+    from robot_keypoints.core.robot.xacro import expand
     from xacro import substitution_args
 
     path = package / "urdf" / "arm.urdf.xacro"
@@ -309,7 +310,7 @@ WITHOUT_END = {
 
 @pytest.mark.parametrize("kind", WITHOUT_END)
 def test_expansions_are_bounded(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xacro_files, "Budget", lambda: Budget(200_000))  # a tenth, to be done sooner
+    monkeypatch.setattr(xacro, "Budget", lambda: Budget(200_000))  # a tenth, to be done sooner
     (tmp_path / "r.xacro").write_text(WITHOUT_END[kind])
     with pytest.raises(UserError) as refusal:
         load_urdf(tmp_path / "r.xacro")

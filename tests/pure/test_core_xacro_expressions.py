@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot_keypoints.core.xacro_budget import LARGEST, Budget, XacroError
-from robot_keypoints.core.xacro_expressions import Evaluator
-from robot_keypoints.core.xacro_functions import Record, dotted, global_symbols
+from robot_keypoints.core.robot.xacro_budget import LARGEST, Budget, XacroError
+from robot_keypoints.core.robot.xacro_expressions import Evaluator
+from robot_keypoints.core.robot.xacro_functions import Record, dotted, global_symbols
 
 
 def value_of(text: str, budget: Budget | None = None, **names: Any) -> Any:

@@ -57,7 +57,7 @@ def test_imports_run_one_way(part: str) -> None:
 def test_the_core_imports_without_bpy_and_torch() -> None:
     code = (
         "import sys, pkgutil, importlib, robot_keypoints.core as core\n"
-        "for m in pkgutil.iter_modules(core.__path__): importlib.import_module('robot_keypoints.core.' + m.name)\n"
+        "for m in pkgutil.walk_packages(core.__path__, 'robot_keypoints.core.'): importlib.import_module(m.name)\n"
         "print([m for m in ('bpy', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -164,7 +164,7 @@ def test_the_zip_holds_what_the_extension_needs_and_no_more(builder: ModuleType)
     contents = builder.sources()
     for name in ("__init__.py", "launch.py", "pyproject.toml", "LICENSE", "assets/ur10_simple.urdf"):
         assert name in contents
-    assert {"core/session.py", "addon/background.py", "trainer/network.py"} <= contents.keys()
+    assert {"core/processes/session.py", "addon/background.py", "trainer/network.py"} <= contents.keys()
     tops = {name.split("/")[0] for name in contents}
     assert tops <= {*builder.FILES, *builder.FOLDERS}
     assert not [n for n in contents if "__pycache__" in n or n.endswith((".pyc", ".whl")) or "/." in n]

@@ -12,9 +12,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
-from robot_keypoints.core.keypoints import joint_keypoints
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
+from robot_keypoints.core.robot.keypoints import joint_keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 
 
 def _example(name: str) -> ModuleType:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from robot_keypoints.core import presets
-from robot_keypoints.core.randomization import SceneModel
-from robot_keypoints.core.settings import AugmentationSettings
+from robot_keypoints.core.scene import presets
+from robot_keypoints.core.scene.scene_model import SceneModel
+from robot_keypoints.core.settings.schema import AugmentationSettings
 from robot_keypoints.trainer import effects
 from robot_keypoints.trainer.augmentation import Augmentation, Augmented
 from robot_keypoints.trainer.effects import table

@@ -13,11 +13,11 @@ import pytest
 import safetensors.torch
 import synthetic
 import torch
-from robot_keypoints.core import model_document
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.keypoints import joint_keypoints
+from robot_keypoints.core.messages import model_document
+from robot_keypoints.core.robot.keypoints import joint_keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 from robot_keypoints.trainer import checkpoint, network
 from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
 from robot_keypoints.trainer.sample_set import SampleSet

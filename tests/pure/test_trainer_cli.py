@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import synthetic
 from PIL import Image
-from robot_keypoints.core.obstruction import Obstruction
-from robot_keypoints.core.session import ProcessStatus, Status
-from robot_keypoints.core.settings import load, save
-from robot_keypoints.core.settings_check import check
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.messages.obstruction import Obstruction
+from robot_keypoints.core.processes.session import ProcessStatus, Status
+from robot_keypoints.core.robot.urdf_reader import load_urdf
+from robot_keypoints.core.settings.schema import load, save
+from robot_keypoints.core.settings.validation import check
 from robot_keypoints.trainer import checkpoint, cli, console, demo, doctor, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 

@@ -16,9 +16,9 @@ import synthetic
 import torch
 from full_disk import room
 from robot_keypoints.core import files, run_folder
-from robot_keypoints.core import settings as settings_module
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings import schema as settings_module
 from robot_keypoints.trainer import loop, run_state
 from robot_keypoints.trainer.checkpoint import Checkpoint
 from robot_keypoints.trainer.sample_set import SampleSet

@@ -19,9 +19,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.messages import Instance, Sample
-from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings
+from robot_keypoints.core.camera.intrinsics import Intrinsics
+from robot_keypoints.core.messages.samples import Instance, Sample
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
 from robot_keypoints.trainer import annotation, contact_sheet
 from robot_keypoints.trainer.annotation import Body
 from robot_keypoints.trainer.coco import CocoDataSet, run_lengths

@@ -14,9 +14,9 @@ import pytest
 import synthetic
 import torch
 from listening import listeners
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer import distributed, effects, network, pose_loss
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from robot_keypoints.core import catalogue
+from robot_keypoints.core.scene import catalogue
 from robot_keypoints.trainer import effects, jpeg
 from robot_keypoints.trainer.effects import Values, table
 

@@ -12,7 +12,7 @@ import pytest
 import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer import device, divergence, network
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.engine import Batch, Engine

@@ -12,8 +12,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from robot_keypoints.core import model_document
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages import model_document
 from robot_keypoints.trainer import checkpoint, cli, export, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.network import normalise

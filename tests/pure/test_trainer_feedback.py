@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import synthetic
-from robot_keypoints.core.settings import FeedbackSettings
+from robot_keypoints.core.settings.schema import FeedbackSettings
 from robot_keypoints.trainer import feedback, metrics
 
 MODEL = synthetic.settings().scene_model()

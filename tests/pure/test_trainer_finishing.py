@@ -10,12 +10,11 @@ import pytest
 import synthetic
 import torch
 from PIL import Image
-from robot_keypoints.core import presets
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.randomization import SceneModel
-from robot_keypoints.core.scene_assets import themes, training_themes
-from robot_keypoints.core.settings import AugmentationSettings
-from robot_keypoints.core.settings import Settings as RunSettings
+from robot_keypoints.core.scene import presets
+from robot_keypoints.core.scene.scene_model import SceneModel
+from robot_keypoints.core.settings.asset_folders import themes, training_themes
+from robot_keypoints.core.settings.schema import AugmentationSettings, Settings as RunSettings
 from robot_keypoints.trainer import backgrounds
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.effects import table

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from robot_keypoints.core.settings import AugmentationSettings
+from robot_keypoints.core.settings.schema import AugmentationSettings
 from robot_keypoints.trainer import looks
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.checkpoint import ModelInfo

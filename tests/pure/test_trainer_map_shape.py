@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer import belief_maps, losses, network
 from robot_keypoints.trainer.map_shape import range_losses, width_losses
 from robot_keypoints.trainer.network import Output

@@ -14,7 +14,7 @@ import safetensors.torch
 import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import TrainingSettings
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer import network
 from robot_keypoints.trainer.finishing import Finisher
 from robot_keypoints.trainer.fusion import fused

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from robot_keypoints.core import keypoints
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.robot import Joint, Mimic, Robot, as_matrix
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, as_matrix
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.trainer import lie
 from robot_keypoints.trainer.kinematics_torch import Chain
 from robot_keypoints.trainer.pose_camera import Camera

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.messages import Sample
-from robot_keypoints.core.randomization import Hidden, SceneModel
-from robot_keypoints.core.settings import AugmentationSettings, TrainingSettings
+from robot_keypoints.core.camera.intrinsics import Intrinsics
+from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
+from robot_keypoints.core.settings.schema import AugmentationSettings, TrainingSettings
 from robot_keypoints.trainer import belief_maps, network, pose_loss
 from robot_keypoints.trainer.augmentation import Augmentation
 from robot_keypoints.trainer.device import Precision

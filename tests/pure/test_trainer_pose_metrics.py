@@ -17,9 +17,9 @@ import pytest
 import synthetic
 import torch
 from PIL import Image
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer import annotated, annotation, cli, matching, network, pose_metrics
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.coco import CocoDataSet

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics
+from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.trainer import lie
 from robot_keypoints.trainer.kinematics_torch import Chain
 from robot_keypoints.trainer.pose_camera import Camera

@@ -18,7 +18,7 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, photograph, picture_sources
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.picture_sources import Picture, Source

@@ -14,11 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
-from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.robot import Joint, Mimic, Robot, as_matrix
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.keypoints import Keypoint
+from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, as_matrix
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer import cli, lie, network, pose_command, robot_points
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.pose_alternatives import alternatives

@@ -16,9 +16,9 @@ import pytest
 import torch
 import zmq
 from PIL import Image
-from robot_keypoints.core import session
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import encode_request, parse
+from robot_keypoints.core.messages.samples import encode_request, parse
+from robot_keypoints.core.processes import session
+from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.trainer import checkpoint, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.network import Output

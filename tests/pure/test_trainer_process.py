@@ -17,12 +17,12 @@ import pytest
 import synthetic
 import torch
 from PIL import Image
-from robot_keypoints.core import session
-from robot_keypoints.core.channel import Endpoints, Link
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.events import Posterior
-from robot_keypoints.core.messages import encode_request
-from robot_keypoints.core.settings import Settings, save
+from robot_keypoints.core.messages.events import Posterior
+from robot_keypoints.core.messages.run_sockets import Endpoints, Link
+from robot_keypoints.core.messages.samples import encode_request
+from robot_keypoints.core.processes import session
+from robot_keypoints.core.processes.child_process import Child
+from robot_keypoints.core.settings.schema import Settings, save
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}

@@ -22,10 +22,10 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core import files
-from robot_keypoints.core.folder_lock import FolderLock
-from robot_keypoints.core.messages import Sample
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import save
+from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.core.processes.folder_lock import FolderLock
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings.schema import save
 from robot_keypoints.trainer import cli, render_set
 
 TESTS = Path(__file__).resolve().parent.parent

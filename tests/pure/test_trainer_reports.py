@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from robot_keypoints.core import presets
-from robot_keypoints.core.priors import Prior
-from robot_keypoints.core.randomization import SceneModel, Variable
+from robot_keypoints.core.scene import presets
+from robot_keypoints.core.scene.prior import Prior
+from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 from robot_keypoints.trainer import reports
 
 

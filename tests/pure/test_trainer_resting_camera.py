@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer import cli, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.prediction import Found, Predictor

@@ -19,10 +19,10 @@ import pytest
 import synthetic
 import torch
 from numpy.typing import NDArray
-from robot_keypoints.core.channel import Endpoints
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.events import Event, Posterior
-from robot_keypoints.core.settings import Settings, save
+from robot_keypoints.core.messages.events import Event, Posterior
+from robot_keypoints.core.messages.run_sockets import Endpoints
+from robot_keypoints.core.settings.schema import Settings, save
 from robot_keypoints.trainer import effects, loop, pose_loss
 from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
 from robot_keypoints.trainer.pipeline import Pipeline

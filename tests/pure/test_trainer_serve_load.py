@@ -17,7 +17,7 @@ import zmq
 from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core.errors import LONGEST
-from robot_keypoints.core.messages import MAX_HEADER, encode_request, parse
+from robot_keypoints.core.messages.samples import MAX_HEADER, encode_request, parse
 from robot_keypoints.trainer import photograph, request_queue
 from robot_keypoints.trainer.picture_feed import PictureFeed
 from robot_keypoints.trainer.picture_sources import Picture

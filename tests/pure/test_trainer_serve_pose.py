@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from robot_keypoints.core import keypoints
-from robot_keypoints.core.camera import Intrinsics, invert, orbit, transform
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages import MessageError, encode_request, parse
-from robot_keypoints.core.model_client import Prediction, decode_answer
-from robot_keypoints.core.pose_messages import PoseRequest, PredictedPose
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.messages.model_client import Prediction, decode_answer
+from robot_keypoints.core.messages.pose import PoseRequest, PredictedPose
+from robot_keypoints.core.messages.samples import MessageError, encode_request, parse
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer import network, serve_requests
 from robot_keypoints.trainer.checkpoint import ModelInfo
 from robot_keypoints.trainer.pose_command import PoseFinder

@@ -21,13 +21,13 @@ import pytest
 import zmq
 from listening import listeners
 from PIL import Image
-from robot_keypoints.core import session
-from robot_keypoints.core.channel import Hub, Link, Security
-from robot_keypoints.core.children import Child
-from robot_keypoints.core.messages import encode_request, parse
-from robot_keypoints.core.model_client import ModelClient, Prediction
-from robot_keypoints.core.pose_channel import PoseListener, PublishedPose
-from robot_keypoints.core.pose_messages import PoseRequest
+from robot_keypoints.core.messages.model_client import ModelClient, Prediction
+from robot_keypoints.core.messages.pose import PoseRequest
+from robot_keypoints.core.messages.pose_publishing import PoseListener, PublishedPose
+from robot_keypoints.core.messages.run_sockets import Hub, Link, Security
+from robot_keypoints.core.messages.samples import encode_request, parse
+from robot_keypoints.core.processes import session
+from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.trainer import checkpoint, cli, network, picture_feed
 from robot_keypoints.trainer.camera_size import CameraSize
 from robot_keypoints.trainer.picture_feed import PictureFeed

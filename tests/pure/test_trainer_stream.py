@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import synthetic
 import zmq
-from robot_keypoints.core.channel import Hub, Link, SampleReceiver
-from robot_keypoints.core.messages import SampleContract, encode_sample
-from robot_keypoints.core.priors import Prior
-from robot_keypoints.core.randomization import SceneModel, Variable
+from robot_keypoints.core.messages.run_sockets import Hub, Link, SampleReceiver
+from robot_keypoints.core.messages.samples import SampleContract, encode_sample
+from robot_keypoints.core.scene.prior import Prior
+from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 from robot_keypoints.trainer import effects
 from robot_keypoints.trainer.replay import RawBatch, ReplayStore
 from robot_keypoints.trainer.stream import DropLog, SampleStream

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import synthetic
 from PIL import Image
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.trainer import checkpoint, cli, network
 from robot_keypoints.trainer.checkpoint import ModelInfo
 

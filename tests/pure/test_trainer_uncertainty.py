@@ -10,8 +10,8 @@ import pytest
 import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import FeedbackSettings, Settings
-from robot_keypoints.core.settings_check import check
+from robot_keypoints.core.settings.schema import FeedbackSettings, Settings
+from robot_keypoints.core.settings.validation import check
 from robot_keypoints.trainer import uncertainty
 from robot_keypoints.trainer.device import Precision
 from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import zmq
-from robot_keypoints.core import model_client
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages import encode_request, parse
-from robot_keypoints.core.model_client import ModelClient, Prediction, Refusal, Server
+from robot_keypoints.core.messages import model_client
+from robot_keypoints.core.messages.model_client import ModelClient, Prediction, Refusal, Server
+from robot_keypoints.core.messages.samples import encode_request, parse
 
 
 class FakeServer:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from blenders import RealBlender
 from PIL import Image
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings import schema as settings_module
 
 COUNT = 16
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from blenders import RealBlender
 from reference import ROBOTS, Kinematics, label, random_poses, robots, visual_meshes
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 
 INSIDE = Path(__file__).resolve().parent / "inside"
 POSES = 50

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from blenders import Play
 from PIL import Image
-from robot_keypoints.core import catalogue
+from robot_keypoints.core.scene import catalogue
 
 STATIONS = [
     "1-sidebar", "2-environment", "3-robot", "4-preset", "5-own-variable", "6-sample", "7-contact-sheet", "8-training",

@@ -16,10 +16,11 @@ from robot_keypoints.addon.admission import TRIES, Admission, acceptance
 from robot_keypoints.addon.kinematics import Kinematics, joint_variables
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
-from robot_keypoints.core import catalogue
-from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.robot import IDENTITY, Joint, Mimic, Robot, Visual
-from robot_keypoints.core.settings import (
+from robot_keypoints.core.robot.keypoints import Keypoint
+from robot_keypoints.core.robot.robot import IDENTITY, Joint, Mimic, Robot, Visual
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.schema import (
     RenderSettings,
     RobotSettings,
     SceneSettings,
@@ -27,7 +28,6 @@ from robot_keypoints.core.settings import (
     VariableSettings,
     complete,
 )
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
 
 NO_FLOOR = VariableSettings("surroundings/floor", 0.5, 0.5, 1)
 """Where there is a floor, it has a rule of its own."""

@@ -15,9 +15,8 @@ import bpy
 import pytest
 import robot_keypoints
 from robot_keypoints.addon import adoption, conversion, renamed_properties
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core import settings_renamed
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings import renamed, schema as settings_module
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 
@@ -91,7 +90,7 @@ def test_the_panel_reads_settings_that_have_got_another_name(
     file = tmp_path / "scene.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
     monkeypatch.setattr(
-        settings_renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
+        renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
     )
     bpy.ops.wm.open_mainfile(filepath=str(file))
     read, expected = conversion.read(bpy.context.scene), settings_module.load(BEFORE / "panel" / "settings.toml")

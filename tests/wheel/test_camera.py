@@ -11,9 +11,9 @@ import pytest
 from robot_keypoints.addon import labels, rig
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
-from robot_keypoints.core import catalogue
-from robot_keypoints.core.settings import RenderSettings, Settings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.schema import RenderSettings, Settings, complete
 
 STILL = {"camera/azimuth": 0.6, "camera/distance": 1.6}
 

@@ -11,7 +11,7 @@ import pytest
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage_custom import Custom, Target
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import RenderSettings, VariableSettings
+from robot_keypoints.core.settings.schema import RenderSettings, VariableSettings
 
 
 def custom(path: str, low: float = 0.0, high: float = 1.0) -> Custom:

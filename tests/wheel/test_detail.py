@@ -13,7 +13,7 @@ from robot_keypoints.addon import detail, rig
 from robot_keypoints.addon.region import MARGIN, Region
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
-from robot_keypoints.core.settings import RenderSettings, Settings
+from robot_keypoints.core.settings.schema import RenderSettings, Settings
 from robot_keypoints.trainer import demo
 from scipy.ndimage import binary_erosion, distance_transform_edt
 

@@ -13,9 +13,9 @@ from proofs import inside_of_regions
 from robot_keypoints.addon import background, labels, rig
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.messages import Instance, SampleContract, decode_sample, encode_sample
-from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings, VariableSettings
+from robot_keypoints.core.messages.samples import Instance, SampleContract, decode_sample, encode_sample
+from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings, VariableSettings
 
 SIZE = (200, 150)
 LENS = {"camera/k1": -0.14, "camera/k2": 0.02, "camera/p1": 0.002, "camera/p2": -0.002, "camera/principal_x": 0.03}

@@ -10,8 +10,8 @@ import bpy
 import pytest
 from robot_keypoints.addon import graphics_cards
 from robot_keypoints.addon.render import Renderer
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import RenderSettings
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings.schema import RenderSettings
 
 
 @pytest.mark.parametrize("found", [(), ("Card (CUDA)",)])

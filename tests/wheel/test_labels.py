@@ -15,8 +15,8 @@ from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_camera import CAMERA
 from robot_keypoints.addon.stage_light import blackbody
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import RenderSettings, Settings, VariableSettings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings.schema import RenderSettings, Settings, VariableSettings, complete
 
 
 def staged(**render: object) -> tuple[Settings, Stage]:

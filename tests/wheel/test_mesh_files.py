@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from assimp import measured, triangles
 from reference import ROBOTS
-from robot_keypoints.core.mesh_files import READERS, read
+from robot_keypoints.core.meshes.reader import READERS, read
 
 AREA = {"wristmesh.updated.obj": 1.02899}
 """Our area over assimp's: it loses some triangles of a few concave faces. Ours is the sum of the polygons' own areas,

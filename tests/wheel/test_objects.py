@@ -16,11 +16,10 @@ from robot_keypoints.addon.region import Region
 from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_objects import COLLECTION
-from robot_keypoints.addon.stage_surroundings import COLLECTION as SURROUNDINGS
-from robot_keypoints.addon.stage_surroundings import shadows
-from robot_keypoints.core import catalogue
-from robot_keypoints.core.settings import RenderSettings, SceneSettings, Settings, VariableSettings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.addon.stage_surroundings import COLLECTION as SURROUNDINGS, shadows
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings, complete
 
 NONE = {f"objects/{n}": 0.5 for n in ("count", "front", "cables")} | {
     f"surroundings/{n}": 0.5 for n in ("floor", "walls")

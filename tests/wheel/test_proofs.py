@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import proofs
 import pytest
-from robot_keypoints.core.settings import RenderSettings, Settings
-from robot_keypoints.core.urdf import builtin_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf
+from robot_keypoints.core.settings.schema import RenderSettings, Settings
 
 PANDA = "panda_description/urdf/panda.urdf"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from robot_keypoints.addon import rig
-from robot_keypoints.core.camera import Intrinsics
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import RenderSettings, RobotSettings, SceneSettings, Settings, load, save
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.camera.intrinsics import Intrinsics
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, SceneSettings, Settings, load, save
 
 SMALL = RenderSettings(width=64, height=48, samples=1)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from robot_keypoints.addon import rig
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.robot import Joint, Mimic, Robot, Visual, as_matrix
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, Visual, as_matrix
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 
 
 def slanted_robot() -> Robot:

@@ -17,7 +17,7 @@ import trimesh
 from reference import ROBOTS
 from robot_keypoints.addon import bones, operators_robot, reduction, rig, runner
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 from shapes import MTL, OBJ, PIXEL, collada, gltf
 from test_ui_operators import refusal
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from reference import Kinematics, label, largest_difference, random_poses, robots, visual_meshes
 from robot_keypoints.addon import rig
-from robot_keypoints.core.robot import Robot
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 from scipy.spatial import KDTree
 
 METRES, RADIANS = 1e-5, 1e-5

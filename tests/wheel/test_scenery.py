@@ -15,10 +15,10 @@ import pytest
 import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon import adoption, background, conversion, inspected, obstruction, preferences, saving, scenery
-from robot_keypoints.core import settings as core
-from robot_keypoints.core.obstruction import Obstruction
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import RenderSettings, RobotSettings, Settings
+from robot_keypoints.core.messages.obstruction import Obstruction
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings import schema as core
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
 
 
 @pytest.fixture(autouse=True)

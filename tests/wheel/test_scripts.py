@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 from robot_keypoints.addon import background, rig
 from robot_keypoints.addon.saving import save_copy
-from robot_keypoints.core.settings import RobotSettings, Settings, load_robot
+from robot_keypoints.core.settings.schema import RobotSettings, Settings, load_robot
 
 
 def test_scripts_and_drivers_in_a_scene_do_not_run(tmp_path: Path) -> None:

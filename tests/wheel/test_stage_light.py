@@ -16,10 +16,10 @@ from robot_keypoints.addon.render import Renderer
 from robot_keypoints.addon.stage import Stage
 from robot_keypoints.addon.stage_light import AIM, KINDS, LAMP, Light
 from robot_keypoints.addon.stage_world import SLOTS, WORLD
-from robot_keypoints.core import catalogue
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import RenderSettings, SceneSettings, Settings, VariableSettings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings, complete
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from robot_keypoints.addon import stage_material, wear
 from robot_keypoints.addon.rig import robot_meshes
 from robot_keypoints.addon.stage_material import Materials
-from robot_keypoints.core import catalogue
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.settings import LinkGroup, RenderSettings, Settings, VariableSettings
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.schema import LinkGroup, RenderSettings, Settings, VariableSettings
 
 Picture = NDArray[np.int64]
 

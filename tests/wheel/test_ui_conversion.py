@@ -12,10 +12,10 @@ import bpy
 import pytest
 import robot_keypoints
 from robot_keypoints.addon import adoption, conversion, rig
-from robot_keypoints.core import run_folder, settings_check
-from robot_keypoints.core import settings as core
-from robot_keypoints.core.keypoints import Keypoint
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core import run_folder
+from robot_keypoints.core.robot.keypoints import Keypoint
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings import schema as core, validation
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def assert_same(a: core.Settings, b: core.Settings) -> None:
 
 def test_round_trip_of_everything(tmp_path: Path) -> None:
     settings = unusual(tmp_path)
-    settings_check.check(settings)
+    validation.check(settings)
     untouched = core.Settings()
     for field in dataclasses.fields(core.Settings):
         assert getattr(settings, field.name) != getattr(untouched, field.name), f"{field.name} is not tried"
@@ -119,7 +119,7 @@ def test_a_run_s_file_can_be_written_and_read(tmp_path: Path) -> None:
     armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
     bpy.context.scene.robot_keypoints.armature = armature
     settings = conversion.read(bpy.context.scene)
-    settings_check.check(settings)
+    validation.check(settings)
     core.save(settings, tmp_path / "settings.toml")
     again = core.load(tmp_path / "settings.toml")
     assert again.robot.kind == "armature"
@@ -157,7 +157,7 @@ def test_a_variable_that_is_held_becomes_a_constant() -> None:
     held = next(v for v in settings.variables if v.name == "joint/elbow_joint")
     assert held.low == held.high == pytest.approx(math.radians(30))
     assert not held.adapt and not held.circular
-    settings_check.check(settings)
+    validation.check(settings)
     joint.use = True
     assert next(v for v in conversion.read(bpy.context.scene).variables if v.name == "joint/elbow_joint").high > 3
 
@@ -180,7 +180,7 @@ def test_renaming_a_keypoint_renames_its_links() -> None:
     after = conversion.read(bpy.context.scene)
     old = before.keypoints[2].name
     assert [tuple("middle" if n == old else n for n in edge) for edge in before.skeleton] == list(after.skeleton)
-    settings_check.check(after)
+    validation.check(after)
 
 
 def test_a_users_own_armature() -> None:

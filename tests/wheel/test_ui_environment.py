@@ -16,8 +16,8 @@ import pytest
 import robot_keypoints
 from robot_keypoints.addon import environment, preferences
 from robot_keypoints.addon.environment import Service, State
-from robot_keypoints.core import environment as builder
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.processes import environment_builder as builder
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from robot_keypoints.addon import (
     sheet,
 )
 from robot_keypoints.addon.environment import State
-from robot_keypoints.core import settings as core
-from robot_keypoints.core.session import LAUNCHER
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.settings import schema as core
 
 FAKE = """
 import json, pathlib, sys, time

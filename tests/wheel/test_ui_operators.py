@@ -14,9 +14,9 @@ import pytest
 import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner, saving
-from robot_keypoints.core import settings
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.urdf import builtin_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf
+from robot_keypoints.core.settings import schema
 
 
 @pytest.fixture(autouse=True)
@@ -253,7 +253,7 @@ def test_a_blend_or_a_run_starts_no_program_that_the_preferences_do_not_name(tmp
     group().workers.blender = str(trap)
     run = tmp_path / "run"
     run.mkdir()
-    settings.save(conversion.read(bpy.context.scene), run / "settings.toml")
+    schema.save(conversion.read(bpy.context.scene), run / "settings.toml")
     for operator, words in (
         (bpy.ops.robot_keypoints.start_training, {}),
         (bpy.ops.robot_keypoints.contact_sheet, {}),

@@ -25,10 +25,10 @@ from fake_model import ExactServer
 from mathutils import Matrix
 from refusals import refusal
 from robot_keypoints.addon import following, joint_reading, photo_pose, photo_source, prediction, preferences, rig
-from robot_keypoints.core.camera import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
-from robot_keypoints.core.model_client import ModelClient
-from robot_keypoints.core.pose_channel import PosePublisher
-from robot_keypoints.core.urdf import load_urdf
+from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
+from robot_keypoints.core.messages.model_client import ModelClient
+from robot_keypoints.core.messages.pose_publishing import PosePublisher
+from robot_keypoints.core.robot.urdf_reader import load_urdf
 
 WIDTH, HEIGHT = 96, 64
 ANGLES = dict(

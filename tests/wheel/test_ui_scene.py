@@ -12,9 +12,9 @@ import pytest
 import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon import adoption, choices, conversion, rig, runner
-from robot_keypoints.core import catalogue, settings_check
-from robot_keypoints.core import settings as core
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings import schema as core, validation
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_robots_have_names_of_their_own() -> None:
     assert [o.name for o in group().others] == ["a", "a 2"]
     group().others[1].name = "b/c"
     assert group().others[1].name == "b c"
-    settings_check.check(read())
+    validation.check(read())
 
 
 def test_which_armature_is_meant() -> None:
@@ -104,7 +104,7 @@ def test_the_first_robot_can_t_be_a_further_one_too() -> None:
     bpy.ops.robot_keypoints.robot_add()
     group().armature = armature
     assert not group().others
-    settings_check.check(read())
+    validation.check(read())
 
 
 def select(*bones: str) -> None:
@@ -145,7 +145,7 @@ def test_links_get_a_material_of_their_own() -> None:
     bpy.ops.robot_keypoints.links_remove()
     assert [g.name for g in read().groups] == ["forearm"]
     assert not any(v.name.startswith("material/arm/") for v in read().variables)
-    settings_check.check(read())
+    validation.check(read())
 
 
 def test_meshes_stand_for_their_links() -> None:
@@ -162,7 +162,7 @@ def test_a_group_s_name_is_its_own() -> None:
     bpy.ops.robot_keypoints.links_add()
     group().links[0].name = "hue"  # would be taken for a variable of the common material
     assert group().links[0].name == "hue 2"
-    settings_check.check(read())
+    validation.check(read())
 
 
 def folders(tmp_path: Path) -> tuple[Path, Path]:
@@ -186,7 +186,7 @@ def test_folders_become_choices(tmp_path: Path) -> None:
     world = group().variables["light/world"]
     assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
     assert choices.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
-    settings_check.check(read())
+    validation.check(read())
 
 
 def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
     world = group().variables["light/world"]
     assert choices.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
     assert read().augmentation.validation_themes == ("kitchen",)
-    settings_check.check(read())
+    validation.check(read())
     group().scene.worlds = ""
-    settings_check.check(read())
+    validation.check(read())
 
 
 def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) -> None:

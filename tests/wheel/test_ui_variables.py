@@ -23,9 +23,9 @@ from robot_keypoints.addon import (
     user_presets,
     variables,
 )  # fmt: skip
-from robot_keypoints.core import catalogue, presets, settings_check
-from robot_keypoints.core import settings as core
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.scene import catalogue, presets
+from robot_keypoints.core.settings import schema as core, validation
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_a_preset_is_what_the_core_makes_of_it(preset: str) -> None:
     for v in wanted.variables:
         assert variables.same(settings(v.name), v), v.name
         assert not variable(v.name).changed
-    settings_check.check(conversion.read(bpy.context.scene))
+    validation.check(conversion.read(bpy.context.scene))
 
 
 def test_a_preset_leaves_joints_and_own_variables_alone() -> None:
@@ -100,7 +100,7 @@ def test_what_is_held_has_a_sensible_range_once_it_varies() -> None:
             assert v.low < v.high, v.name
             entry = catalogue.find(v.name)
             assert entry is None or v.bins > 1
-    settings_check.check(conversion.read(bpy.context.scene))
+    validation.check(conversion.read(bpy.context.scene))
 
 
 def test_changes_are_noticed_and_taken_back() -> None:
@@ -180,7 +180,7 @@ def test_choices_have_names() -> None:
     kind.high_choice = "0"  # the other end follows
     v = settings("light/type")
     assert (v.low, v.high, v.bins) == (0.0, 1.0, 1)
-    settings_check.check(conversion.read(bpy.context.scene))
+    validation.check(conversion.read(bpy.context.scene))
     for entry in catalogue.ENTRIES:
         assert len(choices.names(group(), entry.name)) == len(entry.choices)
 
@@ -229,7 +229,7 @@ def test_copying_to_what_is_listed_leaves_ranges_and_choices_alone() -> None:
     after = settings("light/temperature")
     assert after.bins == 3 and (after.low, after.high) == (before.low, before.high)
     assert settings("light/world").bins == settings("light/type").bins == 1, "held choices"
-    settings_check.check(conversion.read(bpy.context.scene))
+    validation.check(conversion.read(bpy.context.scene))
 
 
 # ---------------------------------------------------------------------------------------------- variables of one's own

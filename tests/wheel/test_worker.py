@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_keypoints.core import settings as settings_module
-from robot_keypoints.core.channel import Hub, SampleReceiver
-from robot_keypoints.core.events import Posterior
-from robot_keypoints.core.messages import SampleContract, encode_request, parse
-from robot_keypoints.core.session import LAUNCHER
-from robot_keypoints.core.settings import RenderSettings, Settings, complete
-from robot_keypoints.core.urdf import builtin_urdf, load_urdf
+from robot_keypoints.core.messages.events import Posterior
+from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
+from robot_keypoints.core.messages.samples import SampleContract, encode_request, parse
+from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings.schema import RenderSettings, Settings, complete
 
 RUN = "0123456789abcdef"
 

@@ -28,7 +28,7 @@ for engine in engines.split(","):
     errors = proofs.centre_errors(m, m.settings.Settings(render=render), 1 if engine == "eevee" else 4)
     result["errors"][engine] = np.hypot(*errors.T).tolist()
     result["seconds"][engine] = time.monotonic() - start
-builtin = importlib.import_module(f"{MODULE}.core.urdf").builtin_urdf()
+builtin = importlib.import_module(f"{MODULE}.core.robot.urdf_reader").builtin_urdf()
 labelled, shown = proofs.visibility(m, proofs.run_of(m, builtin, "balanced"), 100)
 result["visible"] = float((labelled == 2).mean())
 result["agreement"] = proofs.agreement(labelled, shown)

@@ -35,7 +35,7 @@ def unfold_everything(opened: set[str]) -> None:
 
 def fake_run(d: Driver) -> None:
     """As if a training had been adapting for a while."""
-    session, inspected = part("core.session"), part("addon.inspected")
+    session, inspected = part("core.processes.session"), part("addon.inspected")
     status = session.Status(phase=session.Phase.TRAINING, version=7)
     group = bpy.context.scene.robot_keypoints
     status.concentrations = {v.name: tuple(range(1, v.bins + 1)) for v in group.variables if v.use}
@@ -72,7 +72,7 @@ def story(d: Driver) -> Steps:
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
     yield from d.station("2-robot")
 
-    urdf, rig = part("core.urdf"), part("addon.rig")
+    urdf, rig = part("core.robot.urdf_reader"), part("addon.rig")
     second = rig.build(scene, urdf.load_urdf(urdf.builtin_urdf()))
     second.location.x = 2.0
     bpy.context.view_layer.objects.active = second

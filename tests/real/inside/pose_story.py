@@ -36,7 +36,7 @@ def base_in_camera() -> Any:
     """``T_cam_base`` as the scene has it."""
     bpy.context.view_layer.update()
     scene = bpy.context.scene
-    flip = part("core.camera").BLENDER_FROM_OPENCV
+    flip = part("core.camera.intrinsics").BLENDER_FROM_OPENCV
     camera = np.array(scene.camera.matrix_world.normalized()) @ flip
     return np.linalg.inv(camera) @ np.array(scene.robot_keypoints.armature.matrix_world)
 
@@ -175,11 +175,11 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.place_camera", fractions=(0.4,))
     found = yield from d.wait(applied, 60, "the camera to be placed by the built-in model")
     yield from d.move(*d.middle())
-    points = part("core.keypoints").joint_keypoints(rig.robot_of(group.armature))
+    points = part("core.robot.keypoints").joint_keypoints(rig.robot_of(group.armature))
     frames = {"": rig.robot_of(group.armature).link_frames(angles)}
-    places = part("core.keypoints").positions(points, frames)
+    places = part("core.robot.keypoints").positions(points, frames)
     k = found.lens.intrinsics
-    pixels = [k.project(part("core.camera").transform(m, places))[0] for m in (wanted, base_in_camera())]
+    pixels = [k.project(part("core.camera.intrinsics").transform(m, places))[0] for m in (wanted, base_in_camera())]
     yield from d.station(
         "5-built-in", off=off(wanted), model=prediction.model.name,
         pixels=np.linalg.norm(pixels[0] - pixels[1], axis=1).tolist(), inliers=found.pose.inliers,

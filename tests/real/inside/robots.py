@@ -21,7 +21,7 @@ SAMPLE = 300
 """Vertices of one mesh that are compared."""
 orders, target = sys.argv[sys.argv.index("--") + 1 :]
 rig = importlib.import_module(f"{MODULE}.addon.rig")
-urdf = importlib.import_module(f"{MODULE}.core.urdf")
+urdf = importlib.import_module(f"{MODULE}.core.robot.urdf_reader")
 
 
 def angle(found: np.ndarray, expected: np.ndarray) -> float:

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks a model server (``launch.py serve``) for predictions without ever waiting.
+
+At most one request is under way. One more may be kept back; a newer one takes its place, so what is shown is never
+older than one answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..errors import UserError, one_line
+from .pose import PoseRequest, PredictedPose
+from .run_sockets import Endpoints, Security
+from .samples import MALFORMED, MessageError, encode_request, parse, whole_number
+
+ANSWER_DEADLINE = 20.0
+"""A request that is not answered within so many seconds is given up."""
+MAX_ANSWER = 1 << 20
+AT_ONCE = 64
+"""Messages that are looked at in one call."""
+
+
+@dataclass(frozen=True)
+class PredictedKeypoint:
+    """One keypoint: pixels of the image that was sent, confidence 0 … 1, covariance ``(2, 2)`` in square pixels."""
+
+    name: str
+    u: float
+    v: float
+    confidence: float
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one request; ``skeleton`` links keypoints by name, ``pose`` is there where it was asked for."""
+
+    id: int
+    width: int
+    height: int
+    keypoints: tuple[PredictedKeypoint, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    milliseconds: float
+    pose: PredictedPose | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The server's reason not to answer, one sentence."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server writes when it is ready; ``model`` is the model file's own document, ``publish`` the port on which
+    it publishes what it finds, if it does."""
+
+    host: str
+    port: int
+    model: Mapping[str, Any]
+    publish: int | None = None
+
+    @classmethod
+    def read(cls, ready: Path) -> Server | None:
+        """Read the file given with ``--ready``; None while it is not there.
+
+        Raises:
+            UserError: if it is not such a file.
+        """
+        try:
+            document = json.loads(ready.read_text(encoding="utf-8"))
+            publish = document.get("publish")
+            port = int(document["port"])
+            return cls(str(document["host"]), port, dict(document["model"]), None if publish is None else int(publish))
+        except FileNotFoundError:
+            return None
+        except (OSError, *MALFORMED) as problem:
+            raise UserError("The model server gave no usable address: load the model again") from problem
+
+
+class ModelClient:
+    """A connection to one server."""
+
+    def __init__(self, host: str, port: int, keys: str = "") -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_ANSWER)
+        Security(host, keys).client(self._socket)
+        self._socket.connect(Endpoints(host, port, port, port).url(port))
+        self._next = 1
+        self._busy: tuple[int, float] | None = None
+        self._waiting: tuple[dict[str, Any], bytes] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._busy is not None
+
+    def request(self, encoding: str, width: int, height: int, data: bytes, pose: PoseRequest | None = None) -> None:
+        """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``; and where
+        ``pose`` says with what camera it was taken, for the robot's pose."""
+        asked = {} if pose is None else {"pose": pose.to_dict()}
+        self._waiting = ({"encoding": encoding, "width": width, "height": height, **asked}, data)
+        self._send()
+
+    def poll(self) -> Prediction | Refusal | None:
+        """The newest answer, if one has come."""
+        result: Prediction | Refusal | None = None
+        for _ in range(AT_ONCE):
+            if not self._socket.poll(0):
+                break
+            frames = self._socket.recv_multipart()
+            try:
+                answer = decode_answer(frames[-1])
+            except MessageError:
+                continue
+            if self._busy is not None and answer.id == self._busy[0]:
+                self._busy = None
+                result = answer
+        if self._busy is not None and time.monotonic() - self._busy[1] > ANSWER_DEADLINE:
+            result = Refusal(self._busy[0], f"The model did not answer within {ANSWER_DEADLINE:.0f} s: load it again")
+            self._busy = None
+        self._send()
+        return result
+
+    def close(self) -> None:
+        """Close the socket at once."""
+        self._context.destroy(linger=0)
+
+    def _send(self) -> None:
+        if self._busy is not None or self._waiting is None:
+            return
+        header, data = self._waiting
+        self._waiting = None
+        self._busy = (self._next, time.monotonic())
+        # A server that doesn't know our keys leaves nobody to send to; that is as if it did not answer.
+        with suppress(zmq.Again):
+            self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data], zmq.NOBLOCK)
+        self._next += 1
+
+
+def decode_answer(data: bytes) -> Prediction | Refusal:
+    """A server's answer.
+
+    Raises:
+        MessageError: if it is malformed.
+    """
+    header = parse(data)
+    try:
+        if header["type"] == "refused":
+            return Refusal(whole_number(header, "id"), one_line(str(header["reason"])))
+        if header["type"] != "prediction":
+            raise MessageError(f"an answer of type {header['type']!r}")
+        keypoints = tuple(decode_keypoint(k) for k in header["keypoints"])
+        skeleton = tuple((str(a), str(b)) for a, b in header["skeleton"])
+        return Prediction(
+            whole_number(header, "id"), whole_number(header, "width"), whole_number(header, "height"), keypoints,
+            skeleton, _finite(header["milliseconds"]),
+            None if header.get("pose") is None else PredictedPose.from_dict(header["pose"]),
+        )  # fmt: skip
+    except MALFORMED as problem:
+        if isinstance(problem, MessageError):
+            raise
+        raise MessageError("the answer lacks something") from problem
+
+
+def decode_keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
+    """One keypoint as a server writes it.
+
+    Raises:
+        MALFORMED: if it is malformed.
+    """
+    covariance = None
+    if k.get("covariance") is not None:
+        (a, b), (c, d) = k["covariance"]
+        covariance = ((_finite(a), _finite(b)), (_finite(c), _finite(d)))
+    return PredictedKeypoint(str(k["name"]), _finite(k["u"]), _finite(k["v"]), _finite(k["confidence"]), covariance)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise MessageError(f"{value!r} is not finite")
+    return number

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What travels between processes: JSON headers, raw buffers, nothing that executes.
+
+Every message carries ``schema`` and the ``run`` it belongs to. Whatever does not fit exactly raises
+:class:`MessageError`; the receiver counts and drops it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import one_line
+from ..scene.scene_model import Hidden, SceneModel
+
+SCHEMA = 1
+MAX_HEADER = 1 << 20
+MAX_IMAGE = 256 << 20
+
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What comes of taking a JSON value for something that it isn't."""
+
+
+class MessageError(ValueError):
+    """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Everything known about one robot in one image; a scene may hold several of the same kind.
+
+    Attributes:
+        name: as in the settings; empty for the first.
+        base_in_camera: ``T_cam_base`` ``(4, 4)``.
+        joints: positions of its joints, radians or metres.
+        frames: ``T_cam_link`` ``(4, 4)`` of every link.
+        box: left, top, right, bottom of its visible and hidden parts inside the image, pixels (outer edges); None
+            where no part is inside.
+    """
+
+    name: str
+    base_in_camera: NDArray[np.float64]
+    joints: Mapping[str, float]
+    frames: Mapping[str, NDArray[np.float64]]
+    box: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled rendering (x, b*, h).
+
+    Attributes:
+        image: RGBA, ``(H, W, 4)`` uint8, straight alpha, display sRGB; alpha 0 is background.
+        keypoints: pixels ``(J, 2)``; NaN where a point lies behind the camera, or where the lens does not show it.
+        depths: metres along the camera's z, ``(J,)``.
+        visibility: 0 outside, 1 hidden, 2 visible, ``(J,)``.
+        hidden: the variables that produced the image.
+        version: version of the prior they were drawn from.
+        worker, sequence: who rendered it, and as which of its samples.
+        camera_matrix: K ``(3, 3)``, pixels.
+        distortion: OpenCV's k1, k2, p1, p2, k3, ``(5,)``.
+        base_in_camera: ``T_cam_base`` ``(4, 4)`` of the first robot.
+        instances: every robot in full, where the run asks for details.
+        mask: ``(H, W)`` uint16, where the run asks for it: 0 for what is no robot, else 1 + the link's place among the
+            frames of all instances, one after the other.
+    """
+
+    image: NDArray[np.uint8]
+    keypoints: NDArray[np.float64]
+    depths: NDArray[np.float64]
+    visibility: NDArray[np.int64]
+    hidden: Hidden
+    version: int
+    worker: int
+    sequence: int
+    camera_matrix: NDArray[np.float64]
+    base_in_camera: NDArray[np.float64]
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
+    instances: tuple[Instance, ...] = ()
+    mask: NDArray[np.uint16] | None = None
+
+
+@dataclass(frozen=True)
+class SampleContract:
+    """What every sample of one run must look like.
+
+    Attributes:
+        ranges: the least and greatest value of each variable.
+        details: whether samples carry their instances.
+        masks: whether samples carry a mask.
+    """
+
+    run: str
+    width: int
+    height: int
+    keypoints: int
+    bins: Mapping[str, int]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    details: bool = False
+    masks: bool = False
+
+    @classmethod
+    def of(
+        cls, run: str, width: int, height: int, keypoints: int, model: SceneModel, *, details: bool = False,
+        masks: bool = False,
+    ) -> SampleContract:  # fmt: skip
+        """The contract of a run that draws from ``model``."""
+        bins = {v.name: v.prior.bins for v in model.variables}
+        ranges = {v.name: (v.prior.low, v.prior.high) for v in model.variables}
+        return cls(run, width, height, keypoints, bins, ranges, details, masks)
+
+
+def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
+    """The JSON header, the image's own bytes (not copied), and those of the mask if there is one."""
+    height, width, _ = sample.image.shape
+    uv = [[None if math.isnan(c) else round(c, 5) for c in p] for p in sample.keypoints.tolist()]
+    header = {
+        "schema": SCHEMA, "type": "sample", "run": run, "worker": sample.worker, "sequence": sample.sequence,
+        "version": sample.version, "width": width, "height": height, "keypoints": uv,
+        "depths": sample.depths.tolist(), "visibility": sample.visibility.tolist(),
+        "bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values),
+        "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
+        "distortion": sample.distortion.tolist(),
+    }  # fmt: skip
+    if sample.instances:
+        header["instances"] = [_plain_instance(i) for i in sample.instances]
+    frames: list[bytes | memoryview] = [dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
+    if sample.mask is not None:
+        frames.append(np.ascontiguousarray(sample.mask, dtype="<u2").data.cast("B"))
+    return frames
+
+
+def largest_sample(width: int, height: int) -> int:
+    """Bytes of a sample with an image of so many pixels, and a mask."""
+    return MAX_HEADER + 6 * width * height
+
+
+def _plain_instance(instance: Instance) -> dict[str, Any]:
+    return {
+        "name": instance.name, "base_in_camera": instance.base_in_camera.tolist(), "joints": dict(instance.joints),
+        "frames": {k: v.tolist() for k, v in instance.frames.items()},
+        "box": None if instance.box is None else list(instance.box),
+    }  # fmt: skip
+
+
+def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract) -> Sample:
+    """Inverse of :func:`encode_sample`; the image is a read-only view of the second frame.
+
+    Raises:
+        MessageError: if anything differs from the contract.
+    """
+    expected = 3 if contract.masks else 2
+    if len(frames) != expected:
+        raise MessageError(f"a sample has {expected} frames, not {len(frames)}")
+    header = parse(frames[0], "sample")
+    if header.get("run") != contract.run:
+        raise MessageError("the sample belongs to another run")
+    if (header.get("width"), header.get("height")) != (contract.width, contract.height):
+        raise MessageError(f"the image is {header.get('width')} × {header.get('height')} pixels")
+    if len(frames[1]) != contract.width * contract.height * 4:
+        raise MessageError(f"the image has {len(frames[1])} bytes")
+    mask = None
+    if contract.masks:
+        if len(frames[2]) != contract.width * contract.height * 2:
+            raise MessageError(f"the mask has {len(frames[2])} bytes")
+        mask = np.frombuffer(frames[2], "<u2").reshape(contract.height, contract.width)
+    instances = _instances(header, contract) if contract.details else ()
+    if mask is not None and contract.details and int(mask.max()) > sum(len(i.frames) for i in instances):
+        raise MessageError(f"the mask names link {int(mask.max())}, which no instance has")
+    j = contract.keypoints
+    keypoints = _array(header, "keypoints", (j, 2), missing=True)
+    visibility = _array(header, "visibility", (j,))
+    if not {0, 1, 2}.issuperset(visibility.tolist()):
+        raise MessageError("a visibility is not 0, 1 or 2")
+    inside = keypoints[visibility > 0]
+    if not ((inside > -0.51) & (inside < np.array([contract.width, contract.height]) - 0.49)).all():
+        raise MessageError("a keypoint inside the image has no position there")
+    bins, values = header.get("bins"), header.get("values")
+    if not isinstance(bins, dict) or not isinstance(values, dict):
+        raise MessageError("the hidden values are not tables")
+    if bins.keys() != contract.bins.keys() or values.keys() != contract.bins.keys():
+        raise MessageError("the hidden values are not those of this run")
+    for name, count in contract.bins.items():
+        if type(bins[name]) is not int or not 0 <= bins[name] < count:
+            raise MessageError(f"{name} has no bin {bins[name]!r}")
+        if not finite(values[name]):
+            raise MessageError(f"{name} has the value {values[name]!r}")
+        low, high = contract.ranges.get(name, (-math.inf, math.inf))
+        if not low <= values[name] <= high:
+            raise MessageError(f"{name} has the value {values[name]!r}, outside {low} … {high}")
+    return Sample(
+        image=np.frombuffer(frames[1], np.uint8).reshape(contract.height, contract.width, 4),
+        keypoints=keypoints,
+        depths=_array(header, "depths", (j,)),
+        visibility=visibility.astype(np.int64),
+        hidden=Hidden(bins, {k: float(v) for k, v in values.items()}),
+        version=whole_number(header, "version"),
+        worker=whole_number(header, "worker"),
+        sequence=whole_number(header, "sequence"),
+        camera_matrix=_array(header, "camera_matrix", (3, 3)),
+        base_in_camera=_array(header, "base_in_camera", (4, 4)),
+        distortion=_array(header, "distortion", (5,)),
+        instances=instances,
+        mask=mask,
+    )
+
+
+def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Instance, ...]:
+    entries = header.get("instances")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        raise MessageError("the sample has no instances")
+    result: dict[str, Instance] = {}
+    for e in entries:
+        name, joints, frames = (e.get(k) for k in ("name", "joints", "frames"))
+        if not isinstance(name, str) or not isinstance(joints, dict) or not isinstance(frames, dict):
+            raise MessageError("an instance has no name, joints or frames")
+        if name in result:
+            raise MessageError(f"two instances are called {name!r}")
+        if not all(finite(q) for q in joints.values()):
+            raise MessageError(f"a joint of instance {name!r} has no finite position")
+        result[name] = Instance(
+            name,
+            _array(e, "base_in_camera", (4, 4)),
+            {k: float(v) for k, v in joints.items()},
+            {k: _array(frames, k, (4, 4)) for k in frames},
+            _box(e, contract),
+        )
+    return tuple(result.values())
+
+
+def _box(entry: Mapping[str, Any], contract: SampleContract) -> tuple[float, float, float, float] | None:
+    if entry.get("box") is None:
+        return None
+    left, top, right, bottom = _array(entry, "box", (4,)).tolist()
+    inside = left > -0.51 and top > -0.51 and right < contract.width - 0.49 and bottom < contract.height - 0.49
+    if not (left <= right and top <= bottom and inside):
+        raise MessageError(f"a box is {left:g}, {top:g}, {right:g}, {bottom:g}")
+    return left, top, right, bottom
+
+
+def encode_request(kind: str, **content: Any) -> bytes:
+    """A request or an answer on a control socket."""
+    return dump({"schema": SCHEMA, "type": kind, **content})
+
+
+def parse(data: bytes | memoryview, kind: str | None = None) -> dict[str, Any]:
+    """A JSON header of our schema, of type ``kind`` unless that is None.
+
+    Raises:
+        MessageError: if it is too long, not JSON, not an object, or of another schema or type.
+    """
+    if len(data) > MAX_HEADER:
+        raise MessageError(f"the header has {len(data)} bytes")
+    try:
+        header = json.loads(bytes(data), parse_constant=_refuse)
+    except (ValueError, RecursionError) as problem:
+        raise MessageError("the header is not JSON") from problem
+    if not isinstance(header, dict):
+        raise MessageError("the header is not an object")
+    if header.get("schema") != SCHEMA:
+        raise MessageError(f"the message has schema {header.get('schema')!r}; this program speaks {SCHEMA}")
+    if not isinstance(header.get("type"), str) or (kind is not None and header["type"] != kind):
+        raise MessageError(f"the message is of type {header.get('type')!r}, not {kind!r}")
+    return header
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """Encode a header as JSON.
+
+    Raises:
+        ValueError: if a number in it is not finite.
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def finite(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def whole_number(header: Mapping[str, Any], name: str) -> int:
+    """One of a header's numbers that count something.
+
+    Raises:
+        MessageError: if it is none.
+    """
+    value = header.get(name)
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise MessageError(f"{name} is {value!r}")
+    return value
+
+
+def _array(header: Mapping[str, Any], name: str, shape: tuple[int, ...], missing: bool = False) -> NDArray[np.float64]:
+    entries: list[Any] = [header.get(name)]
+    for size in shape:
+        if not all(type(e) is list and len(e) == size for e in entries):
+            raise MessageError(f"{name} is not of shape {shape}")
+        entries = list(itertools.chain.from_iterable(entries))
+    known = (float, int, type(None)) if missing else (float, int)
+    if not set(map(type, entries)).issubset(known):
+        raise MessageError(f"{name} holds {next(e for e in entries if type(e) not in known)!r}")
+    try:
+        values = np.array(entries, dtype=np.float64)
+    except OverflowError as problem:
+        raise MessageError(f"{name} holds a number that is too large") from problem
+    # None has become NaN; JSON itself has neither NaN nor infinity, but 1e999 reads as one.
+    if not np.isfinite(values).all() and (not missing or np.isinf(values).any()):
+        raise MessageError(f"{name} holds something that is not finite")
+    return values.reshape(shape)

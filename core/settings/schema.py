@@ -1,0 +1,526 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything a run is started with, as data classes and as ``settings.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from .. import files
+from ..errors import UserError
+from ..input_files import read_toml
+from ..robot.keypoints import Keypoint, joint_keypoints, skeleton
+from ..robot.robot import Robot
+from ..robot.urdf_reader import builtin_urdf, load_urdf
+from ..scene import catalogue, presets
+from ..scene.prior import Prior
+from ..scene.scene_model import SceneModel, Variable, joint_variable
+from .asset_folders import training_themes, worlds
+from .renamed import with_new_names
+
+VERSION = 1
+T = TypeVar("T")
+
+
+LEAST_INPUT = 160 * 120
+"""Pixels of the network's input that :attr:`TrainingSettings.first_look` leaves at least."""
+
+MOST_INPUT = 2048 * 2048
+"""Pixels of the network's input at most: the paper's network takes 3 GB for one such image."""
+
+
+def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _choice(default: str, *options: str) -> Any:
+    return field(default=default, metadata={"options": (default, *options)})
+
+
+@dataclass(frozen=True)
+class RobotSettings:
+    """Where the robot comes from: ``urdf`` (``path``), ``builtin``, or ``armature`` (by name, in the scene file).
+
+    ``packages`` are folders by the names that the file uses, ``arguments`` those of a xacro file.
+    ``name`` tells the further robots of a scene apart; ``position`` (metres) and ``yaw`` (radians) of the base in the
+    world hold for robots that are read from a file.
+    """
+
+    kind: str = _choice("builtin", "urdf", "armature")
+    path: str = ""
+    armature: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class LinkGroup:
+    """Links that share one material of their own: the variables ``material/<name>/…``.
+
+    Links of further robots are called ``robot/link``.
+    """
+
+    name: str
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What the scene is made of, and which draws are refused.
+
+    Attributes:
+        preset: what varies, where no variable is given: see :mod:`.presets`.
+        worlds: folder of the user's own HDRIs, beside those that Blender ships.
+        framing: least share of the keypoints that must lie inside the image.
+        above_floor: whether no link may reach below the floor, even where a draw shows none.
+        collision_free: whether no two links of a robot may run into one another, unless they do so at rest.
+        floor: height of the floor, in metres above what the first robot stands on: its base, or its feet.
+    """
+
+    preset: str = _choice("fast", "balanced", "photographs")
+    worlds: str = ""
+    framing: float = _limits(0.0, 0.0, 1.0)
+    above_floor: bool = False
+    collision_free: bool = False
+    floor: float = _limits(0.0, -100.0, 100.0)
+
+
+@dataclass(frozen=True)
+class VariableSettings:
+    """One variable's initial prior; see :class:`.Variable`.
+
+    ``path`` makes a variable of the user's own, ``custom/<name>``: a Blender data path such as
+    ``objects["Fan"].rotation_euler[2]``, which is set to the variable's value.
+    """
+
+    name: str
+    low: float
+    high: float
+    bins: int = _limits(16, 1, 256)
+    concentration: float = _limits(1.0, 1e-6)
+    circular: bool = False
+    adapt: bool = True
+    unit: str = ""
+    path: str = ""
+
+    def variable(self) -> Variable:
+        """The variable itself."""
+        prior = Prior.symmetric(self.low, self.high, self.bins, self.concentration, self.circular)
+        return Variable(self.name, prior, self.unit, self.adapt)
+
+    @classmethod
+    def of(cls, variable: Variable) -> VariableSettings:
+        """The settings of a variable whose prior is still symmetric."""
+        p = variable.prior
+        return cls(variable.name, p.low, p.high, p.bins, p.concentration[0], p.circular, variable.adapt, variable.unit)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How workers render: size in pixels, samples per pixel, and the level of detail.
+
+    ``silhouette`` is how far a link's outline may move, in pixels, when the workers reduce the robot's meshes; 0 keeps
+    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image.
+    """
+
+    engine: str = _choice("cycles", "eevee", "workbench")
+    width: int = _limits(320, 32, 4096)
+    height: int = _limits(240, 32, 4096)
+    samples: int = _limits(2, 1, 4096)
+    device: str = _choice("cpu", "gpu")
+    silhouette: float = _limits(0.0, 0.0, 10.0)
+    masks: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How many Blender workers render, how many of them follow the posteriors, and with how many threads each."""
+
+    count: int = _limits(2, 1, 256)
+    adaptive: int = _limits(1, 0, 256)
+    threads: int = _limits(1, 1, 256)
+    blender: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The learning itself.
+
+    Attributes:
+        stages: of the ``vgg`` network, the first one and the refinements together.
+        width: channels of the network's finest level; 0 takes the network's own.
+        stride: pixels of the input for each cell of the belief maps; 0 takes the network's own.
+        pretrained: whether networks on torchvision's features start from weights learned on photographs.
+        weights: file with those weights, for machines that can't download them; empty downloads them once.
+        dropout: share of the features left out while learning; what Monte-Carlo dropout needs.
+        loss: what the belief maps are compared by; ``auto`` takes the network's own.
+        hidden_weight: weight of keypoints that something hides, against 1 for visible ones.
+        pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
+        pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
+            A run without end has no share that goes by: there it counts from the start, with 0, or never.
+        width_weight: of how far the width of the last stage's maps is off, beside the maps' loss.
+        range_weight: of how far the highest value of the last stage's maps is off, likewise.
+        epoch_images: images trained on between two validations (paper: 10,000).
+        epochs: at most this many; 0 means without end.
+        minutes: at most this long; 0 means without limit.
+        warm_up: steps over which the learning rate rises.
+        schedule: how the learning rate goes on: ``cosine`` falls to a hundredth at the run's end.
+        averaging: share of the running average of the weights that a step keeps; 0 takes the weights as they are.
+        largest_gradient: longer gradients are cut to this length; 0 leaves them.
+        patience: validations without a better one after which the run ends; 0 never ends it.
+        first_look: size at which the network sees a whole picture, over the rendering's, but never fewer pixels than
+            160 × 120; below 1 it looks twice, the second time closer, at the part with the robot.
+        target_sigma: standard deviation of the belief maps' targets, in percent of the diagonal of the network's input.
+        precision: ``auto`` takes what is faster on the device.
+        compile: whether the network is compiled; ``auto`` compiles on a graphics card.
+        fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
+        reuse: how often one rendering may be trained on, each time under another background.
+        hard_share: share of the images drawn from the store that are chosen by their loss when last used.
+        store_mb: memory for renderings kept for reuse, in MiB.
+        processes: of the trainer, at most one for each graphics card; 0 takes as many as there are cards, and one on a
+            CPU. Two of one thread each are faster there than one of two, which wait for each other's every operation.
+    """
+
+    network: str = _choice("light", "vgg", "mobilenet", "resnet", "efficientnet")
+    stages: int = _limits(6, 1, 12)
+    width: int = _limits(0, 0, 1024)
+    stride: int = _limits(0, 0, 16)
+    batch_size: int = _limits(16, 1, 4096)
+    epoch_images: int = _limits(4000, 1)
+    epochs: int = _limits(25, 0)
+    minutes: float = _limits(0.0, 0.0)
+    learning_rate: float = _limits(3e-3, 1e-8, 1.0)
+    warm_up: int = _limits(60, 0, 1_000_000)
+    schedule: str = _choice("cosine", "constant")
+    averaging: float = _limits(0.995, 0.0, 0.99999)
+    largest_gradient: float = _limits(5.0, 0.0)
+    patience: int = _limits(0, 0)
+    first_look: float = _limits(0.5, 0.1, 1.0)
+    target_sigma: float = _limits(0.8, 0.05, 20.0)
+    loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
+    hidden_weight: float = _limits(1.0, 0.0, 100.0)
+    pose_weight: float = _limits(0.2, 0.0, 1000.0)
+    pose_from: float = _limits(0.5, 0.0, 1.0)
+    width_weight: float = _limits(0.0, 0.0, 1000.0)
+    range_weight: float = _limits(0.0, 0.0, 1000.0)
+    dropout: float = _limits(0.0, 0.0, 0.9)
+    device: str = _choice("auto", "cpu", "cuda")
+    precision: str = _choice("auto", "float32", "bfloat16")
+    compile: str = _choice("auto", "on", "off")
+    processes: int = _limits(0, 0, 64)
+    pretrained: bool = True
+    weights: str = ""
+    seed: int = _limits(1, 0)
+    validation_images: int = _limits(256, 8)
+    test_images: int = _limits(256, 8)
+    fresh_share: float = _limits(0.5, 0.01, 1.0)
+    reuse: int = _limits(4, 1, 1000)
+    hard_share: float = _limits(0.0, 0.0, 1.0)
+    store_mb: int = _limits(512, 1)
+
+
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """How validation errors move the priors (paper, III-C).
+
+    Attributes:
+        select: what makes a validation sample a candidate for the selected set S: its ``loss`` (the paper's), or its
+            ``uncertainty`` under Monte-Carlo dropout (the paper's alternative).
+        passes: of Monte-Carlo dropout.
+        share: share of the validation samples, the highest ones, that form S.
+        threshold: samples above this many times the mean form S instead; 0 goes by the share.
+        strength: weight of each sample of S in the posterior's counts.
+        forgetting: weight of the initial prior in each update.
+        floor: least marginal probability of a bin, as a share of the uniform one.
+    """
+
+    enabled: bool = True
+    select: str = _choice("loss", "uncertainty")
+    passes: int = _limits(8, 2, 256)
+    share: float = _limits(0.25, 0.01, 1.0)
+    threshold: float = _limits(0.0, 0.0)
+    strength: float = _limits(1.0, 1e-3, 1000.0)
+    forgetting: float = _limits(0.5, 0.0, 1.0)
+    floor: float = _limits(0.2, 0.0, 0.99)
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """What the trainer lays behind every rendering, and whether it moves it.
+
+    Attributes:
+        backgrounds: folder of photographs; each folder in it is a theme, and so is the folder itself if it holds
+            photographs. Empty: pictures drawn by program only.
+        validation_themes: themes that only validation and test images have behind them; empty takes all themes for
+            both.
+        geometry: whether to scale, turn and shift images once more; where renderings are fresh, that slows learning.
+    """
+
+    backgrounds: str = ""
+    validation_themes: tuple[str, ...] = ()
+    geometry: bool = False
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """Where the trainer listens. Anything but loopback needs ``keys``, a folder of CURVE keys. Port 0 takes any."""
+
+    host: str = "127.0.0.1"
+    port: int = _limits(0, 0, 65000)
+    keys: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one run."""
+
+    robot: RobotSettings = field(default_factory=RobotSettings)
+    others: tuple[RobotSettings, ...] = ()
+    keypoints: tuple[Keypoint, ...] = ()
+    skeleton: tuple[tuple[str, str], ...] = ()
+    variables: tuple[VariableSettings, ...] = ()
+    groups: tuple[LinkGroup, ...] = ()
+    scene: SceneSettings = field(default_factory=SceneSettings)
+    render: RenderSettings = field(default_factory=RenderSettings)
+    workers: WorkerSettings = field(default_factory=WorkerSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+
+    def scene_model(self) -> SceneModel:
+        """The scene's probabilistic model at version 0."""
+        return SceneModel(tuple(v.variable() for v in self.variables))
+
+    @property
+    def first_look(self) -> float:
+        """Size of the network's input over the rendering's; see :class:`TrainingSettings`."""
+        least = math.sqrt(LEAST_INPUT / (self.render.width * self.render.height))
+        return min(1.0, max(self.training.first_look, least))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the network's input, pixels."""
+        return round(self.render.width * self.first_look), round(self.render.height * self.first_look)
+
+    @property
+    def robots(self) -> tuple[RobotSettings, ...]:
+        """All robots of the scene, the first one first."""
+        return (self.robot, *self.others)
+
+
+def load_robot(settings: RobotSettings) -> Robot:
+    """The robot that is described by a URDF: the user's own or the built-in one.
+
+    Raises:
+        UserError: if it can't be read.
+        ValueError: for an armature, which only Blender can read.
+    """
+    if settings.kind == "armature":
+        raise ValueError("an armature has no URDF")
+    path = settings.path if settings.kind == "urdf" else builtin_urdf()
+    return load_urdf(path, settings.packages, settings.arguments)
+
+
+def load_robots(settings: Settings) -> tuple[Robot, ...]:
+    """All robots of a scene that are described by URDFs; see :func:`load_robot`.
+
+    Raises:
+        UserError: also if one has nothing that a picture could show.
+    """
+    robots = tuple(load_robot(r) for r in settings.robots)
+    for source, robot in zip(settings.robots, robots, strict=True):
+        if not robot.visuals:
+            raise UserError(
+                f"The robot {robot.name} of {Path(source.path).name} has no shapes, so no picture would show it: "
+                "give its links visual or collision shapes"
+            )
+    return robots
+
+
+def complete(settings: Settings, *robots: Robot) -> Settings:
+    """Fill in what the user left out: the robots' own keypoints, skeleton and variables.
+
+    Variables that are given replace the default of the same name; the others keep their defaults.
+
+    Args:
+        robots: as in ``settings.robots``.
+
+    Raises:
+        UserError: if two robots can't be told apart, or the folder of worlds can't be read.
+    """
+    names = ["", *(o.name for o in settings.others)]
+    keypoints = settings.keypoints or tuple(
+        k if not name else replace(k, name=f"{name}/{k.name}", robot=name)
+        for name, r in zip(names, robots, strict=True)
+        for k in joint_keypoints(r)
+    )
+    edges = settings.skeleton or tuple(
+        edge
+        for name, r in zip(names, robots, strict=True)
+        for edge in skeleton(r, [k for k in keypoints if k.robot == name])
+    )
+    defaults = [
+        joint_variable(
+            f"{name}/{j.name}" if name else j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular,
+            linear=j.kind == "prismatic", held=j.held,
+        )
+        for name, r in zip(names, robots, strict=True)
+        for j in r.moving_joints
+    ]  # fmt: skip
+    reach = catalogue.REACH_SHARE * robots[0].reach()
+    return complete_scene(replace(settings, keypoints=keypoints, skeleton=edges), defaults, reach)
+
+
+def complete_scene(settings: Settings, joints: Sequence[Variable], reach: float) -> Settings:
+    """Fill in variables: the given ``joints``, and the scene's as the preset has them for a robot that reaches
+    ``reach`` metres. Those that the user gave stay as they are.
+
+    Raises:
+        UserError: if the folder of worlds or of backgrounds can't be read.
+    """
+    defaults = [*joints, *presets.variables(
+        settings.scene.preset, reach, groups=[g.name for g in settings.groups], worlds=len(worlds(settings)),
+        themes=training_themes(settings),
+    )]  # fmt: skip
+    given = {v.name: v for v in settings.variables}
+    merged = {v.name: VariableSettings.of(v) for v in defaults} | given
+    return replace(settings, variables=tuple(merged.values()))
+
+
+def _joint_range(lower: float, upper: float, circular: bool) -> tuple[float, float]:
+    return (-math.pi, math.pi) if circular else (lower, upper)
+
+
+def load(path: str | os.PathLike[str]) -> Settings:
+    """Read ``settings.toml``; relative paths in it are taken from the file's own folder.
+
+    Raises:
+        UserError: naming the file, the setting and what to do.
+    """
+    file = Path(path)
+    data = read_toml(file, "choose another settings file")
+    version = data.pop("version", VERSION)
+    if version != VERSION:
+        raise UserError(f"{file} has settings of version {version}; this program reads version {VERSION}")
+    settings = _build(Settings, _with_kinds(with_new_names(data, str(file))), str(file))
+    folder = file.resolve().parent
+    for r in settings.robots:
+        given = next((name for name in ("path", "packages", "arguments") if getattr(r, name)), None)
+        if r.kind == "builtin" and given is not None:
+            raise UserError(f'{file}: {given} is not for the built-in robot: set kind = "urdf", or take {given} out')
+    robot, *others = (
+        replace(r, path=_absolute(r.path, folder), packages={k: _absolute(v, folder) for k, v in r.packages.items()})
+        for r in settings.robots
+    )
+    scene = replace(settings.scene, worlds=_absolute(settings.scene.worlds, folder))
+    augmentation = replace(settings.augmentation, backgrounds=_absolute(settings.augmentation.backgrounds, folder))
+    stream = replace(settings.stream, keys=_absolute(settings.stream.keys, folder))
+    training = replace(settings.training, weights=_absolute(settings.training.weights, folder))
+    return replace(
+        settings, robot=robot, others=tuple(others), scene=scene, augmentation=augmentation, stream=stream,
+        training=training,
+    )  # fmt: skip
+
+
+def save(settings: Settings, path: str | os.PathLike[str]) -> None:
+    """Write ``settings.toml``, whole or not at all."""
+    data = {"version": VERSION, **_plain(dataclasses.asdict(settings))}
+    files.write_text(path, tomli_w.dumps(data))
+
+
+def _with_kinds(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings, where a robot that has a file but no ``kind`` gets the one that its file tells."""
+
+    def known(robot: Any) -> Any:
+        if not isinstance(robot, dict) or "kind" in robot or not isinstance(robot.get("path"), str):
+            return robot
+        return {"kind": "armature" if robot["path"].endswith(".blend") else "urdf", **robot}
+
+    others = data.get("others")
+    parts = {"robot": known(data["robot"])} if "robot" in data else {}
+    return {**data, **parts, **({"others": [known(r) for r in others]} if isinstance(others, list) else {})}
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return str(folder / os.path.expanduser(path)) if path else ""  # which leaves strangers' homes as they stand
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _build(cls: type[T], data: Any, where: str) -> T:
+    """A data class from plain values, with every type and limit checked."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: this must be a table, not {data!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise UserError(f"{where}: there is no setting {key!r}; known here: {', '.join(fields)}")
+    values = {}
+    for name, f in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], f"{where}: {name}", f.metadata)
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}: the setting {name!r} is missing")
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} must be a list, not {value!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_value(arguments[0], v, f"{where}[{i + 1}]", {}) for i, v in enumerate(value))
+        if len(value) != len(arguments):
+            raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+        return tuple(
+            _value(a, v, f"{where}[{i + 1}]", {}) for i, (a, v) in enumerate(zip(arguments, value, strict=True))
+        )
+    if origin is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+            raise UserError(f"{where} must be a table of texts, not {value!r}")
+        return dict(value)
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"settings of type {hint} are not supported")
+    return _scalar(hint, value, where, metadata)
+
+
+def _scalar(hint: type, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        raise UserError(f"{where} must be {kinds[hint]}, not {value!r}")
+    options = metadata.get("options")
+    if options and value not in options:
+        raise UserError(f"{where} must be one of {', '.join(options)}, not {value!r}")
+    low, high = metadata.get("low"), metadata.get("high")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} must be finite, not {value}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise UserError(f"{where} must be {bounds}, not {value}")
+    return value
