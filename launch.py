@@ -26,10 +26,10 @@ ROLES = {
     "cli": "trainer.cli",
     "trainer": "trainer.process",
     "serve": "trainer.serve",
-    "scene": "addon.background",
-    "worker": "addon.background",
-    "devices": "addon.background",
-    "check": "addon.inspection",
+    "scene": "addon.worker.process",
+    "worker": "addon.worker.process",
+    "devices": "addon.worker.process",
+    "check": "addon.services.scene_check",
     "environment": "core.processes.environment_builder",
 }
 
@@ -58,7 +58,7 @@ def main() -> int:
     if held or role != "cli":
         importlib.import_module("robot_keypoints.core.processes.lifeline").guard()
     module = load(f"robot_keypoints.{ROLES[role]}", threads)
-    code = int(module.main([role, *arguments] if ROLES[role] == "addon.background" else arguments))
+    code = int(module.main([role, *arguments] if ROLES[role] == "addon.worker.process" else arguments))
     if ROLES[role].startswith("addon."):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -8,70 +8,63 @@ from typing import Any
 import bpy
 
 from ..core.processes.lifeline import COMMAND
-from . import (
-    assessment,
-    environment,
-    following,
-    inspection,
-    operators_bones,
-    operators_environment,
-    operators_model,
-    operators_pose,
-    operators_presets,
-    operators_priors,
-    operators_robot,
-    operators_scene,
-    operators_scenery,
-    operators_sheet,
-    operators_training,
-    operators_variables,
-    overlay,
-    panels_environment,
-    panels_model,
-    panels_priors,
-    panels_robot,
-    panels_training,
-    photo_pose,
-    prediction,
-    preferences,
-    previews,
-    properties,
-    renamed_properties,
-    runner,
-    sheet,
+from .prediction import follow_video, model_server, pose_from_photo
+from .properties import preferences, renamed, scene as scene_properties
+from .services import contact_sheet, model_evaluation, scene_check, trainer_environment, training_run
+from .ui import overlay, plot_icons
+from .ui.operators import (
+    bones as bones_operators,
+    draw_sample,
+    environment as environment_operators,
+    model as model_operators,
+    photo as photo_operators,
+    presets as presets_operators,
+    previews as previews_operators,
+    robot as robot_operators,
+    scene_parts,
+    scenery as scenery_operators,
+    training as training_operators,
+    variables as variables_operators,
+)
+from .ui.panels import (
+    environment as environment_panel,
+    model as model_panel,
+    priors as priors_panel,
+    robot as robot_panel,
+    training as training_panel,
 )
 
 MODULES = (
-    properties,
+    scene_properties,
     preferences,
-    operators_environment,
-    operators_robot,
-    operators_bones,
-    operators_scene,
-    operators_scenery,
-    operators_priors,
-    operators_presets,
-    operators_variables,
-    operators_sheet,
-    operators_training,
-    operators_model,
-    operators_pose,
-    panels_environment,
-    panels_robot,
-    panels_priors,
-    panels_training,
-    panels_model,
+    environment_operators,
+    robot_operators,
+    bones_operators,
+    scene_parts,
+    scenery_operators,
+    draw_sample,
+    presets_operators,
+    variables_operators,
+    previews_operators,
+    training_operators,
+    model_operators,
+    photo_operators,
+    environment_panel,
+    robot_panel,
+    priors_panel,
+    training_panel,
+    model_panel,
 )
 _command: Any = None
 
 
 def _run_command(arguments: list[str]) -> int:
     """``blender --background --command robot_keypoints …``: a run's scene builder and workers, and the check."""
-    from . import background
+    from .worker import process as worker_process
 
     if arguments[:1] == ["check"]:
-        return inspection.main(arguments[1:])
-    return background.main(arguments)
+        return scene_check.main(arguments[1:])
+    return worker_process.main(arguments)
 
 
 def register() -> None:
@@ -80,36 +73,36 @@ def register() -> None:
     for module in MODULES:
         for cls in module.CLASSES:
             bpy.utils.register_class(cls)
-    properties.register()
-    renamed_properties.register()
-    operators_bones.register()
-    previews.register()
+    scene_properties.register()
+    renamed.register()
+    bones_operators.register()
+    plot_icons.register()
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
-    bpy.types.UI_MT_button_context_menu.append(operators_variables.draw_context_menu)
+    bpy.types.UI_MT_button_context_menu.append(variables_operators.draw_context_menu)
     overlay.register()
-    runner.register()
+    training_run.register()
 
 
 def unregister() -> None:
     """Undo :func:`register`, backwards; the run, the environment's building and the model server end."""
     global _command
-    runner.unregister()
-    environment.SERVICE.shutdown()
-    following.SERVICE.stop()
-    photo_pose.forget()
-    prediction.SERVICE.shutdown()
-    sheet.SERVICE.forget()
-    inspection.SERVICE.forget()
-    assessment.SERVICE.forget()
-    bpy.types.UI_MT_button_context_menu.remove(operators_variables.draw_context_menu)
+    training_run.unregister()
+    trainer_environment.SERVICE.shutdown()
+    follow_video.SERVICE.stop()
+    pose_from_photo.forget()
+    model_server.SERVICE.shutdown()
+    contact_sheet.SERVICE.forget()
+    scene_check.SERVICE.forget()
+    model_evaluation.SERVICE.forget()
+    bpy.types.UI_MT_button_context_menu.remove(variables_operators.draw_context_menu)
     overlay.unregister()
     if _command is not None:
         bpy.utils.unregister_cli_command(_command)
         _command = None
-    previews.unregister()
-    operators_bones.unregister()
-    renamed_properties.unregister()
-    properties.unregister()
+    plot_icons.unregister()
+    bones_operators.unregister()
+    renamed.unregister()
+    scene_properties.unregister()
     for module in reversed(MODULES):
         for cls in reversed(module.CLASSES):
             bpy.utils.unregister_class(cls)

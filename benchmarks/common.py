@@ -44,11 +44,11 @@ def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[Sa
         folder: where the scene is made, and logs are written.
         run: what the workers call themselves part of.
     """
-    from robot_keypoints.addon import background
+    from robot_keypoints.addon.worker import process as worker_process
 
     settings_module.save(settings, folder / run_folder.SETTINGS)
     (folder / "logs").mkdir()
-    background.build_scene(settings, folder)
+    worker_process.build_scene(settings, folder)
     render = settings.render
     hub = Hub("127.0.0.1", 0)
     e = hub.endpoints

@@ -48,7 +48,7 @@ def consume(settings_toml: str, pipe: Connection) -> None:
 def measure(preset: str, width: int, height: int, samples: int, frames: int) -> dict[str, float]:
     """Milliseconds of each, and the ratios of their rates."""
     import bpy
-    from robot_keypoints.addon import background
+    from robot_keypoints.addon.worker import process as worker_process
     from robot_keypoints.core import run_folder
     from robot_keypoints.core.messages.run_sockets import Endpoints, Link
     from robot_keypoints.core.settings import schema as settings_module
@@ -58,8 +58,8 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     render = replace(settings.render, width=width, height=height, samples=samples)
     settings = replace(settings, render=render)
     settings_module.save(settings, folder / run_folder.SETTINGS)
-    background.build_scene(settings, folder)
-    place, renderer = background.prepare(folder / run_folder.SCENE, settings)
+    worker_process.build_scene(settings, folder)
+    place, renderer = worker_process.prepare(folder / run_folder.SCENE, settings)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     consumer = context.Process(target=consume, args=(str(folder / run_folder.SETTINGS), theirs), daemon=True)
@@ -72,7 +72,7 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     sent = postman.submit(bool, True)
     for index in range(-3, frames):
         start = time.perf_counter()
-        sample = background.make_sample(place, renderer, model, rng, 0, max(index, 0))
+        sample = worker_process.make_sample(place, renderer, model, rng, 0, max(index, 0))
         sent.result()
         sent = postman.submit(link.send, sample, lambda: False)
         middle = time.perf_counter()

@@ -27,9 +27,10 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from robot_keypoints.addon import detail, rig
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import level_of_detail
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.model_client import ModelClient, Refusal, Server
@@ -78,7 +79,7 @@ class World:
         settings = complete(plain, robot)
         armature = rig.build(bpy.context.scene, robot)
         self._stage = Stage(bpy.context.scene, armature, settings)
-        detail.keep_geometry(bpy.context.scene)
+        level_of_detail.keep_geometry(bpy.context.scene)
         self._renderer = Renderer(bpy.context.scene, settings.render, 2, self._stage.camera, self._stage.light.world)
         self._taken = 0
         self._joints: dict[str, float] = {}

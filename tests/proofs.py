@@ -38,7 +38,14 @@ WIDE = {
 
 def modules(package: str = "robot_keypoints") -> SimpleNamespace:
     """The parts of the package that are needed, under whatever name it is known."""
-    names = ("addon.background", "addon.labels", "addon.rig", "addon.render", "addon.stage", "core.settings.schema")
+    names = (
+        "addon.worker.process",
+        "addon.worker.labels",
+        "addon.robot.rig",
+        "addon.worker.renderer",
+        "addon.stage.stage",
+        "core.settings.schema",
+    )
     return SimpleNamespace(**{n.split(".")[1]: importlib.import_module(f"{package}.{n}") for n in names})
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
-from robot_keypoints.addon import rig
+from robot_keypoints.addon.robot import rig
 from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from robot_keypoints.addon.scratch import Scratch
+from robot_keypoints.addon.base.scratch_folder import Scratch
 
 
 def test_a_closed_folder_is_gone(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_closed_folder_is_gone(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_what_a_killed_process_left_is_swept_away_and_nothing_else(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from robot_keypoints.addon.scratch import Scratch\n"
+        "import sys; from pathlib import Path; from robot_keypoints.addon.base.scratch_folder import Scratch\n"
         "scratch = Scratch(Path(sys.argv[1])); (scratch.path / 'frame.tga').write_bytes(b'pixels')\n"
         "print(scratch.path, flush=True); sys.stdin.read()\n"
     )

@@ -11,11 +11,12 @@ from itertools import combinations
 import bpy
 import numpy as np
 import pytest
-from robot_keypoints.addon import background, bodies, completion, labels, rig
-from robot_keypoints.addon.admission import TRIES, Admission, acceptance
-from robot_keypoints.addon.kinematics import Kinematics, joint_variables
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.robot import rig, rigid_bodies
+from robot_keypoints.addon.robot.kinematics import Kinematics, joint_variables
+from robot_keypoints.addon.stage.draw_rules import TRIES, Admission, acceptance
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import labels, process as worker_process, settings_completion
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.robot import IDENTITY, Joint, Mimic, Robot, Visual
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
@@ -65,7 +66,7 @@ def triangles(stage: Stage) -> dict[str, np.ndarray]:
     """Triangles ``(T, 3, 3)`` of every link in the world, as Blender has them."""
     result: dict[str, list[np.ndarray]] = {}
     for obj in rig.robot_meshes(stage.armature):
-        points, corners = bodies.shape(obj.data)
+        points, corners = rigid_bodies.shape(obj.data)
         m = np.array(obj.matrix_world)
         result.setdefault(obj.parent_bone, []).append((points @ m[:3, :3].T + m[:3, 3])[corners])
     return {name: np.concatenate(parts) for name, parts in result.items()}
@@ -234,11 +235,11 @@ def test_a_robot_with_legs_stands_on_its_feet() -> None:
         armature.location = (0.0, 0.0, 3.0)
         bpy.context.view_layer.update()
         kinematics = Kinematics(bpy.context.scene, armature, joint_variables("", armature))
-        found = bodies.on_ground(bpy.context.scene, kinematics, settings).scene.floor
+        found = rigid_bodies.on_ground(bpy.context.scene, kinematics, settings).scene.floor
         if ground is not None:
             assert found == pytest.approx(ground, abs=1e-5)
         plain = replace(settings, scene=SceneSettings(), variables=(NO_FLOOR,))
-        assert bodies.on_ground(bpy.context.scene, kinematics, plain) is plain
+        assert rigid_bodies.on_ground(bpy.context.scene, kinematics, plain) is plain
 
 
 def test_without_a_rule_nothing_is_done() -> None:
@@ -271,7 +272,7 @@ def test_samples_obey_and_the_log_says_how_many_do(capsys: pytest.CaptureFixture
     renderer = Renderer(bpy.context.scene, stage.settings.render, 1, stage.camera)
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
     for number in range(8):
-        sample = background.make_sample(stage, renderer, model, rng, 0, number)
+        sample = worker_process.make_sample(stage, renderer, model, rng, 0, number)
         assert stage.admission.shortfall(sample.hidden.values) == 0
         assert lowest(stage) > -1e-3 - 1e-5
     assert stage.admission.tries > 8
@@ -313,7 +314,7 @@ def user_armature() -> bpy.types.Object:
 
 def test_a_users_own_armature_obeys_too() -> None:
     armature = user_armature()
-    settings = completion.complete(Settings(robot=RobotSettings("armature", armature="Own")), {"": armature})
+    settings = settings_completion.complete(Settings(robot=RobotSettings("armature", armature="Own")), {"": armature})
     settings = replace(settings, scene=SceneSettings(framing=1.0, above_floor=True))
     stage = Stage(bpy.context.scene, armature, settings)
     Renderer(bpy.context.scene, settings.render, 1, stage.camera).close()
@@ -353,7 +354,7 @@ def test_the_panel_can_ask_for_the_share_and_the_pose_stays() -> None:
     assert acceptance(bpy.context.scene, {"": armature}, replace(settings, scene=SceneSettings())) == 1.0
     own = user_armature()
     own.pose.bones["upper"].rotation_euler.x = 4.0
-    rules = replace(completion.complete(Settings(), {"": own}), scene=SceneSettings(above_floor=True))
+    rules = replace(settings_completion.complete(Settings(), {"": own}), scene=SceneSettings(above_floor=True))
     assert 0.0 < acceptance(bpy.context.scene, {"": own}, rules, 40) < 1.0
     assert own.pose.bones["upper"].rotation_euler.x == 4.0
     assert armature.pose.bones["forearm_link"].rotation_euler.y == pytest.approx(0.4)

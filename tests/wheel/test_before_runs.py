@@ -14,7 +14,7 @@ from pathlib import Path
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import adoption, conversion, renamed_properties
+from robot_keypoints.addon.properties import renamed as properties_renamed, scene_robots, to_settings
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings import renamed, schema as settings_module
 
@@ -68,9 +68,9 @@ def test_what_the_panel_has_saved_in_a_scene_is_read(registered: None) -> None:
     """Every setting has the value that the earlier panel started a training with."""
     bpy.ops.wm.open_mainfile(filepath=str(BEFORE / "panel" / "scene.blend"))
     scene = bpy.context.scene
-    read, expected = conversion.read(scene), settings_module.load(BEFORE / "panel" / "settings.toml")
+    read, expected = to_settings.read(scene), settings_module.load(BEFORE / "panel" / "settings.toml")
     assert replace(read, robot=replace(read.robot, path=expected.robot.path)) == expected
-    assert scene.robot_keypoints.keypoints[0].name == "waist" and adoption.problem(scene) == ""
+    assert scene.robot_keypoints.keypoints[0].name == "waist" and scene_robots.problem(scene) == ""
 
 
 def test_the_panel_reads_settings_that_have_got_another_name(
@@ -83,7 +83,7 @@ def test_the_panel_reads_settings_that_have_got_another_name(
         (props.training, "patience", "endurance"),
         (props.variables["camera/roll"], "low", "least"),
     ):
-        saved = renamed_properties._saved(block)
+        saved = properties_renamed._saved(block)
         saved[was] = saved[name]
         del saved[name]
     assert props.training.patience == 0
@@ -93,6 +93,6 @@ def test_the_panel_reads_settings_that_have_got_another_name(
         renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
     )
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    read, expected = conversion.read(bpy.context.scene), settings_module.load(BEFORE / "panel" / "settings.toml")
+    read, expected = to_settings.read(bpy.context.scene), settings_module.load(BEFORE / "panel" / "settings.toml")
     assert expected.training.patience == 1
     assert (read.training, read.variables) == (expected.training, expected.variables)

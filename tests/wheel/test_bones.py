@@ -12,7 +12,8 @@ import bpy
 import numpy as np
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import bone_joints, conversion, rig
+from robot_keypoints.addon.properties import to_settings
+from robot_keypoints.addon.robot import bone_joints, rig
 from test_ui_operators import refusal
 
 
@@ -109,7 +110,7 @@ def test_what_the_user_says_goes_first_and_workers_hear_it(tmp_path: Path) -> No
 
 
 def shown() -> tuple[set[str], set[str], set[tuple[str, str]]]:
-    settings = conversion.read(bpy.context.scene)
+    settings = to_settings.read(bpy.context.scene)
     joints = {v.name for v in settings.variables if v.name.startswith("joint/")}
     return joints, {k.name for k in settings.keypoints}, set(settings.skeleton)
 

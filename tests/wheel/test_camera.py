@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import bpy
 import numpy as np
 import pytest
-from robot_keypoints.addon import labels, rig
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import labels
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings.schema import RenderSettings, Settings, complete

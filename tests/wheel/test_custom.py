@@ -8,8 +8,8 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 import pytest
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage_custom import Custom, Target
+from robot_keypoints.addon.stage.user_variables import Custom, Target
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings.schema import RenderSettings, VariableSettings
 

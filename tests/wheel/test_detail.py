@@ -9,10 +9,11 @@ import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from robot_keypoints.addon import detail, rig
-from robot_keypoints.addon.region import MARGIN, Region
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import level_of_detail
+from robot_keypoints.addon.worker.render_region import MARGIN, Region
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.settings.schema import RenderSettings, Settings
 from robot_keypoints.trainer import demo
 from scipy.ndimage import binary_erosion, distance_transform_edt
@@ -42,8 +43,8 @@ def test_kept_geometry_and_the_crop_change_no_pixel(monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setattr(Region, "visible", lambda self: (0, 0, 160, 120))
         plain = pictures(settings, stage, 6)
-    detail.keep_geometry(stage.scene)
-    twins = bpy.data.collections[detail.TWINS].objects
+    level_of_detail.keep_geometry(stage.scene)
+    twins = bpy.data.collections[level_of_detail.TWINS].objects
     assert len(twins) == len(rig.robot_meshes(stage.armature))
     assert (pictures(settings, stage, 6) == plain).all()
     assert (plain[..., 3] > 0).any(axis=(1, 2)).all(), "there is something to see"
@@ -135,8 +136,8 @@ def test_level_of_detail_moves_no_outline_by_a_quarter_of_a_pixel() -> None:
     before = sum(len(o.data.polygons) for o in meshes)
     sharp = replace(settings, render=replace(settings.render, width=160 * SHARPER, height=120 * SHARPER, samples=1))
     whole = pictures(sharp, stage, 4)[..., 3] > 127
-    for mesh, size in zip(meshes, detail.smallest_pixels(stage, settings, meshes), strict=True):
-        assert detail.simplify(mesh, 0.25 * size) <= 0.25 * size
+    for mesh, size in zip(meshes, level_of_detail.smallest_pixels(stage, settings, meshes), strict=True):
+        assert level_of_detail.simplify(mesh, 0.25 * size) <= 0.25 * size
     after = sum(len(o.data.polygons) for o in meshes)
     assert after < 0.75 * before
     reduced = pictures(sharp, stage, 4)[..., 3] > 127
@@ -155,10 +156,10 @@ def test_shared_and_shaped_meshes_stay_whole() -> None:
     two = bpy.data.objects.new("two", one.data)
     bpy.context.scene.collection.objects.link(two)
     count = len(one.data.polygons)
-    assert detail.simplify(one, 0.1) == 0.0 and len(one.data.polygons) == count
+    assert level_of_detail.simplify(one, 0.1) == 0.0 and len(one.data.polygons) == count
     bpy.data.objects.remove(two)
     one.shape_key_add(name="Basis")
-    assert detail.simplify(one, 0.1) == 0.0
+    assert level_of_detail.simplify(one, 0.1) == 0.0
     one.shape_key_clear()
-    deviation = detail.simplify(one, 0.1)
+    deviation = level_of_detail.simplify(one, 0.1)
     assert 0.0 < deviation <= 0.1 and len(one.data.polygons) < count

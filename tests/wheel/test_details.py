@@ -10,9 +10,10 @@ import bpy
 import numpy as np
 import pytest
 from proofs import inside_of_regions
-from robot_keypoints.addon import background, labels, rig
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import labels, process as worker_process
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.messages.samples import Instance, SampleContract, decode_sample, encode_sample
 from robot_keypoints.core.settings import schema as settings_module
 from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings, VariableSettings
@@ -29,8 +30,8 @@ def pair(tmp_path: Path) -> tuple[Stage, Renderer]:
     settings = Settings(others=(SECOND,), render=render)
     settings = settings_module.complete(settings, *settings_module.load_robots(settings))
     settings_module.save(settings, tmp_path / "settings.toml")
-    background.build_scene(settings, tmp_path, complete=True)
-    return background.prepare(tmp_path / "scene.blend", settings)
+    worker_process.build_scene(settings, tmp_path, complete=True)
+    return worker_process.prepare(tmp_path / "scene.blend", settings)
 
 
 def draw(stage: Stage, seed: int, **values: float) -> dict[str, float]:
@@ -145,7 +146,7 @@ def test_frames_joints_and_bases_are_the_robots(pair: tuple[Stage, Renderer]) ->
 def test_a_sample_in_full_travels(pair: tuple[Stage, Renderer]) -> None:
     stage, renderer = pair
     model = stage.settings.scene_model()
-    sample = background.make_sample(stage, renderer, model, np.random.default_rng(1), 0, 0, details=True)
+    sample = worker_process.make_sample(stage, renderer, model, np.random.default_rng(1), 0, 0, details=True)
     contract = SampleContract.of("run", *SIZE, len(stage.keypoints), model, details=True, masks=True)
     got = decode_sample([bytes(f) for f in encode_sample(sample, "run")], contract)
     assert [i.name for i in got.instances] == ["", "second"]
@@ -160,7 +161,7 @@ def test_a_sample_in_full_travels(pair: tuple[Stage, Renderer]) -> None:
 
 def test_plain_samples_have_no_details(pair: tuple[Stage, Renderer]) -> None:
     stage, renderer = pair
-    sample = background.make_sample(stage, renderer, stage.settings.scene_model(), np.random.default_rng(1), 0, 0)
+    sample = worker_process.make_sample(stage, renderer, stage.settings.scene_model(), np.random.default_rng(1), 0, 0)
     assert sample.instances == () and sample.mask is None
 
 

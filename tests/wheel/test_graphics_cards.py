@@ -8,8 +8,8 @@ import sys
 
 import bpy
 import pytest
-from robot_keypoints.addon import graphics_cards
-from robot_keypoints.addon.render import Renderer
+from robot_keypoints.addon.worker import graphics_cards
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings.schema import RenderSettings
 

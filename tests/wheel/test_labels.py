@@ -8,12 +8,13 @@ from dataclasses import replace
 import bpy
 import numpy as np
 import pytest
-from robot_keypoints.addon import background, labels, meshes, rig
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.rig import robot_meshes
-from robot_keypoints.addon.stage import Stage
-from robot_keypoints.addon.stage_camera import CAMERA
-from robot_keypoints.addon.stage_light import blackbody
+from robot_keypoints.addon.robot import link_meshes, rig
+from robot_keypoints.addon.robot.rig import robot_meshes
+from robot_keypoints.addon.stage.camera import CAMERA
+from robot_keypoints.addon.stage.light import blackbody
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.worker import labels, process as worker_process
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings.schema import RenderSettings, Settings, VariableSettings, complete
@@ -100,7 +101,7 @@ def test_reduced_meshes_keep_the_silhouette() -> None:
     stage.apply({"camera/distance": 2.5})
     before = renderer.render()[..., 3] > 128
     count = sum(len(o.data.polygons) for o in robot_meshes(stage.armature))
-    meshes.reduce_triangles(robot_meshes(stage.armature), count // 2)
+    link_meshes.reduce_triangles(robot_meshes(stage.armature), count // 2)
     after_count = sum(len(o.data.polygons) for o in robot_meshes(stage.armature))
     after = renderer.render()[..., 3] > 128
     renderer.close()
@@ -113,7 +114,7 @@ def test_same_seed_same_sample() -> None:
     renderer = Renderer(bpy.context.scene, settings.render, 1)
     model = settings.scene_model()
     first, again = (
-        background.make_sample(stage, renderer, model, np.random.default_rng([1, 2, 3]), 0, 0) for _ in range(2)
+        worker_process.make_sample(stage, renderer, model, np.random.default_rng([1, 2, 3]), 0, 0) for _ in range(2)
     )
     renderer.close()
     assert first.hidden == again.hidden

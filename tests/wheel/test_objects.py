@@ -11,12 +11,14 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Vector
-from robot_keypoints.addon import detail, irradiance, labels, patterns, pool, rig, solids
-from robot_keypoints.addon.region import Region
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
-from robot_keypoints.addon.stage_objects import COLLECTION
-from robot_keypoints.addon.stage_surroundings import COLLECTION as SURROUNDINGS, shadows
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage import distractor_meshes, irradiance, object_pool, pattern_nodes
+from robot_keypoints.addon.stage.distractors import COLLECTION
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.stage.surroundings import COLLECTION as SURROUNDINGS, shadows
+from robot_keypoints.addon.worker import labels, level_of_detail
+from robot_keypoints.addon.worker.render_region import Region
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings, complete
@@ -104,7 +106,7 @@ def test_the_same_values_give_the_same_picture_bit_for_bit() -> None:
     def render(order: list[int]) -> dict[int, np.ndarray]:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         stage = staged()
-        detail.keep_geometry(bpy.context.scene)
+        level_of_detail.keep_geometry(bpy.context.scene)
         picture, values = Pictures(stage), draws(stage, 5)
         return {i: picture(values[i]) for i in order}
 
@@ -279,7 +281,7 @@ def test_the_far_floor_is_as_bright_as_the_near_one(world: float) -> None:
     # The first pattern is plain; such a layout exists.
     for layout in np.linspace(0, 0.999, 400):
         u = np.random.default_rng(int(layout * 2**53)).random(32)
-        if u[0] > 0.6 and u[7] < 0.2 and int(u[2] * patterns.COUNT) == 0:
+        if u[0] > 0.6 and u[7] < 0.2 and int(u[2] * pattern_nodes.COUNT) == 0:
             break
     down = {"camera/elevation": 1.5, "camera/distance": 4.0, "camera/target_z": 0.0, "camera/focal_length": 24.0}
     light = {"light/strength": 3.0, "light/temperature": 4000.0, "light/ambient": 0.2, "light/elevation": 0.9}
@@ -346,7 +348,7 @@ def test_a_world_lights_surfaces_as_it_is_added_up_to(normal: tuple[float, float
     white = bpy.data.materials.new("White")
     white.use_nodes = True
     tree = white.node_tree
-    matt = patterns.node(tree, "ShaderNodeBsdfDiffuse")
+    matt = pattern_nodes.node(tree, "ShaderNodeBsdfDiffuse")
     matt.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
     tree.links.new(matt.outputs[0], tree.nodes["Material Output"].inputs["Surface"])
     bpy.ops.mesh.primitive_plane_add(size=10.0)
@@ -370,7 +372,7 @@ def test_only_what_a_run_can_need_is_made_and_only_once() -> None:
     few = (VariableSettings("objects/count", 0.0, 3.0, 3), VariableSettings("surroundings/walls", 1.5, 1.5, 1))
     stage = staged("fast", few)
     solids_made = list(bpy.data.collections[COLLECTION].objects)
-    assert len(solids_made) == len(solids.KINDS)
+    assert len(solids_made) == len(distractor_meshes.KINDS)
     assert [o.name for o in bpy.data.collections[SURROUNDINGS].objects] == ["Keypoints Wall 1"]
     assert not any(i.name == "Keypoints Floor" for i in bpy.data.objects)
     counts = [len(getattr(bpy.data, n)) for n in ("objects", "meshes", "materials", "images", "collections")]
@@ -382,10 +384,10 @@ def test_only_what_a_run_can_need_is_made_and_only_once() -> None:
 
 def test_the_largest_choice_of_a_prior() -> None:
     def most(low: float, high: float) -> int:
-        return pool.most(Settings(variables=(VariableSettings("objects/count", low, high, 1),)), "objects/count")
+        return object_pool.most(Settings(variables=(VariableSettings("objects/count", low, high, 1),)), "objects/count")
 
     assert [most(0, 5), most(0, 9), most(0.5, 0.5), most(4.0, 4.0), most(2, 2.5)] == [4, 8, 0, 4, 2]
-    assert pool.most(Settings(), "objects/count") == 0
+    assert object_pool.most(Settings(), "objects/count") == 0
 
 
 def test_an_armature_of_bones_alone_has_surroundings_too() -> None:
@@ -404,11 +406,11 @@ def test_an_armature_of_bones_alone_has_surroundings_too() -> None:
 
 
 def test_patterns_are_seamless_and_differ() -> None:
-    tiles = patterns.tiles()
-    assert len(tiles) == patterns.COUNT
-    for name, tile in zip(patterns.NAMES, tiles, strict=True):
-        assert tile.min() >= 0 and tile.max() <= 1 and tile.shape == (patterns.SIZE, patterns.SIZE)
+    tiles = pattern_nodes.tiles()
+    assert len(tiles) == pattern_nodes.COUNT
+    for name, tile in zip(pattern_nodes.NAMES, tiles, strict=True):
+        assert tile.min() >= 0 and tile.max() <= 1 and tile.shape == (pattern_nodes.SIZE, pattern_nodes.SIZE)
         if name in ("clouds", "concrete"):
             inner = abs(np.diff(tile, axis=0)).mean()
             assert abs(tile[0] - tile[-1]).mean() < 3 * inner
-    assert len({t.tobytes() for t in tiles}) == patterns.COUNT
+    assert len({t.tobytes() for t in tiles}) == pattern_nodes.COUNT

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 import pytest
 from PIL import Image
-from robot_keypoints.addon import rig
+from robot_keypoints.addon.robot import rig
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf

@@ -8,7 +8,7 @@ import math
 import bpy
 import numpy as np
 import pytest
-from robot_keypoints.addon import rig
+from robot_keypoints.addon.robot import rig
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, Visual, as_matrix
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf

@@ -15,7 +15,9 @@ import pytest
 import robot_keypoints
 import trimesh
 from reference import ROBOTS
-from robot_keypoints.addon import bones, operators_robot, reduction, rig, runner
+from robot_keypoints.addon.robot import bones, import_decimation, rig
+from robot_keypoints.addon.services import training_run
+from robot_keypoints.addon.ui.operators import robot as robot_operators
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from shapes import MTL, OBJ, PIXEL, collada, gltf
@@ -128,10 +130,10 @@ def test_a_robot_that_no_picture_would_show_is_told_and_not_trained(tmp_path: Pa
     load(urdf(tmp_path))
     assert "robot.urdf gives small no shapes" in group().notes
     with pytest.raises(UserError, match="small has no shapes, so no picture would show it"):
-        runner.ready_settings(bpy.context.scene)
+        training_run.ready_settings(bpy.context.scene)
     load(urdf(tmp_path, "<collision><geometry><box size='.2 .2 .2'/></geometry></collision>"))
     assert "shown with its collision shapes" in group().notes and len(rig.robot_meshes(group().armature)) == 1
-    runner.ready_settings(bpy.context.scene)
+    training_run.ready_settings(bpy.context.scene)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_a_robot_that_can_not_be_loaded_leaves_the_file_as_it_was(
     if broken == "fault":
         monkeypatch.setattr(bones, "keep", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            operators_robot.load(bpy.context, path)
+            robot_operators.load(bpy.context, path)
     else:
         sentence = refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(path))
         assert ": " in sentence, "what to do is said, too"
@@ -265,7 +267,7 @@ def test_a_million_triangles_are_reduced_and_the_error_is_shown(tmp_path: Path) 
     count = sheet(tmp_path / "sheet.stl", 720)
     assert count > 1_000_000
     armature = load(urdf(tmp_path, mesh("sheet.stl"), BOX), triangles=700_000)
-    left = reduction.count([o for o in armature.children if o.type == "MESH"])
+    left = import_decimation.count([o for o in armature.children if o.type == "MESH"])
     assert left < 710_000
     (note,) = group().notes.splitlines()
     assert f"{count + 12:,} triangles were reduced to {left:,}" in note and "mm at most" in note
@@ -279,18 +281,18 @@ def test_the_error_shown_is_the_distance_of_the_surfaces(tmp_path: Path) -> None
     armature = load(urdf(tmp_path, mesh("sheet.stl")), triangles=0)
     (obj,) = armature.children
     before = trimesh.Trimesh([v.co[:] for v in obj.data.vertices], [p.vertices[:] for p in obj.data.polygons])
-    found = reduction.reduce([obj], 300)
+    found = import_decimation.reduce([obj], 300)
     assert found is not None and found.before == 7200 and found.after <= 330
     after = trimesh.Trimesh([v.co[:] for v in obj.data.vertices], [p.vertices[:] for p in obj.data.polygons])
     _, distances, _ = trimesh.proximity.closest_point(after, before.sample(4000, seed=1))
     assert found.mean == pytest.approx(distances.mean(), rel=0.1)
     assert found.largest >= 0.8 * distances.max()
-    assert reduction.reduce([obj], 300_000) is None
+    assert import_decimation.reduce([obj], 300_000) is None
 
 
 def test_small_robots_stay_whole(tmp_path: Path, ur10_urdf: Path) -> None:
     armature = load(ur10_urdf)
-    assert reduction.count(rig.robot_meshes(armature)) > 115_000 and not group().notes
+    assert import_decimation.count(rig.robot_meshes(armature)) > 115_000 and not group().notes
 
 
 # ------------------------------------------------------------------------------------------------- an armature to use

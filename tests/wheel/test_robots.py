@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 import pytest
 from reference import Kinematics, label, largest_difference, random_poses, robots, visual_meshes
-from robot_keypoints.addon import rig
+from robot_keypoints.addon.robot import rig
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from scipy.spatial import KDTree

@@ -14,7 +14,9 @@ import bpy
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import adoption, background, conversion, inspected, obstruction, preferences, saving, scenery
+from robot_keypoints.addon.base import saving
+from robot_keypoints.addon.properties import preferences, scene_check_report, scene_robots, scenery, to_settings
+from robot_keypoints.addon.worker import obstruction, process as worker_process
 from robot_keypoints.core.messages.obstruction import Obstruction
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings import schema as core
@@ -27,7 +29,7 @@ def registered(tmp_path: Path) -> Iterator[None]:
     robot_keypoints.register()
     preferences._plain.python = sys.executable
     bpy.ops.wm.read_factory_settings()
-    inspected.forget()
+    scene_check_report.forget()
     yield
     robot_keypoints.unregister()
     preferences._plain = preferences.Plain()
@@ -39,10 +41,10 @@ def objects() -> Any:
 
 def look(folder: Path, draws: int = 8) -> Obstruction:
     """Look at a copy of the scene, as a worker's Blender would see it."""
-    settings = small(conversion.read(bpy.context.scene))
+    settings = small(to_settings.read(bpy.context.scene))
     folder.mkdir()
     saving.save_copy(folder / "scene.blend")
-    stage = background.open_stage(folder / "scene.blend", settings)
+    stage = worker_process.open_stage(folder / "scene.blend", settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
     return obstruction.look(stage, draws)
 
@@ -125,7 +127,7 @@ def test_the_robot_itself_is_never_left_out(tmp_path: Path) -> None:
     cube = objects()["Cube"]
     cube.modifiers.new("skin", "ARMATURE").object = objects()["crane"]
     assert bpy.ops.robot_keypoints.from_armature() == {"FINISHED"}
-    assert not cube.hide_render and adoption.problem(bpy.context.scene) == ""
+    assert not cube.hide_render and scene_robots.problem(bpy.context.scene) == ""
     assert look(tmp_path / "run").objects == {}
 
 
@@ -247,7 +249,7 @@ def test_what_is_drawn_before_the_robot_is_no_obstacle(tmp_path: Path) -> None:
 def test_leaving_out_and_keeping() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     crate = box("crate", 2.0)
-    inspected.keep_obstruction(Obstruction(16, 16, {"crate": 16, "gone": 9, "seldom": 1, "Cube": 16}))
+    scene_check_report.keep_obstruction(Obstruction(16, 16, {"crate": 16, "gone": 9, "seldom": 1, "Cube": 16}))
     assert [(o.name, s) for o, s in scenery.in_the_way(bpy.context.scene)] == [
         ("crate", "crate hides the robot in 16 of 16 draws")
     ]

@@ -11,11 +11,12 @@ import bpy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from robot_keypoints.addon import hdri, rig, stage_world
-from robot_keypoints.addon.render import Renderer
-from robot_keypoints.addon.stage import Stage
-from robot_keypoints.addon.stage_light import AIM, KINDS, LAMP, Light
-from robot_keypoints.addon.stage_world import SLOTS, WORLD
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.stage import hdri_files, world as stage_world
+from robot_keypoints.addon.stage.light import AIM, KINDS, LAMP, Light
+from robot_keypoints.addon.stage.stage import Stage
+from robot_keypoints.addon.stage.world import SLOTS, WORLD
+from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
@@ -175,12 +176,12 @@ def test_the_kind_of_a_lamp_may_change_from_picture_to_picture(bench) -> None:
 def test_worlds_are_as_bright_as_one_another(bench, world) -> None:
     """The mean of what a card sees above and below is what a plain world gives, whatever the picture."""
     values = {"light/strength": 0.0, "light/ambient": 0.5, "light/world": world + 0.5}
-    up = bench.read(values) @ hdri.LUMINANCE
+    up = bench.read(values) @ hdri_files.LUMINANCE
     bench.card.rotation_euler[0] = math.pi
     bench.card.location[2] = 2.0
     bpy.context.scene.camera.location = (0, 0, 1.0)
     bpy.context.scene.camera.rotation_euler[0] = math.pi
-    down = bench.read(values) @ hdri.LUMINANCE
+    down = bench.read(values) @ hdri_files.LUMINANCE
     assert 0.3 < (up + down) / 2 / 0.5 < 1.7
     if world == 0:
         np.testing.assert_allclose((up, down), 0.5, rtol=1e-3)
@@ -250,7 +251,7 @@ def test_worlds_that_cannot_be_had_are_told_in_a_sentence(tmp_path, monkeypatch)
         stage.apply({"light/world": 9.5})
     bad.unlink()
     with pytest.raises(UserError, match="is not there any more"):
-        hdri.locate(str(bad))
+        hdri_files.locate(str(bad))
     monkeypatch.setattr(bpy.utils, "system_resource", lambda *_, **__: "")
     with pytest.raises(UserError, match="lacks its own HDRI world 'city'"):
         staged()
@@ -258,12 +259,12 @@ def test_worlds_that_cannot_be_had_are_told_in_a_sentence(tmp_path, monkeypatch)
 
 def test_only_what_the_priors_can_need_is_made() -> None:
     stage, _ = staged(())
-    assert not [i for i in bpy.data.images if hdri.MARK in i]
+    assert not [i for i in bpy.data.images if hdri_files.MARK in i]
     assert len(bpy.data.worlds[WORLD].node_tree.nodes) == 2
     assert [o.name for o in stage.scene.objects if o.type == "LIGHT"] == [f"{LAMP} 1"]
     stage, _ = staged((VariableSettings("light/world", 3.5, 3.5, 1), VariableSettings("light/count", 1.5, 1.5, 1)))
     stage.apply({"light/world": 3.5})
-    assert [Path(i[hdri.MARK]).stem for i in bpy.data.images if hdri.MARK in i] == ["forest"]
+    assert [Path(i[hdri_files.MARK]).stem for i in bpy.data.images if hdri_files.MARK in i] == ["forest"]
     assert len([n for n in bpy.data.worlds[WORLD].node_tree.nodes if n.type == "TEX_ENVIRONMENT"]) == 1
     assert len([o for o in stage.scene.objects if o.type == "LIGHT"]) == 2
 
@@ -343,7 +344,7 @@ def test_many_worlds_take_turns(tmp_path, monkeypatch) -> None:
     assert len({p.tobytes() for p in first}) == SLOTS + 3
     for index in (0, 10, 5, 0, 8):
         np.testing.assert_array_equal(render(index), first[index])
-    assert len([i for i in bpy.data.images if hdri.MARK in i]) == SLOTS + 1
+    assert len([i for i in bpy.data.images if hdri_files.MARK in i]) == SLOTS + 1
     renderer.close()
 
 
@@ -356,7 +357,7 @@ def test_a_file_that_is_saved_with_a_world_shows_it_again(tmp_path) -> None:
     assert not stage.scene.render.film_transparent
 
     def pixels() -> NDArray[np.float32]:
-        (image,) = (i for i in bpy.data.images if hdri.MARK in i)
+        (image,) = (i for i in bpy.data.images if hdri_files.MARK in i)
         return np.array(image.pixels, dtype=np.float32)
 
     before = pixels()
@@ -378,21 +379,21 @@ def test_light_engines_take_worlds_too() -> None:
 
 def test_large_files_are_read_smaller(tmp_path) -> None:
     save_world(tmp_path / "large.exr", (100, 70), size=(256, 128), sun=500.0)
-    whole, _ = hdri.load(str(tmp_path / "large.exr"), 256)
-    half, _ = hdri.load(str(tmp_path / "large.exr"), 100)
+    whole, _ = hdri_files.load(str(tmp_path / "large.exr"), 256)
+    half, _ = hdri_files.load(str(tmp_path / "large.exr"), 100)
     assert (whole.shape, half.shape) == ((128, 256, 3), (64, 128, 3))
-    np.testing.assert_allclose(half, hdri.resized(whole, 128), rtol=1e-2)
+    np.testing.assert_allclose(half, hdri_files.resized(whole, 128), rtol=1e-2)
 
 
 def test_pictures_keep_their_light_when_they_shrink() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.random((60, 120, 3)) ** 8
     for width in (120, 40, 32, 7):
-        small = hdri.resized(pixels, width)
+        small = hdri_files.resized(pixels, width)
         assert small.shape == (max(width // 2, 1), width, 3)
         np.testing.assert_allclose(small.mean((0, 1)), pixels.mean((0, 1)), rtol=1e-9)
-    np.testing.assert_allclose(hdri.resized(pixels, 120), pixels, atol=1e-12)
-    assert hdri.mean_luminance(np.full((8, 16, 3), 0.7)) == pytest.approx(0.7)
+    np.testing.assert_allclose(hdri_files.resized(pixels, 120), pixels, atol=1e-12)
+    assert hdri_files.mean_luminance(np.full((8, 16, 3), 0.7)) == pytest.approx(0.7)
     pole = np.zeros((64, 128, 3))
     pole[-1] = 1.0
-    assert hdri.mean_luminance(pole) < 0.001, "the rows at the poles are small"
+    assert hdri_files.mean_luminance(pole) < 0.001, "the rows at the poles are small"

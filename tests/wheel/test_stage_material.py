@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from mathutils import Matrix
 from numpy.typing import NDArray
-from robot_keypoints.addon import stage_material, wear
-from robot_keypoints.addon.rig import robot_meshes
-from robot_keypoints.addon.stage_material import Materials
+from robot_keypoints.addon.robot.rig import robot_meshes
+from robot_keypoints.addon.stage import material as stage_material, wear_images
+from robot_keypoints.addon.stage.material import Materials
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings.schema import LinkGroup, RenderSettings, Settings, VariableSettings
@@ -169,7 +169,7 @@ def test_a_run_that_varies_nothing_leaves_materials_alone() -> None:
         (VariableSettings("material/roughness", 0.5, 0.5, 1), VariableSettings("light/ambient", 0, 1))
     ).apply(drawn())
     assert described(scene.shared.node_tree) == before
-    assert not [i for i in bpy.data.images if i.name in (wear.WEAR, wear.STICKERS)]
+    assert not [i for i in bpy.data.images if i.name in (wear_images.WEAR, wear_images.STICKERS)]
 
 
 def test_the_same_values_make_the_same_picture(tmp_path) -> None:
@@ -441,11 +441,11 @@ def test_few_nodes_where_little_varies() -> None:
 def test_the_pictures_of_wear_hold_shares() -> None:
     """Ranks, so that an amount is the share which is covered; and no seam where they repeat."""
     pixels = {}
-    for image in (wear.wear_image(), wear.sticker_image()):
-        pixels[image.name] = np.array(image.pixels).reshape(wear.SIZE, wear.SIZE, 4)
+    for image in (wear_images.wear_image(), wear_images.sticker_image()):
+        pixels[image.name] = np.array(image.pixels).reshape(wear_images.SIZE, wear_images.SIZE, 4)
         assert image.packed_file is not None
-    dirt, scratches = pixels[wear.WEAR][..., 0], pixels[wear.WEAR][..., 1]
-    stickers = pixels[wear.STICKERS][..., 3]
+    dirt, scratches = pixels[wear_images.WEAR][..., 0], pixels[wear_images.WEAR][..., 1]
+    stickers = pixels[wear_images.STICKERS][..., 3]
     for amount in (0.1, 0.5):
         assert (dirt < amount).mean() == pytest.approx(amount, abs=0.01)
         assert (stickers > 1 - amount).mean() == pytest.approx(amount, abs=0.02)

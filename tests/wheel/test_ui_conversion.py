@@ -11,7 +11,8 @@ from pathlib import Path
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import adoption, conversion, rig
+from robot_keypoints.addon.properties import scene_robots, to_settings
+from robot_keypoints.addon.robot import rig
 from robot_keypoints.core import run_folder
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
@@ -47,7 +48,7 @@ def unusual(folder: Path) -> core.Settings:
     (folder / "worlds").mkdir()
     (folder / "worlds" / "hall.hdr").write_bytes(b"")
     parts = {}
-    for attribute, cls in conversion.MIRRORED.items():
+    for attribute, cls in to_settings.MIRRORED.items():
         values = {f.name: changed(f.default, f.metadata) for f in dataclasses.fields(cls)}
         parts[attribute] = cls(**values)
     parts["augmentation"] = core.AugmentationSettings(str(folder / "photos"), ("kitchens",), True)
@@ -82,7 +83,7 @@ def unusual(folder: Path) -> core.Settings:
 
 
 def assert_same(a: core.Settings, b: core.Settings) -> None:
-    for attribute in conversion.MIRRORED:
+    for attribute in to_settings.MIRRORED:
         left, right = dataclasses.asdict(getattr(a, attribute)), dataclasses.asdict(getattr(b, attribute))
         assert left == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in right.items()}
     for attribute in ("robot", "others", "keypoints", "skeleton", "groups"):
@@ -96,29 +97,29 @@ def test_round_trip_of_everything(tmp_path: Path) -> None:
     untouched = core.Settings()
     for field in dataclasses.fields(core.Settings):
         assert getattr(settings, field.name) != getattr(untouched, field.name), f"{field.name} is not tried"
-    conversion.write(bpy.context.scene, settings)
-    assert_same(conversion.read(bpy.context.scene), settings)
+    to_settings.write(bpy.context.scene, settings)
+    assert_same(to_settings.read(bpy.context.scene), settings)
 
 
 def test_defaults_are_the_core_s_own() -> None:
-    assert conversion.read(bpy.context.scene) == core.Settings()
+    assert to_settings.read(bpy.context.scene) == core.Settings()
 
 
 def test_saved_with_the_file(tmp_path: Path) -> None:
     settings = unusual(tmp_path)
-    conversion.write(bpy.context.scene, settings)
+    to_settings.write(bpy.context.scene, settings)
     path = str(tmp_path / "kept.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    assert conversion.read(bpy.context.scene) == core.Settings()
+    assert to_settings.read(bpy.context.scene) == core.Settings()
     bpy.ops.wm.open_mainfile(filepath=path)
-    assert_same(conversion.read(bpy.context.scene), settings)
+    assert_same(to_settings.read(bpy.context.scene), settings)
 
 
 def test_a_run_s_file_can_be_written_and_read(tmp_path: Path) -> None:
     armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
     bpy.context.scene.robot_keypoints.armature = armature
-    settings = conversion.read(bpy.context.scene)
+    settings = to_settings.read(bpy.context.scene)
     validation.check(settings)
     core.save(settings, tmp_path / "settings.toml")
     again = core.load(tmp_path / "settings.toml")
@@ -131,7 +132,7 @@ def test_a_run_s_file_can_be_written_and_read(tmp_path: Path) -> None:
 def test_choosing_the_armature_fills_in_what_the_core_would() -> None:
     robot = load_urdf(builtin_urdf())
     bpy.context.scene.robot_keypoints.armature = rig.build(bpy.context.scene, robot)
-    mine, reference = conversion.read(bpy.context.scene), core.complete(core.Settings(), robot)
+    mine, reference = to_settings.read(bpy.context.scene), core.complete(core.Settings(), robot)
     assert mine.keypoints == reference.keypoints
     assert mine.skeleton == reference.skeleton
     assert [v.name for v in mine.variables] == [v.name for v in reference.variables]
@@ -142,9 +143,9 @@ def test_choosing_the_armature_fills_in_what_the_core_would() -> None:
 
 def test_a_full_circle_is_a_full_circle_again() -> None:
     v = core.VariableSettings("joint/a", -math.pi, math.pi, 16, 1.0, True, True, "rad")
-    conversion.write(bpy.context.scene, core.Settings(variables=(v,)))
+    to_settings.write(bpy.context.scene, core.Settings(variables=(v,)))
     assert bpy.context.scene.robot_keypoints.variables[0].low != -math.pi  # single precision
-    assert conversion.read(bpy.context.scene).variables[0] == v
+    assert to_settings.read(bpy.context.scene).variables[0] == v
 
 
 def test_a_variable_that_is_held_becomes_a_constant() -> None:
@@ -153,13 +154,13 @@ def test_a_variable_that_is_held_becomes_a_constant() -> None:
     joint = group.variables["joint/elbow_joint"]
     joint.use = False
     joint.value_angle = math.radians(30)
-    settings = conversion.read(bpy.context.scene)
+    settings = to_settings.read(bpy.context.scene)
     held = next(v for v in settings.variables if v.name == "joint/elbow_joint")
     assert held.low == held.high == pytest.approx(math.radians(30))
     assert not held.adapt and not held.circular
     validation.check(settings)
     joint.use = True
-    assert next(v for v in conversion.read(bpy.context.scene).variables if v.name == "joint/elbow_joint").high > 3
+    assert next(v for v in to_settings.read(bpy.context.scene).variables if v.name == "joint/elbow_joint").high > 3
 
 
 def test_ranges_never_turn_over() -> None:
@@ -175,9 +176,9 @@ def test_ranges_never_turn_over() -> None:
 def test_renaming_a_keypoint_renames_its_links() -> None:
     group = bpy.context.scene.robot_keypoints
     group.armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
-    before = conversion.read(bpy.context.scene)
+    before = to_settings.read(bpy.context.scene)
     group.keypoints[2].name = "middle"
-    after = conversion.read(bpy.context.scene)
+    after = to_settings.read(bpy.context.scene)
     old = before.keypoints[2].name
     assert [tuple("middle" if n == old else n for n in edge) for edge in before.skeleton] == list(after.skeleton)
     validation.check(after)
@@ -200,10 +201,10 @@ def test_a_users_own_armature() -> None:
         bone.lock_rotation = (False, True, True)
     own.pose.bones["b1"].lock_rotation = (True, True, True)
     bpy.context.scene.robot_keypoints.armature = own
-    settings = conversion.read(bpy.context.scene)
+    settings = to_settings.read(bpy.context.scene)
     assert [v.name for v in settings.variables if v.name.startswith("joint/")] == ["joint/b0", "joint/b2"]
     assert [k.name for k in settings.keypoints] == ["b0", "b2"]
     assert settings.skeleton == (("b0", "b2"),)
     distance = next(v for v in settings.variables if v.name == "camera/distance")
     assert 3.0 < distance.low < distance.high < 9.0
-    assert adoption.problem(bpy.context.scene) == ""
+    assert scene_robots.problem(bpy.context.scene) == ""

@@ -14,8 +14,9 @@ from pathlib import Path
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import environment, preferences
-from robot_keypoints.addon.environment import Service, State
+from robot_keypoints.addon.properties import preferences
+from robot_keypoints.addon.services import trainer_environment
+from robot_keypoints.addon.services.trainer_environment import Service, State
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes import environment_builder as builder
 
@@ -182,26 +183,26 @@ def test_the_doctor_s_answers_in_words() -> None:
         )
 
     fine = {"name": "torch", "ok": True, "detail": "2.9.1", "mend": ""}
-    health = environment.read_health(answer(True, fine), "p")
+    health = trainer_environment.read_health(answer(True, fine), "p")
     assert (health.state, health.line) == (State.OK, "torch 2.9.1, CPU, 2 threads")
     bad = {"name": "safetensors", "ok": False, "detail": "No module named 'safetensors'", "mend": "pip install it"}
-    health = environment.read_health(answer(False, fine, bad), "p")
+    health = trainer_environment.read_health(answer(False, fine, bad), "p")
     assert health.state is State.FAILED
     assert health.line == "safetensors: No module named 'safetensors'"
     assert health.mend == ("pip install it",)
-    health = environment.read_health("Segmentation fault\n", "p")
+    health = trainer_environment.read_health("Segmentation fault\n", "p")
     assert health.state is State.FAILED
     assert "Segmentation fault" in health.line
-    assert environment.read_health("", "p").state is State.FAILED
-    assert environment.read_health("{broken", "p").state is State.FAILED
+    assert trainer_environment.read_health("", "p").state is State.FAILED
+    assert trainer_environment.read_health("{broken", "p").state is State.FAILED
 
 
 def test_the_operator_asks_for_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     robot_keypoints.register()
     try:
-        monkeypatch.setattr(environment, "may_go_online", lambda: False)
+        monkeypatch.setattr(trainer_environment, "may_go_online", lambda: False)
         with pytest.raises(RuntimeError, match="Allow Online Access"):
             bpy.ops.robot_keypoints.create_environment(folder=str(tmp_path / "e"))
-        assert not environment.SERVICE.busy
+        assert not trainer_environment.SERVICE.busy
     finally:
         robot_keypoints.unregister()

@@ -15,18 +15,11 @@ import numpy as np
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import (
-    assessment,
-    findings,
-    inspected,
-    inspection,
-    jobs,
-    prediction,
-    preferences,
-    runner,
-    sheet,
-)
-from robot_keypoints.addon.environment import State
+from robot_keypoints.addon.prediction import model_server
+from robot_keypoints.addon.properties import preferences, scene_check_report
+from robot_keypoints.addon.services import contact_sheet, jobs, model_evaluation, scene_check, training_run
+from robot_keypoints.addon.services.trainer_environment import State
+from robot_keypoints.addon.ui import warnings
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings import schema as core
 
@@ -70,7 +63,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     def make(mode: str) -> None:
         script = tmp_path / "launch.py"
         script.write_text(FAKE.replace("MODE", mode), encoding="utf-8")
-        monkeypatch.setattr(sheet, "LAUNCHER", script)
+        monkeypatch.setattr(contact_sheet, "LAUNCHER", script)
 
     return make
 
@@ -79,7 +72,7 @@ def wait(job: jobs.Job, until: Callable[[], bool] | None = None, seconds: float 
     """As the timer does."""
     end = time.monotonic() + seconds
     while not (until() if until is not None else not job.running):
-        runner.tick()
+        training_run.tick()
         assert time.monotonic() < end, f"{job.name} takes too long: {job.message}"
         time.sleep(0.02)
 
@@ -88,35 +81,38 @@ def test_the_sheet_is_made_beside_the_window(fake: Callable[[str], None]) -> Non
     fake("fine")
     before = bpy.data.filepath, {o.name for o in bpy.data.objects}
     assert bpy.ops.robot_keypoints.contact_sheet() == {"FINISHED"}
-    assert sheet.SERVICE.running, "the operator does not wait"
+    assert contact_sheet.SERVICE.running, "the operator does not wait"
     assert not bpy.ops.robot_keypoints.contact_sheet.poll()
     seen: list[float] = []
-    wait(sheet.SERVICE, lambda: bool(seen.append(sheet.SERVICE.progress)) or not sheet.SERVICE.running)
-    assert sheet.SERVICE.state is State.OK, sheet.SERVICE.reason
+    wait(
+        contact_sheet.SERVICE,
+        lambda: bool(seen.append(contact_sheet.SERVICE.progress)) or not contact_sheet.SERVICE.running,
+    )
+    assert contact_sheet.SERVICE.state is State.OK, contact_sheet.SERVICE.reason
     assert seen == sorted(seen)
-    assert sheet.SERVICE.picture is not None and sheet.SERVICE.picture.shape == (48, 64, 4)
-    assert sheet.SERVICE.picture[0, 0] == pytest.approx([1.0, 128 / 255, 0.0, 1.0], abs=0.003)
-    image = bpy.data.images[sheet.IMAGE]
-    assert inspected.obstruction().often == {"crate": 9}
+    assert contact_sheet.SERVICE.picture is not None and contact_sheet.SERVICE.picture.shape == (48, 64, 4)
+    assert contact_sheet.SERVICE.picture[0, 0] == pytest.approx([1.0, 128 / 255, 0.0, 1.0], abs=0.003)
+    image = bpy.data.images[contact_sheet.IMAGE]
+    assert scene_check_report.obstruction().often == {"crate": 9}
     assert image.packed_file is not None and tuple(image.size) == (64, 48)
     assert (bpy.data.filepath, {o.name for o in bpy.data.objects}) == before
-    settings = core.load(sheet.SERVICE.folder / "settings.toml")
-    assert Path(settings.robot.path) == sheet.SERVICE.folder / "scene.blend"
-    folder = sheet.SERVICE.folder
+    settings = core.load(contact_sheet.SERVICE.folder / "settings.toml")
+    assert Path(settings.robot.path) == contact_sheet.SERVICE.folder / "scene.blend"
+    folder = contact_sheet.SERVICE.folder
     bpy.ops.robot_keypoints.forget_sheet()
-    assert not folder.exists() and sheet.SERVICE.picture is None
+    assert not folder.exists() and contact_sheet.SERVICE.picture is None
 
 
 def test_a_sheet_can_be_cancelled(fake: Callable[[str], None]) -> None:
     fake("slow")
     bpy.ops.robot_keypoints.contact_sheet()
-    wait(sheet.SERVICE, lambda: sheet.SERVICE.progress > 0)
-    child = sheet.SERVICE._child
-    assert child is not None and "1 of 16" in sheet.SERVICE.message
+    wait(contact_sheet.SERVICE, lambda: contact_sheet.SERVICE.progress > 0)
+    child = contact_sheet.SERVICE._child
+    assert child is not None and "1 of 16" in contact_sheet.SERVICE.message
     bpy.ops.robot_keypoints.cancel_job(job="contact sheet")
-    wait(sheet.SERVICE)
-    assert sheet.SERVICE.state is State.CANCELLED and child.exit_code is not None
-    assert sheet.SERVICE.picture is None
+    wait(contact_sheet.SERVICE)
+    assert contact_sheet.SERVICE.state is State.CANCELLED and child.exit_code is not None
+    assert contact_sheet.SERVICE.picture is None
     assert bpy.ops.robot_keypoints.contact_sheet.poll()
 
 
@@ -124,35 +120,35 @@ def test_a_sheet_can_be_cancelled(fake: Callable[[str], None]) -> None:
 def test_what_went_wrong_is_said(fake: Callable[[str], None], mode: str, words: str) -> None:
     fake(mode)
     bpy.ops.robot_keypoints.contact_sheet()
-    wait(sheet.SERVICE)
-    assert sheet.SERVICE.state is State.FAILED and words in sheet.SERVICE.reason
-    assert "\n" not in sheet.SERVICE.reason and "Traceback" not in sheet.SERVICE.reason
+    wait(contact_sheet.SERVICE)
+    assert contact_sheet.SERVICE.state is State.FAILED and words in contact_sheet.SERVICE.reason
+    assert "\n" not in contact_sheet.SERVICE.reason and "Traceback" not in contact_sheet.SERVICE.reason
 
 
 def test_a_sheet_needs_an_environment() -> None:
     preferences._plain.python = ""
     assert "Environment panel" in refusal(bpy.ops.robot_keypoints.contact_sheet)
-    assert not sheet.SERVICE.running
+    assert not contact_sheet.SERVICE.running
 
 
 def test_another_file_has_no_sheet(fake: Callable[[str], None]) -> None:
     fake("slow")
     bpy.ops.robot_keypoints.contact_sheet()
-    inspected.keep(inspected.Report(64, 64, 64))
-    child = sheet.SERVICE._child
+    scene_check_report.keep(scene_check_report.Report(64, 64, 64))
+    child = contact_sheet.SERVICE._child
     bpy.ops.wm.read_homefile(use_empty=True)
     assert child is not None and child.exit_code is not None
-    assert not sheet.SERVICE.running and inspected.latest().draws == 0
+    assert not contact_sheet.SERVICE.running and scene_check_report.latest().draws == 0
 
 
 def test_taking_the_extension_away_ends_a_sheet(fake: Callable[[str], None]) -> None:
     fake("slow")
     bpy.ops.robot_keypoints.contact_sheet()
-    child, folder = sheet.SERVICE._child, sheet.SERVICE.folder
+    child, folder = contact_sheet.SERVICE._child, contact_sheet.SERVICE.folder
     robot_keypoints.unregister()
     try:
         assert child is not None and child.exit_code is not None
-        assert not folder.exists() and not sheet.SERVICE.running
+        assert not folder.exists() and not contact_sheet.SERVICE.running
     finally:
         robot_keypoints.register()
 
@@ -172,12 +168,12 @@ def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
     group.scene.framing = 0.9  # the one far away never is in the picture
     pose = [b.matrix_basis.copy() for b in group.armature.pose.bones]
     assert bpy.ops.robot_keypoints.check_scene() == {"FINISHED"}
-    wait(inspection.SERVICE, seconds=120.0)
-    assert inspection.SERVICE.state is State.OK, inspection.SERVICE.reason
-    report = inspected.latest()
-    assert report.draws == inspection.DRAWS and report.accepted == 0 < report.tried
-    assert "met the rules" in findings.rules(group)
-    assert report.inside["far"] == 0 and "Never inside" in findings.keypoint("far")
+    wait(scene_check.SERVICE, seconds=120.0)
+    assert scene_check.SERVICE.state is State.OK, scene_check.SERVICE.reason
+    report = scene_check_report.latest()
+    assert report.draws == scene_check.DRAWS and report.accepted == 0 < report.tried
+    assert "met the rules" in warnings.rules(group)
+    assert report.inside["far"] == 0 and "Never inside" in warnings.keypoint("far")
     others = [n for n in report.seen if n not in ("far", "box")]
     assert all(report.seen[n] > 0 for n in others) and report.seen["box"] > 0, report
     assert report.camera_inside == 0.0
@@ -195,10 +191,10 @@ def test_the_check_s_command_refuses_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_report_survives_the_way_through_the_file(tmp_path: Path) -> None:
-    report = inspected.Report(4, 9, 4, {"a": 3}, {"a": 2}, 0.5)
-    (tmp_path / inspection.REPORT).write_text(json.dumps(report.__dict__))
-    inspection.SERVICE.finished(tmp_path)
-    assert inspected.latest() == report
+    report = scene_check_report.Report(4, 9, 4, {"a": 3}, {"a": 2}, 0.5)
+    (tmp_path / scene_check.REPORT).write_text(json.dumps(report.__dict__))
+    scene_check.SERVICE.finished(tmp_path)
+    assert scene_check_report.latest() == report
     assert np.isfinite(report.camera_inside)
 
 
@@ -229,9 +225,9 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def make(mode: str) -> Path:
         script = tmp_path / "launch.py"
         script.write_text(MEASURING.replace("MODE", mode), encoding="utf-8")
-        monkeypatch.setattr(assessment, "LAUNCHER", script)
-        model = prediction.Model(path=tmp_path / "model.safetensors", state=prediction.State.READY)
-        monkeypatch.setattr(prediction.SERVICE, "model", model)
+        monkeypatch.setattr(model_evaluation, "LAUNCHER", script)
+        model = model_server.Model(path=tmp_path / "model.safetensors", state=model_server.State.READY)
+        monkeypatch.setattr(model_server.SERVICE, "model", model)
         (tmp_path / "photos").mkdir()
         return tmp_path / "photos"
 
@@ -241,10 +237,10 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 def test_a_model_is_measured_beside_the_window(measured: Callable[[str], Path]) -> None:
     data = measured("fine")
     assert bpy.ops.robot_keypoints.evaluate_model(directory=str(data)) == {"FINISHED"}
-    assert assessment.SERVICE.running and not bpy.ops.robot_keypoints.evaluate_model.poll()
-    wait(assessment.SERVICE)
-    assert assessment.SERVICE.state is State.OK, assessment.SERVICE.reason
-    figures = assessment.SERVICE.figures
+    assert model_evaluation.SERVICE.running and not bpy.ops.robot_keypoints.evaluate_model.poll()
+    wait(model_evaluation.SERVICE)
+    assert model_evaluation.SERVICE.state is State.OK, model_evaluation.SERVICE.reason
+    figures = model_evaluation.SERVICE.figures
     assert figures is not None and figures.model.name == "model.safetensors" and figures.data == data
     assert (figures.images, figures.mean, figures.median, figures.quantile) == (12, 1.5, 0.75, 4.0)
     assert figures.pck == {"1": 0.6, "5": 0.9} and figures.found == 0.8 and figures.keypoints == {"elbow": 1.5}
@@ -252,17 +248,17 @@ def test_a_model_is_measured_beside_the_window(measured: Callable[[str], Path]) 
 
 def test_a_measuring_that_finds_nothing_to_measure(measured: Callable[[str], Path]) -> None:
     bpy.ops.robot_keypoints.evaluate_model(directory=str(measured("outside")))
-    wait(assessment.SERVICE)
-    figures = assessment.SERVICE.figures
+    wait(model_evaluation.SERVICE)
+    figures = model_evaluation.SERVICE.figures
     assert figures is not None and figures.mean is None and figures.pck == {} and figures.keypoints == {}
 
 
 @pytest.mark.parametrize(("mode", "words"), [("refuse", "There are no annotated images"), ("silent", "no figures")])
 def test_why_a_model_was_not_measured(measured: Callable[[str], Path], mode: str, words: str) -> None:
     bpy.ops.robot_keypoints.evaluate_model(directory=str(measured(mode)))
-    wait(assessment.SERVICE)
-    assert assessment.SERVICE.state is State.FAILED and words in assessment.SERVICE.reason
-    assert assessment.SERVICE.figures is None
+    wait(model_evaluation.SERVICE)
+    assert model_evaluation.SERVICE.state is State.FAILED and words in model_evaluation.SERVICE.reason
+    assert model_evaluation.SERVICE.figures is None
 
 
 def test_a_measuring_is_cancelled_and_needs_a_folder(measured: Callable[[str], Path]) -> None:
@@ -270,8 +266,8 @@ def test_a_measuring_is_cancelled_and_needs_a_folder(measured: Callable[[str], P
     assert "choose one" in refusal(bpy.ops.robot_keypoints.evaluate_model, directory=str(data / "absent"))
     bpy.ops.robot_keypoints.evaluate_model(directory=str(data))
     bpy.ops.robot_keypoints.cancel_job(job="evaluation")
-    wait(assessment.SERVICE)
-    assert assessment.SERVICE.state is State.CANCELLED
+    wait(model_evaluation.SERVICE)
+    assert model_evaluation.SERVICE.state is State.CANCELLED
 
 
 def test_only_a_loaded_model_is_measured() -> None:

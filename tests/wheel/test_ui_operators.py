@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import adoption, conversion, operators_robot, preferences, rig, runner, saving
+from robot_keypoints.addon.base import saving
+from robot_keypoints.addon.properties import preferences, scene_robots, to_settings
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.services import training_run
+from robot_keypoints.addon.ui.operators import robot as robot_operators
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf
 from robot_keypoints.core.settings import schema
@@ -37,7 +41,7 @@ def test_builtin_robot() -> None:
     assert bpy.ops.robot_keypoints.builtin_robot() == {"FINISHED"}
     assert group().armature.type == "ARMATURE"
     assert len([v for v in group().variables if v.name.startswith("joint/")]) == 6
-    assert adoption.problem(bpy.context.scene) == ""
+    assert scene_robots.problem(bpy.context.scene) == ""
 
 
 def test_load_the_real_urdf(ur10_urdf: Path) -> None:
@@ -49,12 +53,12 @@ def test_load_the_real_urdf(ur10_urdf: Path) -> None:
 @pytest.mark.parametrize("text", ["", "<robot", "<robot name='a'><link name='b'/></robot>"])
 def test_a_bad_urdf_changes_nothing(tmp_path: Path, text: str) -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    before = {o.name for o in bpy.data.objects}, conversion.read(bpy.context.scene)
+    before = {o.name for o in bpy.data.objects}, to_settings.read(bpy.context.scene)
     file = tmp_path / "bad.urdf"
     file.write_text(text)
     sentence = refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file))
     assert "bad.urdf" in sentence
-    assert ({o.name for o in bpy.data.objects}, conversion.read(bpy.context.scene)) == before
+    assert ({o.name for o in bpy.data.objects}, to_settings.read(bpy.context.scene)) == before
 
 
 def test_a_missing_mesh_leaves_no_half_robot(tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def test_loading_again_replaces_the_robot_but_nothing_else() -> None:
 
 def test_from_armature_says_what_is_missing() -> None:
     assert "no armature" in refusal(bpy.ops.robot_keypoints.from_armature)
-    armature = operators_robot.load(bpy.context, builtin_urdf())
+    armature = robot_operators.load(bpy.context, builtin_urdf())
     group().armature = None
     bpy.context.view_layer.objects.active = armature.children[0]
     assert bpy.ops.robot_keypoints.from_armature() == {"FINISHED"}
@@ -129,10 +133,10 @@ def test_from_armature_says_what_is_missing() -> None:
 def test_removing_the_robot_is_noticed() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     bpy.data.objects.remove(group().armature)
-    assert "no robot" in adoption.problem(bpy.context.scene)
+    assert "no robot" in scene_robots.problem(bpy.context.scene)
     bpy.ops.robot_keypoints.builtin_robot()
     bpy.context.scene.collection.children[-1].objects.unlink(group().armature)
-    assert "no longer in this scene" in adoption.problem(bpy.context.scene)
+    assert "no longer in this scene" in scene_robots.problem(bpy.context.scene)
     assert not bpy.ops.robot_keypoints.draw_sample.poll()
 
 
@@ -146,7 +150,7 @@ def test_keypoints_are_added_moved_and_removed() -> None:
     bpy.context.view_layer.objects.active = tool
     bpy.ops.robot_keypoints.keypoint_add()
     assert [k.name for k in group().keypoints] == [*names, "tool"]
-    assert ("wrist_3", "tool") in conversion.read(bpy.context.scene).skeleton
+    assert ("wrist_3", "tool") in to_settings.read(bpy.context.scene).skeleton
     bpy.ops.robot_keypoints.keypoint_add()
     assert group().keypoints[-1].name == "tool.2"
     bpy.ops.robot_keypoints.keypoint_move(direction="UP")
@@ -155,15 +159,15 @@ def test_keypoints_are_added_moved_and_removed() -> None:
     armature.data.bones.active = armature.data.bones["base_link"]
     bpy.ops.robot_keypoints.keypoint_add()
     assert group().keypoints[-1].frame == "base_link"
-    runner.ready_settings(bpy.context.scene)
+    training_run.ready_settings(bpy.context.scene)
 
 
 def test_removing_a_keypoint_closes_the_skeleton() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    before = conversion.read(bpy.context.scene).skeleton
+    before = to_settings.read(bpy.context.scene).skeleton
     group().keypoint_index = [k.name for k in group().keypoints].index("elbow")
     bpy.ops.robot_keypoints.keypoint_remove()
-    after = conversion.read(bpy.context.scene).skeleton
+    after = to_settings.read(bpy.context.scene).skeleton
     assert len(after) == len(before) - 1
     assert not any("elbow" in edge for edge in after)
     above = next(a for a, b in before if b == "elbow")
@@ -172,7 +176,7 @@ def test_removing_a_keypoint_closes_the_skeleton() -> None:
     while group().keypoints:
         bpy.ops.robot_keypoints.keypoint_remove()
     with pytest.raises(UserError, match="no keypoints"):
-        runner.ready_settings(bpy.context.scene)
+        training_run.ready_settings(bpy.context.scene)
 
 
 def test_a_sample_follows_its_seed_and_its_ranges() -> None:
@@ -213,7 +217,7 @@ def test_starting_says_what_is_missing(tmp_path: Path) -> None:
     assert "No Python with torch is chosen" in refusal(start)
     preferences._plain.python = str(tmp_path / "nothing")
     assert str(tmp_path / "nothing") in refusal(start)
-    assert runner.RUNNER.session is None
+    assert training_run.RUNNER.session is None
     group().workers.adaptive = 9
     assert "workers are to adapt" in refusal(start)
     group().workers.adaptive = 1
@@ -228,7 +232,7 @@ def test_a_folder_that_can_t_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     group().run_folder = str(tmp_path / "file")
     assert "can't be written" in refusal(bpy.ops.robot_keypoints.start_training)
-    assert not runner.RUNNER.active
+    assert not training_run.RUNNER.active
 
 
 def test_starting_leaves_the_open_file_alone(tmp_path: Path) -> None:
@@ -253,7 +257,7 @@ def test_a_blend_or_a_run_starts_no_program_that_the_preferences_do_not_name(tmp
     group().workers.blender = str(trap)
     run = tmp_path / "run"
     run.mkdir()
-    schema.save(conversion.read(bpy.context.scene), run / "settings.toml")
+    schema.save(to_settings.read(bpy.context.scene), run / "settings.toml")
     for operator, words in (
         (bpy.ops.robot_keypoints.start_training, {}),
         (bpy.ops.robot_keypoints.contact_sheet, {}),

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from robot_keypoints.addon import overlay, text
-from robot_keypoints.addon.overlay import Frame
+from robot_keypoints.addon.base import formatting
+from robot_keypoints.addon.ui import overlay
+from robot_keypoints.addon.ui.overlay import Frame
 
 
 def test_pixel_centres_in_the_frame() -> None:
@@ -49,29 +50,29 @@ def test_labels_keep_apart() -> None:
 
 def test_sentences_are_wrapped() -> None:
     sentence = "There is no URDF file at /a/very/long/path/to/a/file/that/does/not/exist.urdf: choose another file"
-    lines = text.wrap(sentence, 200.0, 1.0)
+    lines = formatting.wrap(sentence, 200.0, 1.0)
     assert len(lines) > 2
     assert "".join(lines).replace(" ", "") == sentence.replace(" ", "")
     import blf
 
-    blf.size(text.FONT, text.FONT_POINTS)
-    assert all(blf.dimensions(text.FONT, line)[0] <= 201.0 for line in lines)
+    blf.size(formatting.FONT, formatting.FONT_POINTS)
+    assert all(blf.dimensions(formatting.FONT, line)[0] <= 201.0 for line in lines)
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert text.span(-np.pi, np.pi, "rad") == "-180° … 180°"
-    assert text.short_span(-np.pi, np.pi, "rad") == "±180°"
-    assert text.short_span(0.0, np.pi, "rad") == "0° … 180°"
-    assert text.quantity(1.234, "m") == "1.23 m"
-    assert text.span(0.0, 0.04, "m") == "0 m … 40 mm"
-    assert text.quantity(6500.0, "K") == "6500 K"
-    assert text.duration(220) == "3:40"
-    assert text.duration(3725) == "1:02:05"
-    assert text.shown_name("joint/shoulder_pan_joint") == "shoulder pan"
-    assert text.shown_name("joint/left/elbow_joint") == "elbow, left"
-    assert text.shown_name("light/2/size") == "size 2"
-    assert text.quantity(0.0, "") == "0.00" and text.quantity(-0.003, "") == "-0.003"
-    assert text.quantity(np.radians(0.5), "rad") == "0.5°"
-    assert text.chosen(("sun", "area", "spot"), 1, 3) == "area … spot"
-    assert text.chosen(("sun", "area", "spot"), 2, 3) == "spot"
-    assert text.size(2_100_000) == "2.1 MB"
+    assert formatting.span(-np.pi, np.pi, "rad") == "-180° … 180°"
+    assert formatting.short_span(-np.pi, np.pi, "rad") == "±180°"
+    assert formatting.short_span(0.0, np.pi, "rad") == "0° … 180°"
+    assert formatting.quantity(1.234, "m") == "1.23 m"
+    assert formatting.span(0.0, 0.04, "m") == "0 m … 40 mm"
+    assert formatting.quantity(6500.0, "K") == "6500 K"
+    assert formatting.duration(220) == "3:40"
+    assert formatting.duration(3725) == "1:02:05"
+    assert formatting.shown_name("joint/shoulder_pan_joint") == "shoulder pan"
+    assert formatting.shown_name("joint/left/elbow_joint") == "elbow, left"
+    assert formatting.shown_name("light/2/size") == "size 2"
+    assert formatting.quantity(0.0, "") == "0.00" and formatting.quantity(-0.003, "") == "-0.003"
+    assert formatting.quantity(np.radians(0.5), "rad") == "0.5°"
+    assert formatting.chosen(("sun", "area", "spot"), 1, 3) == "area … spot"
+    assert formatting.chosen(("sun", "area", "spot"), 2, 3) == "spot"
+    assert formatting.size(2_100_000) == "2.1 MB"

@@ -24,7 +24,9 @@ import zmq
 from fake_model import ExactServer
 from mathutils import Matrix
 from refusals import refusal
-from robot_keypoints.addon import following, joint_reading, photo_pose, photo_source, prediction, preferences, rig
+from robot_keypoints.addon.prediction import follow_video, model_server, photo_source, pose_from_photo
+from robot_keypoints.addon.properties import preferences
+from robot_keypoints.addon.robot import joint_positions, rig
 from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.messages.model_client import ModelClient
 from robot_keypoints.core.messages.pose_publishing import PosePublisher
@@ -61,8 +63,8 @@ def loaded(server: ExactServer, photo: Path) -> Iterator[None]:
     """A model, a robot whose joints stand as in the photograph, and the photograph."""
     robot_keypoints.register()
     bpy.ops.robot_keypoints.builtin_robot()
-    service = prediction.SERVICE
-    service.model = prediction.Model(photo, prediction.State.READY, document=server.info.to_dict())
+    service = model_server.SERVICE
+    service.model = model_server.Model(photo, model_server.State.READY, document=server.info.to_dict())
     service._client, service._address = ModelClient("127.0.0.1", server.port), ("127.0.0.1", server.port)
     rig.pose(armature(), ANGLES)
     group().overlay.image = str(photo)
@@ -130,7 +132,7 @@ def test_a_camera_is_made_where_there_is_none() -> None:
     slot = photo_source.background(scene, bpy.data.images["photo.png"])
     assert slot.show_background_image and 0 < slot.alpha < 1 and slot.display_depth == "FRONT"
     assert group().overlay.source == "IMAGE"
-    found = photo_pose.latest()
+    found = pose_from_photo.latest()
     assert found is not None and found.applied == "CAMERA"
     assert {b.name for b in found.blurs} >= {"base_link", "ee_link"} and len(found.axes) == 3
 
@@ -225,13 +227,13 @@ def test_pose_the_robot(moves: str) -> None:
     assert bpy.ops.robot_keypoints.pose_robot() == {"FINISHED"}
     assert np.array_equal(np.array(still.matrix_world), before)
     assert np.abs(np.array(mover.matrix_world) - moved).max() > 0.1
-    joints = joint_reading.positions(bpy.context.scene, armature())
+    joints = joint_positions.positions(bpy.context.scene, armature())
     assert joints[LAST] == pytest.approx(0.2, abs=1e-5)
     assert {n: joints[n] for n in ANGLES if n != LAST} == pytest.approx(
         {n: v for n, v in ANGLES.items() if n != LAST}, abs=2e-3
     )
     assert np.abs(base_in_camera() - POSE).max() < 2e-3
-    found = photo_pose.latest()
+    found = pose_from_photo.latest()
     assert found is not None and found.applied == moves
 
 
@@ -290,7 +292,7 @@ def test_joints_are_read_as_they_are_seen() -> None:
     limit = armature().pose.bones["forearm_link"].constraints.new("LIMIT_ROTATION")
     limit.owner_space, limit.use_limit_y, limit.min_y, limit.max_y = "LOCAL", True, 1.3, 1.3
     rig.pose(armature(), {"elbow_joint": 2.0})
-    found = joint_reading.positions(bpy.context.scene, armature())
+    found = joint_positions.positions(bpy.context.scene, armature())
     expected = {**ANGLES, PAN: 0.4 + math.tau}
     expected[PAN] = found[PAN]
     assert found == pytest.approx(expected, abs=1e-5)
@@ -307,7 +309,7 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
 
     def refuse(words: str, operator: Any = place, **arguments: Any) -> None:
         assert words in (text := refusal(operator, **arguments)), text
-        assert photo_pose.message() == text
+        assert pose_from_photo.message() == text
         assert np.array_equal(np.array(camera.matrix_world), before)
 
     text = tmp_path / "notes.txt"
@@ -337,39 +339,39 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     refuse("scaled unevenly", pose)
     armature().scale = (1.0, 1.0, 1.0)
     group().armature.name = "arm"
-    document = prediction.SERVICE.model.document
+    document = model_server.SERVICE.model.document
     other = {**document["robot"], "name": "panda"}
     other["joints"] = [{**j, "name": f"panda_{j['name']}"} for j in other["joints"]]
-    prediction.SERVICE.model.document = {**document, "robot": other}
+    model_server.SERVICE.model.document = {**document, "robot": other}
     refuse("The model is of the robot panda, the rig is arm (6 joints differ", pose)
     longer = {**document["robot"], "joints": [dict(j) for j in document["robot"]["joints"]]}
     for j in longer["joints"]:
         j["origin"] = [[*row[:3], 1.3 * row[3]] for row in j["origin"][:3]] + [j["origin"][3]]
-    prediction.SERVICE.model.document = {**document, "robot": longer}
+    model_server.SERVICE.model.document = {**document, "robot": longer}
     refuse("has other measures than the rig arm")
-    prediction.SERVICE.model.document = document
+    model_server.SERVICE.model.document = document
     assert place() == {"FINISHED"}
     bpy.data.objects.remove(group().armature)
     assert not place.poll()
-    prediction.SERVICE.unload()
-    assert not place.poll() and photo_pose.latest() is None
+    model_server.SERVICE.unload()
+    assert not place.poll() and pose_from_photo.latest() is None
 
 
 def test_a_joint_beyond_its_limits_is_the_servers_sentence() -> None:
     rig.pose(armature(), {"elbow_joint": 9.0})
-    document = prediction.SERVICE.model.document
+    document = model_server.SERVICE.model.document
     joints = [{**j, "limits": [0.0, 0.5]} if j["name"] == LIFT else j for j in document["robot"]["joints"]]
-    prediction.SERVICE.model.document = {**document, "robot": {**document["robot"], "joints": joints}}
+    model_server.SERVICE.model.document = {**document, "robot": {**document["robot"], "joints": joints}}
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}  # the limits of the server's own robot count
 
 
 def follow_until(frame: int, seconds: float = 20.0) -> None:
     bpy.context.scene.frame_set(frame)
     end = time.monotonic() + seconds
-    before = photo_pose.latest()
-    while photo_pose.latest() is before or following.SERVICE._talk is None or following.SERVICE._talk.busy:
-        following.SERVICE.tick()
-        assert not following.SERVICE.message, following.SERVICE.message
+    before = pose_from_photo.latest()
+    while pose_from_photo.latest() is before or follow_video.SERVICE._talk is None or follow_video.SERVICE._talk.busy:
+        follow_video.SERVICE.tick()
+        assert not follow_video.SERVICE.message, follow_video.SERVICE.message
         assert time.monotonic() < end, "nothing was found"
         time.sleep(0.005)
 
@@ -403,7 +405,7 @@ def test_an_own_armature_is_told_to_the_server(tmp_path: Path, monkeypatch: pyte
     made = crane()
     made.matrix_world = Matrix.Translation((1.0, 2.0, 0.5)) @ Matrix.Rotation(0.4, 4, "Z")
     started: list[list[str]] = []
-    monkeypatch.setattr(prediction, "Child", lambda name, command, *rest: started.append(command) or Asked())
+    monkeypatch.setattr(model_server, "Child", lambda name, command, *rest: started.append(command) or Asked())
 
     class Asked:
         def kill(self) -> None:
@@ -423,7 +425,7 @@ def test_an_own_armature_is_told_to_the_server(tmp_path: Path, monkeypatch: pyte
     wanted = {"mast": 0.7, "boom": -0.4, "slide": 0.05}
     rig.pose(made, wanted)
     bpy.context.view_layer.update()
-    assert joint_reading.positions(bpy.context.scene, made) == pytest.approx(wanted, abs=1e-6)
+    assert joint_positions.positions(bpy.context.scene, made) == pytest.approx(wanted, abs=1e-6)
     frames = known.link_frames(wanted)
     for bone in made.pose.bones:
         assert np.abs(frames[bone.name] - np.array(bone.matrix)).max() < 1e-5, bone.name
@@ -435,10 +437,10 @@ def test_of_poses_that_fit_alike_the_other_one_can_be_taken(server: ExactServer)
     assert "There is no pose" in refusal(bpy.ops.robot_keypoints.other_pose)
     bpy.ops.robot_keypoints.place_camera()
     assert "No other pose" in refusal(bpy.ops.robot_keypoints.other_pose)
-    found = photo_pose.latest()
+    found = pose_from_photo.latest()
     assert found is not None
     second = invert(orbit(0.2, 0.3, 2.2, 0.0, (0.1, 0.0, 0.4)))
-    photo_pose.remember(replace(found, pose=replace(found.pose, alternatives=(second,))))
+    pose_from_photo.remember(replace(found, pose=replace(found.pose, alternatives=(second,))))
     for wanted in (second, POSE, second):
         assert bpy.ops.robot_keypoints.other_pose() == {"FINISHED"}
         assert np.abs(base_in_camera() - wanted).max() < 2e-4
@@ -461,12 +463,12 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
             rig.pose(armature(), {"elbow_joint": 1.3 + 0.1 * n})
         follow_until(n + 1)
         assert np.abs(base_in_camera() - poses[n]).max() < 3e-3
-        joints = joint_reading.positions(bpy.context.scene, armature())
+        joints = joint_positions.positions(bpy.context.scene, armature())
         assert joints["elbow_joint"] == pytest.approx(1.3 + 0.1 * n, abs=3e-3)
     bpy.context.scene.frame_set(50)
     assert photo_source.current(bpy.context.scene, group().overlay.image) == 3, "past its end it stands still"
     bpy.ops.robot_keypoints.follow(kind=kind)
-    assert not following.SERVICE.kind
+    assert not follow_video.SERVICE.kind
     slot = bpy.context.scene.camera.data.background_images[0]
     assert slot.image.source == "SEQUENCE" and slot.image_user.frame_offset == 6
 
@@ -474,7 +476,7 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
 def test_live_looks_again_when_the_frame_changes_and_not_before(tmp_path: Path, server: ExactServer) -> None:
     for n in range(2):
         picture(tmp_path / f"shot_{n}.png")
-    service = prediction.SERVICE
+    service = model_server.SERVICE
     service._child = SimpleNamespace(exit_code=None, kill=lambda: None)  # type: ignore[assignment]
     bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_0.png"), sequence=True)
     service.live = True
@@ -494,7 +496,7 @@ def test_live_looks_again_when_the_frame_changes_and_not_before(tmp_path: Path, 
     assert asked(2, 20.0)
     bpy.ops.robot_keypoints.place_camera()
     service.scene_changed()
-    assert not asked(4, 0.5) and photo_pose.latest() is not None, "the pose that was found stays"
+    assert not asked(4, 0.5) and pose_from_photo.latest() is not None, "the pose that was found stays"
 
 
 def test_another_file_ends_following(tmp_path: Path) -> None:
@@ -502,15 +504,15 @@ def test_another_file_ends_following(tmp_path: Path) -> None:
         picture(tmp_path / f"shot_{n}.png")
     bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_0.png"), sequence=True)
     bpy.ops.robot_keypoints.follow(kind="CAMERA")
-    assert following.SERVICE.kind
+    assert follow_video.SERVICE.kind
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert not following.SERVICE.kind and photo_pose.latest() is None
+    assert not follow_video.SERVICE.kind and pose_from_photo.latest() is None
 
 
 @pytest.mark.parametrize("kind", ["CAMERA", "ROBOT"])
 def test_a_publisher_is_followed(kind: str, server: ExactServer) -> None:
     """Without a model in Blender; what is heard last counts, and its end is told."""
-    prediction.SERVICE.unload()
+    model_server.SERVICE.unload()
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.robot_keypoints.builtin_robot()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -537,34 +539,34 @@ def test_a_publisher_is_followed(kind: str, server: ExactServer) -> None:
             end = time.monotonic() + 20
             while not condition():
                 each()
-                following.SERVICE._not_before = 0.0
-                following.SERVICE.tick()
-                assert time.monotonic() < end, following.SERVICE.message
+                follow_video.SERVICE._not_before = 0.0
+                follow_video.SERVICE.tick()
+                assert time.monotonic() < end, follow_video.SERVICE.message
                 time.sleep(0.01)
 
-        until(lambda: photo_pose.latest() is not None and photo_pose.latest_applied(), publisher.welcome)
+        until(lambda: pose_from_photo.latest() is not None and pose_from_photo.latest_applied(), publisher.welcome)
         assert np.abs(base_in_camera() - POSE).max() < 2e-4
-        joints = joint_reading.positions(bpy.context.scene, armature())
+        joints = joint_positions.positions(bpy.context.scene, armature())
         assert joints == pytest.approx(ANGLES if kind == "ROBOT" else dict.fromkeys(ANGLES, 0.0), abs=1e-5)
-        found = photo_pose.latest()
+        found = pose_from_photo.latest()
         assert found is not None and len(found.blurs) > 6
         publisher.publish({**document, "pose": {**pose, "joints": {"finger": 1.0}}})
-        until(lambda: "has the joint finger, which the rig lacks" in following.SERVICE.message, publisher.welcome)
+        until(lambda: "has the joint finger, which the rig lacks" in follow_video.SERVICE.message, publisher.welcome)
         publisher.publish({**document, "pose": None})
-        until(lambda: "without a pose" in following.SERVICE.message, publisher.welcome)
+        until(lambda: "without a pose" in follow_video.SERVICE.message, publisher.welcome)
         publisher.publish({**document, "pose": {"status": "hidden", "sentence": "Nothing is seen."}})
-        until(lambda: following.SERVICE.message == "Nothing is seen", publisher.welcome)
+        until(lambda: follow_video.SERVICE.message == "Nothing is seen", publisher.welcome)
     finally:
         bpy.ops.robot_keypoints.follow(kind=kind, published=True)
         context.destroy(linger=0)
-    assert not following.SERVICE.kind
+    assert not follow_video.SERVICE.kind
 
 
 def test_addresses() -> None:
     from robot_keypoints.core.errors import UserError
 
-    assert following.address("tcp://127.0.0.1:5555") == ("127.0.0.1", 5555)
-    assert following.address(" localhost:99 ") == ("localhost", 99)
+    assert follow_video.address("tcp://127.0.0.1:5555") == ("127.0.0.1", 5555)
+    assert follow_video.address(" localhost:99 ") == ("localhost", 99)
     for text in ("udp://1.2.3.4:5", "nonsense", "tcp://1.2.3.4", "tcp://1.2.3.4:99999999", "tcp://:5"):
         with pytest.raises(UserError, match="is none"):
-            following.address(text)
+            follow_video.address(text)

@@ -7,48 +7,49 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from robot_keypoints.addon import pictures, previews
+from robot_keypoints.addon.base import plots
+from robot_keypoints.addon.ui import plot_icons
 
 
 @pytest.fixture(autouse=True)
 def collection() -> Iterator[None]:
-    previews.register()
+    plot_icons.register()
     yield
-    previews.unregister()
+    plot_icons.unregister()
 
 
 def test_pixels_arrive_and_are_drawn_once() -> None:
     drawn = []
 
-    def draw() -> pictures.Image:
+    def draw() -> plots.Image:
         drawn.append(1)
-        return pictures.histogram([1.0] * 4, [1.0, 2.0, 3.0, 4.0], 40, 40)
+        return plots.histogram([1.0] * 4, [1.0, 2.0, 3.0, 4.0], 40, 40)
 
-    first = previews.picture("a", (1, 2), draw)
-    again = previews.picture("a", (1, 2), draw)
+    first = plot_icons.picture("a", (1, 2), draw)
+    again = plot_icons.picture("a", (1, 2), draw)
     assert first == again
     assert len(drawn) == 1
-    previews.picture("a", (1, 3), draw)
+    plot_icons.picture("a", (1, 3), draw)
     assert len(drawn) == 2
-    preview = previews._collection["a"]
+    preview = plot_icons._collection["a"]
     assert tuple(preview.image_size) == (40, 40)
     held = np.array(preview.image_pixels_float[:]).reshape(40, 40, 4)
     assert held == pytest.approx(draw(), abs=1 / 127)
 
 
 def test_a_picture_may_change_its_size() -> None:
-    previews.picture("a", 1, lambda: pictures.dot(pictures.RED, 16))
-    previews.picture("a", 2, lambda: pictures.dot(pictures.RED, 24))
-    assert tuple(previews._collection["a"].image_size) == (24, 24)
+    plot_icons.picture("a", 1, lambda: plots.dot(plots.RED, 16))
+    plot_icons.picture("a", 2, lambda: plots.dot(plots.RED, 24))
+    assert tuple(plot_icons._collection["a"].image_size) == (24, 24)
 
 
 def test_dots_are_shared() -> None:
-    for colour in (pictures.GREEN, pictures.RED, pictures.GREEN):
-        previews.dot(colour)
-    assert len(previews._collection) == 2
+    for colour in (plots.GREEN, plots.RED, plots.GREEN):
+        plot_icons.dot(colour)
+    assert len(plot_icons._collection) == 2
 
 
 def test_without_a_collection_there_is_no_icon() -> None:
-    previews.unregister()
-    assert previews.picture("a", 1, lambda: pictures.dot(pictures.RED)) == 0
-    assert previews.dot(pictures.RED) == 0
+    plot_icons.unregister()
+    assert plot_icons.picture("a", 1, lambda: plots.dot(plots.RED)) == 0
+    assert plot_icons.dot(plots.RED) == 0

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import bpy
 import pytest
 import robot_keypoints
-from robot_keypoints.addon import environment, overlay, prediction, previews, properties, runner, words
+from robot_keypoints.addon.prediction import model_server
+from robot_keypoints.addon.properties import labels as property_labels, scene as scene_properties
+from robot_keypoints.addon.services import trainer_environment, training_run
+from robot_keypoints.addon.ui import overlay, plot_icons
 
 
 def traces() -> dict[str, list[str]]:
@@ -38,7 +41,7 @@ def traces() -> dict[str, list[str]]:
             if name.startswith("robot_keypoints")
         ],
         "handlers": handlers,
-        "timers": ["tick"] if bpy.app.timers.is_registered(runner.tick) else [],
+        "timers": ["tick"] if bpy.app.timers.is_registered(training_run.tick) else [],
         "operators": dir(bpy.ops.robot_keypoints),
     }  # fmt: skip
 
@@ -62,21 +65,21 @@ def test_twice_on_and_off_leaves_nothing() -> None:
         assert all(there.values()), there
         assert len(there["classes"]) > 30
         assert traces() == nothing
-    assert previews._collection is None
+    assert plot_icons._collection is None
     assert overlay._handle is None
 
 
 def test_unregister_ends_what_runs(registered: None, tmp_path, monkeypatch) -> None:
     """A building environment is a child process: it must not outlive the extension."""
-    environment.SERVICE.create(tmp_path / "environment", "", requirements=_slow_requirements(tmp_path))
-    child = environment.SERVICE._builder
+    trainer_environment.SERVICE.create(tmp_path / "environment", "", requirements=_slow_requirements(tmp_path))
+    child = trainer_environment.SERVICE._builder
     assert child is not None
     assert child.exit_code is None
     robot_keypoints.unregister()
     try:
         assert child.exit_code is not None
-        assert not environment.SERVICE.busy
-        assert environment.SERVICE.building.state is environment.State.NONE
+        assert not trainer_environment.SERVICE.busy
+        assert trainer_environment.SERVICE.building.state is trainer_environment.State.NONE
     finally:
         robot_keypoints.register()
 
@@ -103,9 +106,9 @@ def test_every_setting_has_a_label_and_a_tooltip(registered: None) -> None:
 def test_limits_are_those_of_the_settings(registered: None) -> None:
     group = bpy.context.scene.robot_keypoints
     for table, attribute, cls in (
-        (words.RENDER, "render", properties.RenderSettings),
-        (words.TRAINING, "training", properties.TrainingSettings),
-        (words.FEEDBACK, "feedback", properties.FeedbackSettings),
+        (property_labels.RENDER, "render", scene_properties.RenderSettings),
+        (property_labels.TRAINING, "training", scene_properties.TrainingSettings),
+        (property_labels.FEEDBACK, "feedback", scene_properties.FeedbackSettings),
     ):
         known = getattr(group, attribute).bl_rna.properties
         for name, field in cls.__dataclass_fields__.items():
@@ -119,5 +122,5 @@ def test_limits_are_those_of_the_settings(registered: None) -> None:
 
 def test_the_timer_survives_loading_a_file(registered: None) -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert bpy.app.timers.is_registered(runner.tick)
-    assert prediction.SERVICE.prediction is None
+    assert bpy.app.timers.is_registered(training_run.tick)
+    assert model_server.SERVICE.prediction is None

@@ -11,7 +11,9 @@ import bpy
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import adoption, choices, conversion, rig, runner
+from robot_keypoints.addon.properties import choice_names, scene_robots, to_settings
+from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.services import training_run
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings import schema as core, validation
@@ -30,7 +32,7 @@ def group() -> Any:
 
 
 def read() -> core.Settings:
-    return conversion.read(bpy.context.scene)
+    return to_settings.read(bpy.context.scene)
 
 
 def second() -> bpy.types.Object:
@@ -54,7 +56,7 @@ def test_a_second_robot_is_taken_in_under_its_own_name() -> None:
     assert after.keypoints == reference.keypoints and after.skeleton == reference.skeleton
     assert {v.name for v in after.variables} == {v.name for v in reference.variables}
     assert next(v for v in after.variables if v.name == "camera/roll").high == pytest.approx(0.5), "edits stay"
-    runner.ready_settings(bpy.context.scene)
+    training_run.ready_settings(bpy.context.scene)
     bpy.ops.robot_keypoints.draw_sample(seed=3)
     angles = [armature.pose.bones[j.bone].rotation_euler[1] for j in rig.joints(armature)]
     assert all(a != 0 for a in angles)
@@ -92,11 +94,11 @@ def test_a_robot_that_is_gone_is_noticed() -> None:
     armature = second()
     bpy.ops.robot_keypoints.robot_add()
     bpy.data.objects.remove(armature)
-    assert "has no armature" in adoption.problem(bpy.context.scene)
+    assert "has no armature" in scene_robots.problem(bpy.context.scene)
     assert not bpy.ops.robot_keypoints.draw_sample.poll()
     bpy.ops.robot_keypoints.robot_remove()
-    assert adoption.problem(bpy.context.scene) == ""
-    runner.ready_settings(bpy.context.scene)
+    assert scene_robots.problem(bpy.context.scene) == ""
+    training_run.ready_settings(bpy.context.scene)
 
 
 def test_the_first_robot_can_t_be_a_further_one_too() -> None:
@@ -180,12 +182,12 @@ def test_folders_become_choices(tmp_path: Path) -> None:
     worlds, photos = folders(tmp_path)
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
     group().scene.worlds, group().augmentation.backgrounds = str(worlds), str(photos)
-    assert choices.names(group(), "light/world")[-2:] == ("attic", "hall")
+    assert choice_names.names(group(), "light/world")[-2:] == ("attic", "hall")
     assert [(t.name, t.pictures) for t in group().augmentation.themes] == [("kitchen", 2), ("office", 1), ("void", 0)]
     assert "void" in group().backgrounds_note and "kitchen" not in group().backgrounds_note
     world = group().variables["light/world"]
     assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
-    assert choices.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
+    assert choice_names.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
     validation.check(read())
 
 
@@ -198,11 +200,11 @@ def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
     world.low_choice = world.high_choice = "10"  # hall
     group().augmentation.themes["kitchen"].validation = True
     theme = group().variables["background/theme"]
-    assert choices.names(group(), "background/theme")[int(theme.value)] == "office" and not theme.use
+    assert choice_names.names(group(), "background/theme")[int(theme.value)] == "office" and not theme.use
     (worlds / "attic.hdr").unlink()
     bpy.ops.robot_keypoints.folders_reread()
     world = group().variables["light/world"]
-    assert choices.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
+    assert choice_names.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
     assert read().augmentation.validation_themes == ("kitchen",)
     validation.check(read())
     group().scene.worlds = ""
@@ -214,18 +216,18 @@ def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) ->
     group().scene.worlds = group().augmentation.backgrounds = str(tmp_path / "none")
     assert ".exr" in group().worlds_note and "no photographs" in group().backgrounds_note
     with pytest.raises(Exception, match=r"none"):
-        runner.ready_settings(bpy.context.scene)
+        training_run.ready_settings(bpy.context.scene)
     group().scene.worlds = str(tmp_path / "gone")
     assert "can't be read" in group().worlds_note
     group().scene.worlds = group().augmentation.backgrounds = ""
     assert group().worlds_note == group().backgrounds_note == ""
-    runner.ready_settings(bpy.context.scene)
+    training_run.ready_settings(bpy.context.scene)
 
 
 def test_keypoints_that_were_removed_stay_away() -> None:
     while group().keypoints:
         bpy.ops.robot_keypoints.keypoint_remove()
-    adoption.refresh(bpy.context.scene)
+    scene_robots.refresh(bpy.context.scene)
     assert not group().keypoints
 
 
@@ -237,5 +239,5 @@ def test_a_first_robot_without_joints_is_noticed_beside_another_that_has_some() 
     bpy.context.scene.collection.objects.link(stiff)
     group().armature = stiff
     assert len(group().others) == 1
-    assert "stiff" in adoption.problem(bpy.context.scene)
+    assert "stiff" in scene_robots.problem(bpy.context.scene)
     assert not bpy.ops.robot_keypoints.draw_sample.poll()

@@ -12,17 +12,17 @@ import bpy
 import pytest
 import robot_keypoints
 from refusals import refusal
-from robot_keypoints.addon import (
-    choices,
-    conversion,
-    custom,
-    findings,
-    inspected,
-    properties,
-    runner,
+from robot_keypoints.addon.properties import (
+    choice_names,
+    scene as scene_properties,
+    scene_check_report,
+    to_settings,
     user_presets,
-    variables,
-)  # fmt: skip
+    variable_list,
+)
+from robot_keypoints.addon.services import training_run  # fmt: skip
+from robot_keypoints.addon.ui import warnings
+from robot_keypoints.addon.ui.operators import user_variable_suggestion
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.scene import catalogue, presets
 from robot_keypoints.core.settings import schema as core, validation
@@ -46,7 +46,7 @@ def variable(name: str) -> Any:
 
 
 def settings(name: str) -> core.VariableSettings:
-    return next(v for v in conversion.read(bpy.context.scene).variables if v.name == name)
+    return next(v for v in to_settings.read(bpy.context.scene).variables if v.name == name)
 
 
 def load_arm(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def choose(name: str) -> None:
 
 
 def test_every_group_of_the_catalogue_has_a_tab_and_every_variable_an_entry() -> None:
-    assert tuple(g[0] for g in properties.GROUPS) == catalogue.GROUPS
+    assert tuple(g[0] for g in scene_properties.GROUPS) == catalogue.GROUPS
     assert {v.name for v in group().variables if not v.name.startswith("joint/")} == set(catalogue.BY_NAME)
 
 
@@ -79,9 +79,9 @@ def test_a_preset_is_what_the_core_makes_of_it(preset: str) -> None:
         core.Settings(scene=core.SceneSettings(preset)), [], catalogue.REACH_SHARE * group().reach
     )
     for v in wanted.variables:
-        assert variables.same(settings(v.name), v), v.name
+        assert variable_list.same(settings(v.name), v), v.name
         assert not variable(v.name).changed
-    validation.check(conversion.read(bpy.context.scene))
+    validation.check(to_settings.read(bpy.context.scene))
 
 
 def test_a_preset_leaves_joints_and_own_variables_alone() -> None:
@@ -100,7 +100,7 @@ def test_what_is_held_has_a_sensible_range_once_it_varies() -> None:
             assert v.low < v.high, v.name
             entry = catalogue.find(v.name)
             assert entry is None or v.bins > 1
-    validation.check(conversion.read(bpy.context.scene))
+    validation.check(to_settings.read(bpy.context.scene))
 
 
 def test_changes_are_noticed_and_taken_back() -> None:
@@ -126,7 +126,7 @@ def test_joints_are_reset_to_their_limits(tmp_path: Path) -> None:
     assert joint.limited and (joint.limit_low, joint.limit_high) == (before.low, before.high) == (-2.5, 2.5)
     joint.low, joint.use = -1.0, False
     bpy.ops.robot_keypoints.variables_reset(which="JOINTS")
-    assert variables.same(settings("joint/j2"), before)
+    assert variable_list.same(settings("joint/j2"), before)
 
 
 def test_user_presets_suit_robots_of_any_size() -> None:
@@ -171,7 +171,7 @@ def test_deleting_a_preset_keeps_the_priors() -> None:
 
 def test_choices_have_names() -> None:
     kind = variable("light/type")
-    assert choices.names(group(), "light/type") == ("sun", "area", "spot", "point")
+    assert choice_names.names(group(), "light/type") == ("sun", "area", "spot", "point")
     assert kind.value_choice == "0" and kind.bl_rna.properties["value_choice"].type == "ENUM"
     kind.use = True
     kind.low_choice, kind.high_choice = "1", "2"
@@ -180,24 +180,24 @@ def test_choices_have_names() -> None:
     kind.high_choice = "0"  # the other end follows
     v = settings("light/type")
     assert (v.low, v.high, v.bins) == (0.0, 1.0, 1)
-    validation.check(conversion.read(bpy.context.scene))
+    validation.check(to_settings.read(bpy.context.scene))
     for entry in catalogue.ENTRIES:
-        assert len(choices.names(group(), entry.name)) == len(entry.choices)
+        assert len(choice_names.names(group(), entry.name)) == len(entry.choices)
 
 
 def test_listing_and_searching() -> None:
     group().group = "light"
-    assert all(v.name.startswith("light/") for v in variables.listed(group()))
-    found = [v.name for v in variables.listed(group(), "bright")]
+    assert all(v.name.startswith("light/") for v in variable_list.listed(group()))
+    found = [v.name for v in variable_list.listed(group(), "bright")]
     assert found == ["material/brightness", "surroundings/brightness", "sensor/brightness"]
-    assert [v.name for v in variables.listed(group(), "focal camera")] == ["camera/focal_length"]
+    assert [v.name for v in variable_list.listed(group(), "focal camera")] == ["camera/focal_length"]
 
 
 def test_switching_what_is_listed() -> None:
     group().group = "sensor"
     bpy.ops.robot_keypoints.variables_switch(what="ADAPT")
     bpy.ops.robot_keypoints.variables_switch(what="VARY")
-    assert all(v.adapt and v.use for v in variables.listed(group()))
+    assert all(v.adapt and v.use for v in variable_list.listed(group()))
     assert not variable("light/strength").adapt
     group().search = "lens"  # what is searched for is what is listed
     bpy.ops.robot_keypoints.variables_switch(what="HOLD")
@@ -217,7 +217,7 @@ def test_copying_a_prior_to_the_other_joints(tmp_path: Path) -> None:
     for name, high in (("j1", 1.0), ("j3", 2.0)):  # within their own limits
         v = settings(f"joint/{name}")
         assert (v.low, v.high, v.bins, v.concentration, v.adapt) == (-0.5, high, 5, 3.0, False)
-    assert not findings.any_variable(group())
+    assert not warnings.any_variable(group())
     assert settings("camera/distance").bins != 5
 
 
@@ -229,7 +229,7 @@ def test_copying_to_what_is_listed_leaves_ranges_and_choices_alone() -> None:
     after = settings("light/temperature")
     assert after.bins == 3 and (after.low, after.high) == (before.low, before.high)
     assert settings("light/world").bins == settings("light/type").bins == 1, "held choices"
-    validation.check(conversion.read(bpy.context.scene))
+    validation.check(to_settings.read(bpy.context.scene))
 
 
 # ---------------------------------------------------------------------------------------------- variables of one's own
@@ -258,7 +258,7 @@ def test_any_number_can_vary() -> None:
     assert settings("custom/Fan location X 2").path == place.path
     add("EXEC_DEFAULT", path='objects["Fan"]["speed"]')
     add("EXEC_DEFAULT", path='objects["Fan"].hide_render')
-    hidden = next(v for v in conversion.read(bpy.context.scene).variables if v.path.endswith("hide_render"))
+    hidden = next(v for v in to_settings.read(bpy.context.scene).variables if v.path.endswith("hide_render"))
     assert (hidden.low, hidden.high, hidden.bins) == (0.0, 1.0, 2)
     bpy.ops.robot_keypoints.draw_sample(seed=1)
     assert made.rotation_euler.z != 0.0 and made.location.x != 10.0
@@ -298,12 +298,12 @@ def test_own_variables_outlive_a_new_robot() -> None:
 
 def test_suggestions_follow_soft_limits() -> None:
     lamp = bpy.data.lights.new("Lamp", "AREA")
-    assert custom.suggest('lights["Lamp"].color[0]').high == 1.0
+    assert user_variable_suggestion.suggest('lights["Lamp"].color[0]').high == 1.0
     lamp.energy = 40.0
-    found = custom.suggest('lights["Lamp"].energy')
+    found = user_variable_suggestion.suggest('lights["Lamp"].energy')
     assert found.low < 40.0 < found.high and math.isfinite(found.high)
     with pytest.raises(UserError, match="clipboard"):
-        custom.suggest("")
+        user_variable_suggestion.suggest("")
 
 
 # --------------------------------------------------------------------------------------------------------- warnings
@@ -311,38 +311,40 @@ def test_suggestions_follow_soft_limits() -> None:
 
 def test_warnings_where_they_arise(tmp_path: Path) -> None:
     load_arm(tmp_path)
-    assert not findings.any_variable(group())
+    assert not warnings.any_variable(group())
     joint = variable("joint/j1")
     joint.high = 1.1
-    assert "limits -57° … 57°" in findings.variable(group(), joint)
+    assert "limits -57° … 57°" in warnings.variable(group(), joint)
     joint.use = False
-    assert findings.variable(group(), joint) == ""
+    assert warnings.variable(group(), joint) == ""
     distance = variable("camera/distance")
     distance.low = 0.1
-    assert "inside the robot" in findings.variable(group(), distance) and findings.camera(group())
+    assert "inside the robot" in warnings.variable(group(), distance) and warnings.camera(group())
     bpy.ops.robot_keypoints.variables_reset(which="ALL")
     for preset in presets.PRESETS:
         bpy.ops.robot_keypoints.preset_choose(name=preset)
-        assert not findings.any_variable(group()), f"{preset} warns of itself"
+        assert not warnings.any_variable(group()), f"{preset} warns of itself"
 
 
 def test_a_report_s_warnings() -> None:
     names = [k.name for k in group().keypoints]
     seen = dict.fromkeys(names, 10)
-    inspected.keep(inspected.Report(64, 64, 64, {**seen, names[0]: 0}, {**seen, names[0]: 0, names[1]: 0}, 0.25))
-    assert "Never inside" in findings.keypoint(names[0])
-    assert "hides" in findings.keypoint(names[1])
-    assert findings.keypoint(names[2]) == "" == findings.rules(group())
-    assert "25 %" in findings.camera(group())
-    inspected.keep(inspected.Report(64, 3000, 64, seen, seen))
-    assert "3000" in findings.rules(group())
-    assert not inspected.latest().stale
+    scene_check_report.keep(
+        scene_check_report.Report(64, 64, 64, {**seen, names[0]: 0}, {**seen, names[0]: 0, names[1]: 0}, 0.25)
+    )
+    assert "Never inside" in warnings.keypoint(names[0])
+    assert "hides" in warnings.keypoint(names[1])
+    assert warnings.keypoint(names[2]) == "" == warnings.rules(group())
+    assert "25 %" in warnings.camera(group())
+    scene_check_report.keep(scene_check_report.Report(64, 3000, 64, seen, seen))
+    assert "3000" in warnings.rules(group())
+    assert not scene_check_report.latest().stale
     variable("camera/roll").high = 0.3
-    assert inspected.latest().stale
+    assert scene_check_report.latest().stale
     bpy.ops.robot_keypoints.builtin_robot()
-    assert inspected.latest().draws == 0
+    assert scene_check_report.latest().draws == 0
 
 
 def test_everything_is_ready_for_a_run() -> None:
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
-    assert len(runner.ready_settings(bpy.context.scene).variables) == len(group().variables)
+    assert len(training_run.ready_settings(bpy.context.scene).variables) == len(group().variables)

@@ -10,7 +10,7 @@ import bpy
 
 MODULE = "bl_ext.user_default.robot_keypoints"
 (target,) = sys.argv[sys.argv.index("--") + 1 :]
-rig = importlib.import_module(f"{MODULE}.addon.rig")
+rig = importlib.import_module(f"{MODULE}.addon.robot.rig")
 
 
 def joints() -> dict:

@@ -65,8 +65,8 @@ def crane() -> None:
 
 def sheet(d: Driver, name: str, **seen: Any) -> Steps:
     """Make a contact sheet and keep the scene that it was rendered from."""
-    service = part("addon.sheet").SERVICE
-    scenery = part("addon.scenery")
+    service = part("addon.services.contact_sheet").SERVICE
+    scenery = part("addon.properties.scenery")
     yield from d.click_button("robot_keypoints.contact_sheet")
     yield from d.wait(lambda: service.running, 20, "the contact sheet's process")
     yield from d.wait(lambda: not service.running, 240, "the contact sheet")
@@ -96,13 +96,13 @@ def story(d: Driver) -> Steps:
     camera = scene.camera
     yield from d.station(
         "1-robot", found=found, camera=camera.name, there=[o.name for o in scene.objects],
-        left_out=[o.name for o in part("addon.scenery").left_out(scene)],
+        left_out=[o.name for o in part("addon.properties.scenery").left_out(scene)],
     )  # fmt: skip
     yield from d.click_button('scenery_keep(object="Light")', fractions=(0.75,))
     yield from d.wait(lambda: not scene.objects["Light"].hide_render, 10, "the light to come back")
     yield from sheet(d, "2-sheet")
 
-    runner = part("addon.runner").RUNNER
+    runner = part("addon.services.training_run").RUNNER
     yield from d.click_button("robot_keypoints.start_training")
     yield from d.wait(lambda: runner.session is not None, 30, "the session")
 
@@ -116,7 +116,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.stop_training")
     yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
 
-    prediction = part("addon.prediction")
+    prediction = part("addon.prediction.model_server")
     yield from d.click_button("robot_keypoints.load_trained_model")
     yield from d.wait(lambda: prediction.SERVICE.model.state is prediction.State.READY, 120, "the model to be loaded")
     yield from d.click_button("robot_keypoints.look_through_camera")

@@ -23,7 +23,7 @@ def story(d: Driver) -> Steps:
     with d.context("WINDOW"):
         bpy.ops.robot_keypoints.builtin_robot()
         bpy.ops.robot_keypoints.start_training()
-    runner = sys.modules[f"{MODULE}.addon.runner"].RUNNER
+    runner = sys.modules[f"{MODULE}.addon.services.training_run"].RUNNER
 
     def rendering() -> bool:
         if runner.status.phase.over:

@@ -18,7 +18,7 @@ sys.path.insert(0, folder)
 import proofs  # noqa: E402
 
 m = proofs.modules(MODULE)
-scenery = importlib.import_module(f"{MODULE}.addon.scenery")
+scenery = importlib.import_module(f"{MODULE}.addon.properties.scenery")
 result = {"version": bpy.app.version_string, "errors": {}, "seconds": {}}
 for engine in engines.split(","):
     bpy.ops.wm.read_homefile(use_factory_startup=True)

@@ -10,7 +10,7 @@ import bpy
 MODULE = "bl_ext.user_default.robot_keypoints"
 target, urdf = sys.argv[sys.argv.index("--") + 1 :]
 robot = importlib.import_module(f"{MODULE}.core.robot.urdf_reader").load_urdf(urdf)
-armature = importlib.import_module(f"{MODULE}.addon.rig").build(bpy.context.scene, robot)
+armature = importlib.import_module(f"{MODULE}.addon.robot.rig").build(bpy.context.scene, robot)
 libraries = ("zmq", "xacro", "yaml", "tomli_w")
 result = {
     "bones": len(armature.data.bones),

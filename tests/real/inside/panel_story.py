@@ -20,7 +20,7 @@ def part(name: str) -> Any:
 
 def unfold_everything(opened: set[str]) -> None:
     """What starts folded starts unfolded; which parts were drawn is noted."""
-    panels = part("addon.panels")
+    panels = part("addon.ui.panels.base")
     section = panels.section
 
     def unfolded(layout: Any, identifier: str, title: str, summary: str = "", closed: bool = True,
@@ -35,7 +35,7 @@ def unfold_everything(opened: set[str]) -> None:
 
 def fake_run(d: Driver) -> None:
     """As if a training had been adapting for a while."""
-    session, inspected = part("core.processes.session"), part("addon.inspected")
+    session, inspected = part("core.processes.session"), part("addon.properties.scene_check_report")
     status = session.Status(phase=session.Phase.TRAINING, version=7)
     group = bpy.context.scene.robot_keypoints
     status.concentrations = {v.name: tuple(range(1, v.bins + 1)) for v in group.variables if v.use}
@@ -46,7 +46,7 @@ def fake_run(d: Driver) -> None:
                      {"variable": "camera/roll", "low": -0.1, "high": 0.1}]}
         for n in (1, 2, 5)
     ]  # fmt: skip
-    runner = part("addon.runner").Runner
+    runner = part("addon.services.training_run").Runner
     runner.status = property(lambda self: status)
     names = [k.name for k in group.keypoints]
     seen = dict.fromkeys(names, 9)
@@ -72,7 +72,7 @@ def story(d: Driver) -> Steps:
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
     yield from d.station("2-robot")
 
-    urdf, rig = part("core.robot.urdf_reader"), part("addon.rig")
+    urdf, rig = part("core.robot.urdf_reader"), part("addon.robot.rig")
     second = rig.build(scene, urdf.load_urdf(urdf.builtin_urdf()))
     second.location.x = 2.0
     bpy.context.view_layer.objects.active = second

@@ -27,7 +27,11 @@ def story(d: Driver) -> Steps:
     scene = bpy.context.scene
     group = scene.robot_keypoints
     bpy.context.preferences.addons[MODULE].preferences.python = d.config["python"]
-    prediction, photo_pose, rig = part("addon.prediction"), part("addon.photo_pose"), part("addon.rig")
+    prediction, photo_pose, rig = (
+        part("addon.prediction.model_server"),
+        part("addon.prediction.pose_from_photo"),
+        part("addon.robot.rig"),
+    )
     bpy.ops.robot_keypoints.load_urdf(filepath=d.config["urdf"])
     rig.pose(group.armature, d.config["joints"])
     group.armature.select_set(False)

@@ -75,9 +75,13 @@ def story(d: Driver) -> Steps:
     group = scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python = d.config["exact"]
-    rig, photo_pose, joint_reading = part("addon.rig"), part("addon.photo_pose"), part("addon.joint_reading")
-    prediction, following = part("addon.prediction").SERVICE, part("addon.following").SERVICE
-    ready = part("addon.prediction").State.READY
+    rig, photo_pose, joint_reading = (
+        part("addon.robot.rig"),
+        part("addon.prediction.pose_from_photo"),
+        part("addon.robot.joint_positions"),
+    )
+    prediction, following = part("addon.prediction.model_server").SERVICE, part("addon.prediction.follow_video").SERVICE
+    ready = part("addon.prediction.model_server").State.READY
     folder = d.folder / "photograph"
     folder.mkdir()
 

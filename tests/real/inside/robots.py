@@ -20,7 +20,7 @@ MODULE = "bl_ext.user_default.robot_keypoints"
 SAMPLE = 300
 """Vertices of one mesh that are compared."""
 orders, target = sys.argv[sys.argv.index("--") + 1 :]
-rig = importlib.import_module(f"{MODULE}.addon.rig")
+rig = importlib.import_module(f"{MODULE}.addon.robot.rig")
 urdf = importlib.import_module(f"{MODULE}.core.robot.urdf_reader")
 
 

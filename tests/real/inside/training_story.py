@@ -29,7 +29,7 @@ def story(d: Driver) -> Steps:
     panels = [n for n in dir(bpy.types) if n.startswith("KEYPOINTS_PT_")]
     yield from d.station("1-sidebar", panels=panels, tab=d.region("UI").active_panel_category)
 
-    environment = part("addon.environment")
+    environment = part("addon.services.trainer_environment")
     yield from d.click_button("robot_keypoints.check_environment")
     busy = (environment.State.NONE, environment.State.RUNNING)
     yield from d.wait(lambda: environment.SERVICE.health.state not in busy, 180, "the check of the environment")
@@ -39,7 +39,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.builtin_robot")
     yield from d.wait(lambda: group.armature is not None, 30, "the robot")
     yield from d.station(
-        "3-robot", left_out=[o.name for o in part("addon.scenery").left_out(scene)],
+        "3-robot", left_out=[o.name for o in part("addon.properties.scenery").left_out(scene)],
         bones=len(group.armature.data.bones), keypoints=[k.name for k in group.keypoints],
         variables=[v.name for v in group.variables],
     )  # fmt: skip
@@ -56,7 +56,7 @@ def story(d: Driver) -> Steps:
             setattr(getattr(group, table), name, value)
     # The sheet is shown where an Image Editor is open; else in a window of its own.
     min(d.window.screen.areas, key=lambda a: a.width * a.height).type = "IMAGE_EDITOR"
-    sheet = part("addon.sheet").SERVICE
+    sheet = part("addon.services.contact_sheet").SERVICE
     yield from d.unfold("robot_keypoints.check_scene", "robot_keypoints.variable_add")
     yield from d.click_button("robot_keypoints.contact_sheet")
     yield from d.wait(lambda: sheet.running, 10, "the contact sheet's process")
@@ -88,7 +88,7 @@ def story(d: Driver) -> Steps:
         size=None if sheet.picture is None else sheet.picture.shape,
     )  # fmt: skip
 
-    runner = part("addon.runner").RUNNER
+    runner = part("addon.services.training_run").RUNNER
     yield from d.click_button("robot_keypoints.start_training")
     yield from d.wait(lambda: runner.session is not None, 30, "the session")
 
@@ -139,7 +139,7 @@ def story(d: Driver) -> Steps:
         pids=pids,
     )
 
-    prediction = part("addon.prediction")
+    prediction = part("addon.prediction.model_server")
     yield from d.click_button("robot_keypoints.load_trained_model")
     yield from d.wait(lambda: prediction.SERVICE.model.state is prediction.State.READY, 120, "the model to be loaded")
     yield from d.click_button("robot_keypoints.look_through_camera")

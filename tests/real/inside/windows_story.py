@@ -13,7 +13,7 @@ from driver import MODULE, Driver, Steps
 
 
 def story(d: Driver) -> Steps:
-    capture = sys.modules[f"{MODULE}.addon.capture"]
+    capture = sys.modules[f"{MODULE}.addon.prediction.viewport_capture"]
     manager = bpy.context.window_manager
     spreads: dict[str, float] = {}
 

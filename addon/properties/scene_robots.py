@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes armatures as the scene's robots: their joints and keypoints fill the settings, beside the scene's variables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...core.errors import UserError
+from ...core.names import free_name
+from ...core.robot import keypoints as core_keypoints
+from ...core.robot.keypoints import Keypoint
+from ...core.scene import catalogue
+from ..robot import rig
+from . import choice_names, scene_check_report, scenery, variable_list
+from .from_dataclass import quietly
+from .variable_list import Default
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one robot brings along: keypoints, links of the skeleton, joints by variable name."""
+
+    keypoints: tuple[Keypoint, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    joints: Mapping[str, Default]
+
+
+def parts(armature: bpy.types.Object, name: str = "") -> Parts:
+    """What an armature brings along.
+
+    Args:
+        name: of a further robot; it goes before the names of joints and keypoints.
+
+    Raises:
+        UserError: if the armature has no joint.
+    """
+    joints = joint_defaults(armature, name)
+    robot = rig.robot_of(armature)
+    if robot is not None:
+        keypoints = core_keypoints.joint_keypoints(robot)
+        edges = core_keypoints.skeleton(robot, keypoints)
+    else:
+        keypoints, edges = _bones(armature, {j.bone for j in rig.joints(armature)})
+    prefix = f"{name}/" if name else ""
+    return Parts(
+        tuple(replace(k, name=prefix + k.name, robot=name) for k in keypoints),
+        tuple((prefix + a, prefix + b) for a, b in edges),
+        joints,
+    )
+
+
+def joint_defaults(armature: bpy.types.Object, name: str = "") -> dict[str, Default]:
+    """The joints of an armature by variable name; see :func:`parts`.
+
+    Raises:
+        UserError: if it has none.
+    """
+    joints = rig.joints(armature)
+    if not joints:
+        raise UserError(f"{armature.name} has no bone that can turn or slide: choose another armature")
+    prefix = f"{name}/" if name else ""
+    defaults = {}
+    for joint in joints:
+        limits = None if joint.circular else (joint.lower, joint.upper)
+        defaults[f"joint/{prefix}{joint.name}"] = variable_list.joint_default(
+            prefix + joint.name, limits, joint.linear, joint.held
+        )
+    return defaults
+
+
+def _bones(armature: bpy.types.Object, names: set[str]) -> tuple[tuple[Keypoint, ...], tuple[tuple[str, str], ...]]:
+    """A keypoint at the head of every bone that is a joint, linked along the armature."""
+    keypoints = tuple(Keypoint(bone.name, bone.name) for bone in armature.data.bones if bone.name in names)
+    edges = []
+    for bone in armature.data.bones:
+        parent = bone.parent
+        while parent is not None and parent.name not in names:
+            parent = parent.parent
+        if bone.name in names and parent is not None:
+            edges.append((parent.name, bone.name))
+    return keypoints, tuple(edges)
+
+
+def reach(armature: bpy.types.Object) -> float:
+    """How far a robot reaches from its origin, metres; a user's own armature as it stands at rest."""
+    robot = rig.robot_of(armature)
+    if robot is not None:
+        return robot.reach()
+    scale = np.array(armature.matrix_world.to_scale())
+    ends = [np.array(p) * scale for bone in armature.data.bones for p in (bone.head_local, bone.tail_local)]
+    return max((float(np.linalg.norm(p)) for p in ends), default=0.0) or 1.0
+
+
+def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
+    """Take ``armature`` as the scene's first robot: keypoints, skeleton and variables are filled in anew.
+
+    Further robots, variables of the user's own, folders and the preset stay; groups of links stay if the new robots
+    have any of their links.
+    """
+    group = scene.robot_keypoints
+    group.notes = ""
+    scene_check_report.forget()
+    own = [variable_list.read(v) for v in group.variables if v.path]
+    with quietly():
+        for index in reversed(range(len(group.others))):
+            if group.others[index].armature in (armature, None):
+                group.others.remove(index)
+    group.variables.clear()
+    group.keypoints.clear()
+    group.skeleton.clear()
+    group.keypoint_index = group.variable_index = group.joint_index = 0
+    if armature is None:
+        return
+    try:
+        parts(armature)
+    except UserError as problem:
+        group.notes = str(problem)
+        return
+    bones = {b.name for robot in robots(group).values() for b in robot.data.bones}
+    for index in reversed(range(len(group.links))):
+        if not any(link.name in bones for link in group.links[index].links):
+            group.links.remove(index)
+    refresh(scene, new=robots(group))
+    for settings in own:
+        variable_list.write(group.variables.add(), settings)
+    group.group = "joint"
+    scenery.leave_out_startup(scene, scenery.named(settings.path for settings in own))
+
+
+def robots(group: Any) -> dict[str, bpy.types.Object]:
+    """The robots' armatures by name; the first robot's name is empty."""
+    found = {"": group.armature, **{o.name: o.armature for o in group.others}}
+    return {name: armature for name, armature in found.items() if armature is not None}
+
+
+def refresh(scene: bpy.types.Scene, new: Collection[str] = ()) -> None:
+    """Bring variables and keypoints up to date with the robots, the groups of links and the folders' themes and worlds.
+
+    What the user has set stays. Keypoints are removed with their robot.
+
+    Args:
+        new: names of the robots whose keypoints are to be added.
+    """
+    group = scene.robot_keypoints
+    if group.armature is None:
+        return
+    group.reach = reach(group.armature)
+    joints: dict[str, Default] = {}
+    there = robots(group)
+    _drop_keypoints(group, set(there))
+    for name, armature in there.items():
+        try:
+            joints.update(joint_defaults(armature, name))
+        except UserError as problem:
+            group.notes = str(problem)
+            continue
+        if name in new:
+            found = parts(armature, name)
+            write_keypoints(group, found.keypoints, found.skeleton)
+    variable_list.synchronise(group, joints)
+    scene_check_report.outdate()
+
+
+def refresh_bones(scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
+    """Bring variables, keypoints and skeleton up to date after the user said which bones of ``armature`` are joints.
+
+    Keypoints that came with a bone go with it; those that the user made or changed stay.
+    """
+    group = scene.robot_keypoints
+    name = next(n for n, a in robots(group).items() if a == armature)
+    group.notes = ""
+    refresh(scene)
+    try:
+        found = parts(armature, name)
+    except UserError:  # which the notes say already
+        found = Parts((), (), {})
+    wanted = {k.name for k in found.keypoints}
+    for index in reversed(range(len(group.keypoints))):
+        k = group.keypoints[index]
+        came = k.robot == name and k.name.endswith(k.frame) and k.frame in armature.data.bones and not any(k.offset)
+        if came and k.name not in wanted:
+            group.keypoints.remove(index)
+    there = {k.frame for k in group.keypoints if k.robot == name}
+    added = tuple(k for k in found.keypoints if k.frame not in there)
+    write_keypoints(group, added, ())
+    _drop_keypoints(group, set(robots(group)))
+    _open_links(group, {k.name for k in added}, {b: a for a, b in found.skeleton})
+    names, led = {k.name for k in group.keypoints}, {e.second for e in group.skeleton}
+    write_keypoints(group, (), tuple(e for e in found.skeleton if {*e} <= names and e[1] not in led))
+
+
+def _open_links(group: Any, added: set[str], above: Mapping[str, str]) -> None:
+    """Remove links that led past keypoints which are there again; ``above`` tells what leads to each keypoint."""
+    for index in reversed(range(len(group.skeleton))):
+        edge = group.skeleton[index]
+        start = above.get(edge.second, "")
+        while start in added:
+            start = above.get(start, "")
+        if start == edge.first != above.get(edge.second):
+            group.skeleton.remove(index)
+
+
+def reread_folders(scene: bpy.types.Scene) -> None:
+    """Look into the folders of worlds and of photographs again."""
+    group = scene.robot_keypoints
+    with quietly():
+        choice_names.read_worlds(group)
+        choice_names.read_themes(group)
+    refresh(scene)
+
+
+def write_keypoints(group: Any, keypoints: tuple[Keypoint, ...], skeleton: tuple[tuple[str, str], ...]) -> None:
+    """Append keypoints and links of the skeleton."""
+    for keypoint in keypoints:
+        item = group.keypoints.add()
+        item.known_as = keypoint.name
+        item.name, item.frame, item.offset, item.robot = keypoint.name, keypoint.frame, keypoint.offset, keypoint.robot
+    for first, second in skeleton:
+        edge = group.skeleton.add()
+        edge.first, edge.second = first, second
+
+
+def _drop_keypoints(group: Any, names: set[str]) -> None:
+    for index in reversed(range(len(group.keypoints))):
+        if group.keypoints[index].robot not in names:
+            group.keypoints.remove(index)
+    known = {k.name for k in group.keypoints}
+    for index in reversed(range(len(group.skeleton))):
+        edge = group.skeleton[index]
+        if edge.first not in known or edge.second not in known:
+            group.skeleton.remove(index)
+    group.keypoint_index = max(0, min(group.keypoint_index, len(group.keypoints) - 1))
+
+
+def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
+    """Take an armature as a further robot, under a name of its own.
+
+    Raises:
+        UserError: if it has no joint or is a robot of the scene already.
+    """
+    group = scene.robot_keypoints
+    if armature in robots(group).values():
+        raise UserError(f"{armature.name} is a robot of this scene already: choose another armature")
+    parts(armature)
+    with quietly():
+        item = group.others.add()
+        item.name = item.known_as = free_name(
+            armature.name.replace("/", " "), ({o.name for o in group.others} - {""}).__contains__
+        )
+        item.armature = armature
+    group.other_index = len(group.others) - 1
+    refresh(scene, new=[item.name])
+    return item
+
+
+def rename_robot(item: Any) -> None:
+    """Carry a further robot's new name over to its joints and keypoints."""
+    scene, before = item.id_data, item.known_as
+    group = scene.robot_keypoints
+    others = {o.known_as for o in group.others if o != item}
+    with quietly():
+        item.name = item.known_as = free_name(item.name.strip().replace("/", " ") or "robot", others.__contains__)
+        for variable in group.variables:
+            if variable.name.startswith(f"joint/{before}/"):
+                variable.name = f"joint/{item.name}/" + variable.name.removeprefix(f"joint/{before}/")
+    for keypoint in group.keypoints:
+        if keypoint.robot == before:
+            keypoint.robot = item.name
+            if keypoint.name.startswith(f"{before}/"):
+                keypoint.name = f"{item.name}/" + keypoint.name.removeprefix(f"{before}/")
+
+
+def readopt(item: Any) -> None:
+    """Another armature was chosen for a further robot: its keypoints and joints are filled in anew."""
+    group = item.id_data.robot_keypoints
+    if list(robots(group).values()).count(item.armature) > 1:
+        with quietly():
+            item.armature = None
+    for index in reversed(range(len(group.keypoints))):
+        if group.keypoints[index].robot == item.name:
+            group.keypoints.remove(index)
+    refresh(item.id_data, new=[item.name])
+
+
+def rename_links(item: Any) -> None:
+    """Carry the new name of a group of links over to its variables."""
+    scene, before = item.id_data, item.known_as
+    group = scene.robot_keypoints
+    others = {g.known_as for g in group.links if g != item}
+    with quietly():
+        item.name = item.known_as = links_name(item.name, others)
+        for variable in group.variables:
+            if variable.name.startswith(f"material/{before}/"):
+                variable.name = f"material/{item.name}/" + variable.name.removeprefix(f"material/{before}/")
+
+
+def links_name(name: str, taken: set[str]) -> str:
+    """A name that a group of links can have: without slashes, its own, and none of a material's variables."""
+    reserved = {e.name.partition("/")[2] for e in catalogue.MATERIAL}
+    return free_name(name.strip().replace("/", " ") or "links", (taken | reserved).__contains__)
+
+
+def problem(scene: bpy.types.Scene) -> str:
+    """Why the scene's robots can't be used, in one sentence; empty if they can."""
+    group = scene.robot_keypoints
+    if group.armature is None:
+        return "There is no robot yet: load one"
+    for name, armature in robots(group).items():
+        if armature.name not in scene.objects:
+            if name:
+                return f"The robot {name} is no longer in this scene: remove it from the further robots"
+            return f"The robot {armature.name} is no longer in this scene: load one again"
+    if any(o.armature is None for o in group.others):
+        missing = next(o.name for o in group.others if o.armature is None)
+        return f"The further robot {missing} has no armature: choose one, or remove it"
+    if not has_joints(group):
+        return str(group.notes) or f"{group.armature.name} has no joints: choose another armature"
+    return ""
+
+
+def has_joints(group: Any) -> bool:
+    """Whether the first robot has any joint; its joints stand first in the list."""
+    others = tuple(f"joint/{o.name}/" for o in group.others)
+    return any(v.name.startswith("joint/") and not v.name.startswith(others) for v in group.variables)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applies one draw of the hidden variables to the scene: joints, camera, light, materials and everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ...core.robot import keypoints
+from ...core.scene import catalogue
+from ...core.settings.schema import Settings
+from ..properties import scene_robots
+from ..robot import rig
+from ..robot.kinematics import Kinematics, joint_variables
+from ..worker.instance_labels import Details
+from .camera import Camera
+from .distractors import Objects
+from .draw_rules import Admission
+from .light import Light
+from .material import Materials
+from .surroundings import Surroundings
+from .user_variables import Custom
+from .visibility import Seen
+
+
+class Stage:
+    """The scene as the variables see it. Camera, lamps and world are made where they are missing."""
+
+    def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, settings: Settings) -> None:
+        """Look everything up once.
+
+        Args:
+            armature: the first robot.
+
+        Raises:
+            UserError: if a variable, a robot or a keypoint's frame does not exist in the scene.
+        """
+        self.scene = scene
+        self.settings = settings
+        self.armature = armature
+        self.armatures = {"": armature, **{r.name: rig.find(scene, r.armature or r.name) for r in settings.others}}
+        self.keypoints = settings.keypoints
+        self._frames = {
+            name: rig.Frames(scene, robot, [k.frame for k in settings.keypoints if k.robot == name])
+            for name, robot in self.armatures.items()
+        }
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * scene_robots.reach(armature))
+        self._posers = {
+            name: (rig.Poser(robot), joint_variables(name, robot)) for name, robot in self.armatures.items()
+        }
+        self._check()
+        self.camera = Camera(scene, armature)
+        reach = scene_robots.reach(armature)
+        self.kinematics = {
+            name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
+        }
+        self.seen = Seen(scene)
+        self.admission = Admission(scene, self.kinematics, settings)
+        self.light = Light(scene, armature, reach, settings)
+        self._parts = (
+            self.camera,
+            self.light,
+            Materials(self.armatures, reach, settings),
+            Surroundings(scene, list(self.kinematics.values()), reach, settings, self.light.world),
+            Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),
+            Custom(settings.variables),
+        )
+
+    def _check(self) -> None:
+        known = {variable for _, joints in self._posers.values() for variable in joints}
+        for v in self.settings.variables:
+            if not (v.name in known or catalogue.find(v.name) is not None or v.path):
+                raise UserError(f"The scene has no variable {v.name!r}: remove it, or load the robot that has it")
+
+    def apply(self, values: Mapping[str, float]) -> None:
+        """Set every variable of the scene; the view layer is then up to date.
+
+        Args:
+            values: by variable name, in the variable's own unit. What is not named keeps a neutral value, except
+                joints, which keep their pose.
+        """
+        for poser, joints in self._posers.values():
+            poser({joint: values[name] for name, joint in joints.items() if name in values})
+        v = {**self._neutral, **values}
+        for part in self._parts:
+            part.apply(v)
+        self.scene.view_layers[0].update()
+
+    @cached_property
+    def details(self) -> Details:
+        """Tells everything about the robots; for data sets."""
+        return Details(self.scene, self.kinematics, self.seen, self.settings.render.masks)
+
+    def positions(self) -> NDArray[np.float64]:
+        """Keypoints ``(J, 3)`` in the world, metres, in the settings' order; after :meth:`apply`."""
+        return keypoints.positions(self.keypoints, {name: f.world() for name, f in self._frames.items()})

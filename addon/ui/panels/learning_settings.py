@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of the Training panel's settings that say how the network learns, and how feedback moves the priors."""
+
+from typing import Any
+
+import bpy
+
+from ...base.formatting import count
+from . import base as panels
+
+OWN_FEATURES = ("vgg", "mobilenet", "resnet", "efficientnet")
+"""Networks that stand on torchvision's features."""
+
+
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    """Two parts that fold; what few people change folds once more."""
+    t = group.training
+    if body := panels.section(layout, "learning", "Learning", f"rate {t.learning_rate:g}"):
+        column = panels.settings_column(body)
+        for name in ("validation_images", "test_images", "seed"):
+            column.prop(t, name)
+        _draw_network(body, t)
+        _draw_steps(body, t)
+        _draw_replay(body, group)
+        _draw_computing(body, t)
+    f = group.feedback
+    summary = f"by {f.select}" if f.enabled else "off"
+    if body := panels.section(layout, "feedback", "Feedback", summary):
+        _draw_feedback(body, context, group)
+
+
+def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
+    body = panels.section(layout, "learning_network", "Network", _shown(t, "network"))
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    if t.network == "vgg":
+        column.prop(t, "stages")
+    column.prop(t, "width")
+    column.prop(t, "stride")
+    if t.network in OWN_FEATURES:
+        column.prop(t, "pretrained")
+        row = column.row()
+        row.active = t.pretrained
+        row.prop(t, "weights", placeholder="downloaded once")
+    column.prop(t, "loss")
+    for name in ("width_weight", "range_weight", "pose_weight"):
+        column.prop(t, name)
+    if t.pose_weight > 0.0:
+        column.prop(t, "pose_from")
+    for name in ("first_look", "target_sigma", "hidden_weight", "dropout"):
+        column.prop(t, name)
+
+
+def _draw_steps(layout: bpy.types.UILayout, t: Any) -> None:
+    body = panels.section(layout, "learning_steps", "Steps", f"{count(t.epoch_images)} images an epoch")
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    for name in (
+        "epoch_images", "learning_rate", "schedule", "warm_up", "averaging", "largest_gradient", "patience",
+    ):  # fmt: skip
+        column.prop(t, name)
+
+
+def _draw_replay(layout: bpy.types.UILayout, group: Any) -> None:
+    t = group.training
+    summary = f"up to {t.reuse}×" if t.fresh_share < 1.0 and t.reuse > 1 else "off"
+    body = panels.section(layout, "learning_replay", "Reuse of Images", summary)
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    for name in ("fresh_share", "reuse", "hard_share", "store_mb"):
+        column.prop(t, name)
+    column.prop(group.augmentation, "geometry")
+
+
+def _draw_computing(layout: bpy.types.UILayout, t: Any) -> None:
+    body = panels.section(layout, "learning_computing", "Computing", _shown(t, "precision"))
+    if body is None:
+        return
+    column = panels.settings_column(body)
+    for name in ("precision", "compile", "processes"):
+        column.prop(t, name)
+
+
+def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+    f, t = group.feedback, group.training
+    column = panels.settings_column(layout)
+    column.prop(f, "enabled", text="Adapt the priors")
+    rest = column.column()
+    rest.active = f.enabled
+    rest.prop(f, "select")
+    if f.select == "uncertainty":
+        rest.prop(f, "passes")
+        rest.prop(t, "dropout")
+    rest.prop(f, "threshold")
+    share = rest.row()
+    share.active = f.threshold == 0.0
+    share.prop(f, "share")
+    for name in ("strength", "forgetting", "floor"):
+        rest.prop(f, name)
+    if f.enabled and f.select == "uncertainty" and t.dropout == 0.0:
+        panels.warning(layout, context, "Uncertainty needs a network with dropout: set Dropout to 0.1 or so")
+
+
+def _shown(group: Any, name: str) -> str:
+    """The present choice of a setting, as its menu calls it."""
+    items = group.bl_rna.properties[name].enum_items
+    return str(items[getattr(group, name)].name)

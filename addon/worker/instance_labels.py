@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything about every robot in the picture: frames, joints, boxes, and the mask of their links."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.camera import rasterizer
+from ...core.camera.intrinsics import invert
+from ...core.messages.samples import Instance
+from ..robot import rig
+from ..robot.kinematics import Kinematics
+from ..stage.camera import Camera
+from ..stage.visibility import Seen
+from .scene_triangles import Shape, Shapes
+
+Floats = NDArray[np.float64]
+
+
+class Details:
+    """Tells them for one scene, whose robots are looked up once."""
+
+    def __init__(self, scene: bpy.types.Scene, robots: Mapping[str, Kinematics], seen: Seen, masks: bool) -> None:
+        """Look them up.
+
+        Args:
+            robots: by name, the first one first.
+            masks: whether to make masks at all.
+        """
+        self._robots, self._masks = robots, masks
+        self._shapes = Shapes(scene, {name: k.armature for name, k in robots.items()}, seen)
+        self._joints = {name: rig.joints(k.armature) for name, k in robots.items()}
+
+    def of(self, camera: Camera) -> tuple[tuple[Instance, ...], NDArray[np.uint16] | None]:
+        """Every robot as the camera sees it now, and the mask ``(H, W)``: 0 for what is no robot, else 1 + the link's
+        place among the links of all instances."""
+        world_in_camera = invert(camera.pose())
+        shapes = list(self._shapes.read(world_in_camera, everything=self._masks))
+        instances = []
+        for name, robot in self._robots.items():
+            links = world_in_camera @ robot.present()
+            frames = dict(zip(robot.names[:-1], links[:-1], strict=True))
+            own = [s for s in shapes if s.robot == name]
+            box = rasterizer.bounds(*_joined(own)[:2], camera.intrinsics()) if own else None
+            joints = {j.name: _position(robot.armature.pose.bones[j.bone], j) for j in self._joints[name]}
+            instances.append(Instance(name, links[-1], joints, frames, box))
+        mask = None
+        if self._masks:
+            near = camera.object.data.clip_start
+            mask = camera.develop_numbers(rasterizer.numbers(*_joined(shapes), camera.pinhole, near))
+        return tuple(instances), mask
+
+
+def _position(bone: bpy.types.PoseBone, joint: rig.RigJoint) -> float:
+    """What :class:`.Poser` has set, or the user."""
+    if joint.linear:
+        return float(bone.location[joint.axis])
+    if bone.rotation_mode == "QUATERNION":
+        turn = bone.rotation_quaternion
+        return 2.0 * math.atan2(turn[joint.axis + 1], turn[0])
+    if bone.rotation_mode == "AXIS_ANGLE":
+        angle, *axis = bone.rotation_axis_angle
+        return float(angle * axis[joint.axis])
+    return float(bone.rotation_euler[joint.axis])
+
+
+def _joined(shapes: list[Shape]) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint16]]:
+    """Vertices, triangles and numbers of all of them."""
+    starts = np.cumsum([0, *(len(s.vertices) for s in shapes)])
+    triangles = [s.triangles + start for s, start in zip(shapes, starts, strict=False)]
+    return (
+        np.concatenate([np.empty((0, 3)), *(s.vertices for s in shapes)]),
+        np.concatenate([np.empty((0, 3), np.int64), *triangles]),
+        np.concatenate([np.empty(0, np.uint16), *(s.numbers for s in shapes)]),
+    )

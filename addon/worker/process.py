@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headless Blender's two jobs in a run: building ``scene.blend``, and rendering samples from it.
+
+A worker of a training renders without end; one of a data set renders the draws that it is given, each from random
+numbers of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...core import files, run_folder
+from ...core.errors import UserError, one_line
+from ...core.messages.events import Posterior
+from ...core.messages.run_sockets import Endpoints, Link
+from ...core.messages.samples import MessageError, Sample, encode_request
+from ...core.processes.lifeline import end_with_parent
+from ...core.scene.scene_model import SceneModel
+from ...core.settings import schema as settings_module, validation
+from ...core.settings.schema import Settings
+from ..base.saving import save_copy
+from ..properties import scenery
+from ..robot import rig
+from ..stage.stage import Stage
+from . import graphics_cards, labels, level_of_detail, obstruction, settings_completion
+from .renderer import Renderer
+
+WELCOME_DEADLINE = 60.0
+WORKER_NICENESS = 5
+"""Rendering leaves the processor to the trainer, which can use an image again, and to the user's own windows."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``scene``, ``worker`` or ``devices`` with their options; 0 when done, 2 on a user's mistake, 1 on a fault."""
+    parser = argparse.ArgumentParser(prog="robot_keypoints")
+    jobs = parser.add_subparsers(dest="job", required=True)
+    for name in ("scene", "worker"):
+        job = jobs.add_parser(name)
+        job.add_argument("--run", type=Path, required=True)
+        if name == "scene":
+            job.add_argument("--complete", action="store_true", help="fill in settings.toml, and write robots.json")
+        if name == "worker":
+            job.add_argument("--identity", required=True)
+            job.add_argument("--host", required=True)
+            job.add_argument("--endpoints", required=True)
+            job.add_argument("--index", type=int, required=True)
+            job.add_argument("--restarts", type=int, default=0)
+            job.add_argument("--adaptive", action="store_true")
+            job.add_argument("--draws", type=Path, help="JSON file: a seed, and the numbers of the samples to render")
+    jobs.add_parser("devices", help="name the graphics cards that Cycles can render on")
+    try:
+        options = parser.parse_args(list(arguments))
+    except SystemExit as usage:
+        return int(usage.code or 0)
+    if options.job == "devices":
+        for card in graphics_cards.enable():
+            print(f"graphics card: {card}", flush=True)
+        return 0
+    try:
+        settings = settings_module.load(options.run / run_folder.SETTINGS)
+        if options.job == "scene":
+            left_out: tuple[str, ...] = ()
+            if not (options.run / run_folder.SCENE).exists():
+                left_out = build_scene(settings, options.run, complete=options.complete)
+            look(options.run, left_out)
+        else:
+            work(options, settings)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tuple[str, ...]:
+    """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
+
+    Args:
+        run: the folder to write to.
+        complete: whether to fill in what the settings leave out, write ``settings.toml`` again, and the robots'
+            kinematics to ``robots.json``. Whoever has read the settings already must not want that.
+
+    Returns:
+        names of the objects of Blender's start-up file that were left out.
+
+    Raises:
+        UserError: if a robot can't be loaded or a file not be written.
+    """
+    left_out: tuple[str, ...] = ()
+    names = ["", *(r.name for r in settings.others)]
+    if settings.robot.kind == "armature":
+        _open(Path(settings.robot.path))
+        built = [rig.find(bpy.context.scene, r.armature or r.name) for r in settings.robots]
+        needed = [k.frame for k in settings.keypoints] + scenery.named(v.path for v in settings.variables)
+        left_out = scenery.leave_out_startup(bpy.context.scene, needed)
+    else:
+        bpy.ops.wm.read_homefile(use_empty=True)
+        built = []
+        for source, robot in zip(settings.robots, settings_module.load_robots(settings), strict=True):
+            notes = list(robot.warnings)
+            armature = rig.build(bpy.context.scene, robot, notes)
+            for note in notes:
+                print(f"warning: {one_line(note)}", file=sys.stderr)
+            armature.name = source.name or armature.name
+            armature.location = source.position
+            armature.rotation_euler[2] = source.yaw
+            built.append(armature)
+        bpy.context.view_layer.update()
+    if complete:
+        settings = settings_completion.complete(settings, dict(zip(names, built, strict=True)))
+        validation.check(settings)
+        settings_module.save(settings, run / run_folder.SETTINGS)
+        files.write_json(run / run_folder.ROBOTS, [settings_completion.describe(a) for a in built])
+    if settings.robot.kind != "armature":
+        Stage(bpy.context.scene, built[0], settings)
+    save_copy(run / run_folder.SCENE)
+    return left_out
+
+
+def look(run: Path, left_out: tuple[str, ...]) -> None:
+    """Look whether anything of a user's own scene hides the robots, warn, and keep what was found in the run's folder.
+
+    Args:
+        left_out: names of objects that were left out already.
+
+    Raises:
+        UserError: if the scene lacks what the settings name.
+    """
+    settings = settings_module.load(run / run_folder.SETTINGS)
+    if settings.robot.kind != "armature":
+        return  # nothing stands there but what is ours
+    stage = open_stage(run / run_folder.SCENE, settings)
+    stage.camera.render_at(settings.render.width, settings.render.height)
+    found = replace(obstruction.look(stage), left_out=left_out)
+    found.write(run)
+    for sentence in found.sentences():
+        print(f"warning: {sentence}", file=sys.stderr)
+
+
+def work(options: Any, settings: Settings) -> None:
+    """Render samples until the parent is gone, or those that were asked for.
+
+    Raises:
+        UserError: if the scene lacks what the settings name, or the trainer does not answer.
+    """
+    if hasattr(os, "nice"):
+        os.nice(WORKER_NICENESS)
+    # Blender prints several lines per frame.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    samples, news, control = (int(p) for p in options.endpoints.split(","))
+    link = Link(Endpoints(options.host, samples, news, control), options.identity, settings.stream.keys)
+    stage, renderer = prepare(options.run / run_folder.SCENE, settings)
+    # The collector need not go through all of Blender's Python again and again.
+    gc.freeze()
+    details = options.draws is not None
+    stopped = threading.Event()
+    end_with_parent(stopped.set)
+    try:
+        model = settings.scene_model()
+        if options.adaptive:
+            link.subscribe(b"posterior")
+            model = _welcome(link, model)
+        # The last sample is encoded and sent while the next one is rendered.
+        with ThreadPoolExecutor(1) as postman:
+            sent = postman.submit(bool, True)
+            for sequence, rng in draws(options, settings):
+                if stopped.is_set():
+                    break
+                model = _latest(link, model)
+                sample = make_sample(stage, renderer, model, rng, options.index, sequence, details=details)
+                if not sent.result():
+                    break
+                sent = postman.submit(link.send, sample, stopped.is_set)
+        # What was sent is not yet taken: whoever asked for it says when it is.
+        stopped.wait()
+    finally:
+        renderer.close()
+        link.close()
+        # Blender as a library waits for ever at its end for what is frozen.
+        gc.unfreeze()
+
+
+def draws(options: Any, settings: Settings) -> Iterator[tuple[int, np.random.Generator]]:
+    """The number of each sample to render, and where its random numbers come from.
+
+    A sample of a data set has a generator of its own, so it does not matter who renders it, and after which other.
+    """
+    if options.draws is None:
+        rng = np.random.default_rng([settings.training.seed, options.index, options.restarts])
+        yield from ((number, rng) for number in itertools.count())
+        return
+    task = json.loads(options.draws.read_text(encoding="utf-8"))
+    for number in task["draws"]:
+        yield number, np.random.default_rng([task["seed"], number])
+
+
+def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
+    """Open a run's scene, with its level of detail, ready for samples.
+
+    Raises:
+        UserError: if the file is missing or the scene lacks what the settings name.
+    """
+    stage = open_stage(path, settings)
+    scene = stage.scene
+    stage.light.world.lay_behind()
+    if settings.render.silhouette:
+        meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
+        pixels = level_of_detail.smallest_pixels(stage, settings, meshes)
+        for mesh, size in zip(meshes, pixels, strict=True):
+            level_of_detail.simplify(mesh, settings.render.silhouette * size)
+    if settings.render.engine == "cycles":
+        level_of_detail.keep_geometry(scene)
+    renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera, stage.light.world)
+    return stage, renderer
+
+
+def open_stage(path: Path, settings: Settings) -> Stage:
+    """Open a run's scene, ready to be drawn and labelled.
+
+    Raises:
+        UserError: if the file is missing or the scene lacks what the settings name.
+    """
+    _open(path)
+    scene = bpy.context.scene
+    stage = Stage(scene, rig.find(scene, settings.robot.armature), settings)
+    stage.seen.in_viewport_too()
+    return stage
+
+
+def make_sample(
+    stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int,
+    *, details: bool = False,
+) -> Sample:  # fmt: skip
+    """Draw the hidden variables, apply them, label and render: one sample (x, b*, h).
+
+    Args:
+        details: whether to tell everything of every robot, too.
+    """
+    hidden = stage.admission.draw(model, rng)
+    stage.apply(hidden.values)
+    truth = labels.label(stage, details)
+    return Sample(
+        image=renderer.render(hidden.seed),
+        keypoints=truth.keypoints,
+        depths=truth.depths,
+        visibility=truth.visibility,
+        hidden=hidden,
+        version=model.version,
+        worker=worker,
+        sequence=sequence,
+        camera_matrix=truth.camera_matrix,
+        base_in_camera=truth.base_in_camera,
+        distortion=truth.distortion,
+        instances=truth.instances,
+        mask=truth.mask,
+    )
+
+
+def _open(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"There is no scene file at {path}: choose another")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(path.absolute()), load_ui=False)
+    except RuntimeError as problem:
+        raise UserError(
+            f"{path} can't be opened as a .blend file ({' '.join(str(problem).split())}): choose another"
+        ) from problem
+
+
+def _welcome(link: Link, model: SceneModel) -> SceneModel:
+    """The posterior as it stands when an adapting worker joins (a restarted one joins late)."""
+    answer = link.request([encode_request("hello", run=link.run, role="worker")], WELCOME_DEADLINE)
+    if answer is None or answer.get("type") != "welcome":
+        raise UserError("The trainer did not welcome this worker: look at the trainer's log")
+    try:
+        return model.with_concentrations(answer["concentrations"], answer["version"])  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise UserError(
+            f"The trainer's posterior does not fit this scene ({problem}): start the run again"
+        ) from problem
+
+
+def _latest(link: Link, model: SceneModel) -> SceneModel:
+    for news in link.news():
+        if isinstance(news, Posterior) and news.version > model.version:
+            try:
+                model = model.with_concentrations(news.concentrations, news.version)
+            except ValueError as problem:
+                raise MessageError(f"a posterior does not fit this scene: {problem}") from problem
+    return model
