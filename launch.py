@@ -23,9 +23,9 @@ import types
 from pathlib import Path
 
 ROLES = {
-    "cli": "trainer.cli",
-    "trainer": "trainer.process",
-    "serve": "trainer.serve",
+    "cli": "trainer.commands.main",
+    "trainer": "trainer.training.process",
+    "serve": "trainer.inference.server",
     "scene": "addon.worker.process",
     "worker": "addon.worker.process",
     "devices": "addon.worker.process",

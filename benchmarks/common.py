@@ -17,7 +17,7 @@ from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.processes.session import Programs
 from robot_keypoints.core.settings import schema as settings_module
 from robot_keypoints.core.settings.schema import Settings, complete
-from robot_keypoints.trainer import demo
+from robot_keypoints.trainer.commands import demo
 
 
 def scratch() -> Path:

@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 from recording import Recording
 from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
 from robot_keypoints.core.settings.schema import FeedbackSettings, TrainingSettings
-from robot_keypoints.trainer import device, effects, feedback, network, uncertainty
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.effects import premultiply
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
-from robot_keypoints.trainer.finishing import Finisher
-from robot_keypoints.trainer.schedule import learning_rate
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.sensor_effects import premultiply
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
+from robot_keypoints.trainer.networks import device, factory
+from robot_keypoints.trainer.training import feedback, uncertainty
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.schedule import learning_rate
 
 VALIDATION, TEST = 512, 1000
 Floats = NDArray[np.float64]
@@ -62,7 +64,7 @@ class Data:
         bins = np.stack([v.prior.bin_of(recording.values[:, i]) for i, v in enumerate(model.variables)], 1)
         names = [v.name for v in model.variables]
         rows = [dict(zip(names, row, strict=True)) for row in recording.values.tolist()]
-        return cls(recording, images, keypoints, model, bins, effects.table(rows))
+        return cls(recording, images, keypoints, model, bins, sensor_effects.table(rows))
 
     @property
     def pool(self) -> int:
@@ -106,8 +108,8 @@ def begin(data: Data, seed: int, t: TrainingSettings) -> tuple[Engine, Augmentat
     height, width = data.images.shape[1:3]
     settings = data.recording.settings
     sigma = t.target_sigma / 100 * float(np.hypot(width, height))
-    config = network.NetworkConfig.of(t, len(settings.keypoints), sigma)
-    engine = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
+    config = factory.NetworkConfig.of(t, len(settings.keypoints), sigma)
+    engine = Engine(factory.build(config).to(memory_format=torch.channels_last), t, PRECISION)
     engine.begin()
     return engine, Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
 
@@ -115,7 +117,7 @@ def begin(data: Data, seed: int, t: TrainingSettings) -> tuple[Engine, Augmentat
 def finished(augmentation: Augmentation, images: torch.Tensor, keypoints: torch.Tensor, values: Floats) -> Batch:
     """Renderings ``(B, H, W, 4)`` with their keypoints ``(B, J, 2)`` as the network takes them."""
     pictures, points, _ = augmentation(images, keypoints, values)
-    return Batch(network.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
+    return Batch(factory.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
 
 
 def train(

@@ -32,20 +32,24 @@ import torch
 from pose import problems
 from recording import Recording
 from robot_keypoints.core.settings.schema import Settings, TrainingSettings
-from robot_keypoints.trainer import belief_maps, checkpoint, device, doctor, looks, loop, metrics, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.cuda_graphs import Replayed
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
-from robot_keypoints.trainer.finishing import Finisher
-from robot_keypoints.trainer.fusion import fused
-from robot_keypoints.trainer.network import NetworkConfig
-from robot_keypoints.trainer.pipeline import Pipeline
-from robot_keypoints.trainer.pose_problem import Options
-from robot_keypoints.trainer.pose_solver import solve_pose
-from robot_keypoints.trainer.prediction import Predictor
-from robot_keypoints.trainer.replay import ReplayStore
-from robot_keypoints.trainer.schedule import learning_rate
+from robot_keypoints.trainer.commands import doctor
+from robot_keypoints.trainer.evaluation import keypoint_metrics
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
+from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.maps import codec
+from robot_keypoints.trainer.networks import device, factory, model_file, two_looks
+from robot_keypoints.trainer.networks.batchnorm_folding import fused
+from robot_keypoints.trainer.networks.cuda_graphs import Replayed
+from robot_keypoints.trainer.networks.factory import NetworkConfig
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.pose.problem import Options
+from robot_keypoints.trainer.pose.solve_pose import solve_pose
+from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training.batch_pipeline import Pipeline
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.replay_store import ReplayStore
+from robot_keypoints.trainer.training.schedule import learning_rate
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import Recorded
 
@@ -126,7 +130,7 @@ def training_steps(peak: float) -> dict[str, Any]:
         rows: dict[str, Any] = {}
         for way, bfloat16, compiled in WAYS if kind == "vgg" else WAYS[:-1]:  # compiling takes long
             torch.cuda.reset_peak_memory_stats()
-            net = network.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net = factory.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
             settings = TrainingSettings(network=kind, batch_size=batch, compile=compiled, pose_weight=0.0)
             engine = Engine(net, settings, device.Precision(CUDA, bfloat16, 1e-3))
             engine.begin((batch, HEIGHT, WIDTH))
@@ -140,7 +144,7 @@ def training_steps(peak: float) -> dict[str, Any]:
             first = time.perf_counter() - begin
             rows[way] = {"ms": median(step, 12), "first_s": round(first, 1), "peak_mib": peak_memory()}
         with FlopCounterMode(display=False) as counter:
-            net = network.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA)
+            net = factory.build(NetworkConfig(kind, KEYPOINTS, SIGMA)).to(CUDA)
             net.loss(net(images), points, WIDTH, HEIGHT).mean().backward()  # type: ignore[no-untyped-call]
         operations = counter.get_total_flops()
         for row in rows.values():
@@ -165,7 +169,7 @@ def making_batches(recording: Recording) -> dict[str, Any]:
     result["augmentation_ms"] = median(lambda: finishing(raw), 20)
     width, height = settings.input_size
     points = finishing(raw).keypoints
-    result["belief_maps_ms"] = median(lambda: belief_maps.encode(points, width, height, 4, 1.6), 50)
+    result["belief_maps_ms"] = median(lambda: codec.encode(points, width, height, 4, 1.6), 50)
     for name, ahead in (("in turn", False), ("batches made in a thread", True)):
         engine = course.engine(pretrained=False)  # before a thread uses the card
         pipeline = course.pipeline(ahead=ahead)
@@ -184,11 +188,11 @@ def latencies() -> dict[str, Any]:
     result: dict[str, Any] = {}
     for kind in ("light", "mobilenet", "efficientnet", "resnet", "vgg"):
         torch.cuda.reset_peak_memory_stats()
-        net = fused(network.build(NetworkConfig(kind, KEYPOINTS, SIGMA))).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = fused(factory.build(NetworkConfig(kind, KEYPOINTS, SIGMA))).to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
         image = torch.rand(1, 3, HEIGHT, WIDTH, device=CUDA)
         row: dict[str, Any] = {}
         for name, half in (("float32", False), ("bfloat16", True)):
-            answer = partial(looks.answered, net, autocast=device.Precision(CUDA, half, 1.0).autocast)
+            answer = partial(two_looks.answered, net, autocast=device.Precision(CUDA, half, 1.0).autocast)
             replayed = Replayed(answer)
             with torch.inference_mode():
                 row[f"{name}_ms"] = median(lambda a=answer: a(image), 30)  # type: ignore[misc] # noqa: B023
@@ -202,7 +206,7 @@ def predictions(recording: Recording) -> dict[str, Any]:
     """The whole way of ``predict``, from pixels in main memory to keypoints in Python: milliseconds an image."""
     settings = as_trained(recording.settings, "light", first_look=0.5)
     info = model_info(settings, recording)
-    net = network.build(info.network).to(CUDA, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    net = factory.build(info.network).to(CUDA, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     predictor = Predictor(net, info, CUDA)
     picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     return {
@@ -239,12 +243,12 @@ def several_processes() -> dict[str, Any]:
     import tempfile
 
     import torch.distributed as dist
-    from robot_keypoints.trainer.distributed import Group, meet
+    from robot_keypoints.trainer.training.distributed import Group, meet
 
     os.environ.setdefault("LOCAL_RANK", "0")
     with tempfile.TemporaryDirectory() as folder:
         group = Group(meet(Path(folder, "store"), 1), 0, 1, CUDA)
-        net = network.build(NetworkConfig("light", KEYPOINTS, SIGMA)).to(CUDA)
+        net = factory.build(NetworkConfig("light", KEYPOINTS, SIGMA)).to(CUDA)
         engine = Engine(net, TrainingSettings(compile="off"), device.Precision(CUDA, True, 1e-3), group)
         engine.begin()
         images = torch.randn(4, 3, 96, 128, device=CUDA)
@@ -278,7 +282,7 @@ def as_trained(
 
 def model_info(settings: Settings, recording: Recording) -> ModelInfo:
     """The training of a model on the recording."""
-    return replace(loop.model_info(settings, Path()), robot=recording.robot)
+    return replace(trainer.model_info(settings, Path()), robot=recording.robot)
 
 
 class Course:
@@ -294,7 +298,7 @@ class Course:
             render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
             memory=4 * kept * render.width * render.height, reuse=t.reuse, fresh_share=t.fresh_share, seed=1,
         )  # fmt: skip
-        self.finishing = loop.finishing(settings, CUDA, 1)
+        self.finishing = trainer.finishing(settings, CUDA, 1)
 
     def pipeline(self, *, ahead: bool) -> Pipeline:
         """Batches of the store, one at a time."""
@@ -304,7 +308,7 @@ class Course:
         """The engine of a new network."""
         torch.manual_seed(1)
         t = self.settings.training
-        net = network.build(self.info.network, pretrained=pretrained, weights=t.weights)
+        net = factory.build(self.info.network, pretrained=pretrained, weights=t.weights)
         net = net.to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = device.decide(net, "auto", t.batch_size, *self.settings.input_size)
         engine = Engine(net, t, precision)
@@ -362,11 +366,11 @@ def train(recording: Recording, name: str, options: argparse.Namespace, tests: E
     pipeline.close()
     found = evaluate(engine.average, tests, engine.precision, BATCH, view=settings.input_size)
     assert found is not None
-    errors = metrics.localisation(found.errors, course.info.keypoints)
+    errors = keypoint_metrics.localisation(found.errors, course.info.keypoints)
     model = options.out / f"{name.replace(':', '_')}.safetensors"
     summary = {"images": images, "seconds": round(seconds, 1)}
     info = replace(course.info, training=summary)
-    checkpoint.save_model(model, engine.average.state_dict(), info)
+    model_file.save_model(model, engine.average.state_dict(), info)
     result: dict[str, Any] = {
         **summary, "images_per_second": round(images / seconds), "precision": str(engine.precision),
         "peak_mib": peak_memory(), "renderings": {"mean": errors.mean, "median": errors.median},
@@ -392,7 +396,7 @@ def with_backgrounds(settings: Settings, folder: Path | None) -> Settings:
 
 def on_photographs(model: Path, data: Path) -> dict[str, Any]:
     """What ``evaluate`` says."""
-    code = "import sys; from robot_keypoints.trainer.cli import run; sys.exit(run())"
+    code = "import sys; from robot_keypoints.trainer.commands.main import run; sys.exit(run())"
     command = [sys.executable, "-c", code, "evaluate", str(model), "--data", str(data), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:

@@ -26,14 +26,16 @@ import numpy as np
 import torch
 from recording import Recording
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer import device, effects, metrics, network
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
-from robot_keypoints.trainer.finishing import Finisher
-from robot_keypoints.trainer.fusion import fused
-from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig
-from robot_keypoints.trainer.schedule import learning_rate
+from robot_keypoints.trainer.evaluation import keypoint_metrics
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
+from robot_keypoints.trainer.networks import device, factory
+from robot_keypoints.trainer.networks.batchnorm_folding import fused
+from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.schedule import learning_rate
 
 WIDTH, HEIGHT = 640, 480
 KINDS = ("light", "mobilenet", "efficientnet", "resnet", "vgg")
@@ -77,7 +79,7 @@ def latencies(kinds: tuple[str, ...], rounds: int) -> dict[str, Reading]:
     ready: dict[tuple[str, bool], KeypointNetwork] = {}
     readings = {}
     for kind in kinds:
-        net = network.build(NetworkConfig(kind, KEYPOINTS, sigma))
+        net = factory.build(NetworkConfig(kind, KEYPOINTS, sigma))
         readings[kind] = Reading(kind, sum(p.numel() for p in net.parameters()))
         ready[kind, False] = fused(net).to(memory_format=torch.channels_last)
         ready[kind, True] = copy.deepcopy(ready[kind, False]).to(torch.bfloat16)
@@ -119,7 +121,7 @@ class Course:
     def teach(self, reading: Reading, config: NetworkConfig, seconds: float, images: int, pretrained: bool) -> None:
         """Train for so many seconds, or images where that is not zero, and test."""
         torch.manual_seed(self.seed)
-        net = network.build(config, pretrained=pretrained)
+        net = factory.build(config, pretrained=pretrained)
         net = net.to(memory_format=torch.channels_last)
         batch = BATCHES.get(config.kind, 16)
         t = TrainingSettings(
@@ -149,17 +151,17 @@ class Course:
         reading.seconds = time.monotonic() - begin
         found = evaluate(engine.average, self.test, precision, batch)
         assert found is not None
-        result = metrics.localisation(found.errors, [k.name for k in self.settings.keypoints])
+        result = keypoint_metrics.localisation(found.errors, [k.name for k in self.settings.keypoints])
         assert result.mean is not None and result.median is not None
         reading.mean, reading.median = result.mean, result.median
 
     def _batch(self, augmentation: Augmentation, chosen: np.ndarray[Any, Any]) -> Batch:
         r = self.recording
-        values = effects.table([dict(zip(self.names, r.values[i].tolist(), strict=True)) for i in chosen])
+        values = sensor_effects.table([dict(zip(self.names, r.values[i].tolist(), strict=True)) for i in chosen])
         pixels, points, _ = augmentation(
             torch.from_numpy(r.images[chosen]), torch.from_numpy(r.keypoints[chosen]), values
         )
-        return Batch(network.normalise(pixels).contiguous(memory_format=torch.channels_last), points)
+        return Batch(factory.normalise(pixels).contiguous(memory_format=torch.channels_last), points)
 
 
 def draw(readings: list[Reading], path: Path) -> None:

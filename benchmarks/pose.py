@@ -14,10 +14,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
-from robot_keypoints.trainer import lie
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_problem import Options
-from robot_keypoints.trainer.pose_solver import solve_pose
+from robot_keypoints.trainer.pose import rigid_motion
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.problem import Options
+from robot_keypoints.trainer.pose.solve_pose import solve_pose
 
 K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 
@@ -26,7 +26,7 @@ def problems(count: int, points: int) -> tuple[torch.Tensor, torch.Tensor, Camer
     """Random points before random cameras, seen with a pixel of noise."""
     generator = torch.Generator().manual_seed(0)
     own = 0.4 * torch.randn(count, points, 3, generator=generator, dtype=torch.float64)
-    turn = lie.exp_rotation(2 * torch.randn(count, 3, generator=generator, dtype=torch.float64))
+    turn = rigid_motion.exp_rotation(2 * torch.randn(count, 3, generator=generator, dtype=torch.float64))
     shift = torch.tensor([0.0, 0.0, 3.0]) + 0.3 * torch.randn(count, 3, generator=generator, dtype=torch.float64)
     camera = Camera(torch.tensor([[600.0, 600.0, 320.0, 240.0]], dtype=torch.float64))
     seen = camera.expand(count, torch.float64, own.device).project(own @ turn.mT + shift[:, None])

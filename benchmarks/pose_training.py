@@ -28,19 +28,20 @@ from numpy.typing import NDArray
 from recording import Recording
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit
 from robot_keypoints.core.settings.schema import TrainingSettings, load_robot
-from robot_keypoints.trainer import lie, network
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.checkpoint import flatten_optimiser, load_model, restore_optimiser
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.evaluation import EvaluationSet
-from robot_keypoints.trainer.kinematics_torch import Chain
-from robot_keypoints.trainer.metrics import SURE, errors_percent
-from robot_keypoints.trainer.pipeline import Finishing
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_problem import Options
-from robot_keypoints.trainer.pose_solver import solve_pose
-from robot_keypoints.trainer.replay import RawBatch
-from robot_keypoints.trainer.schedule import learning_rate, pose_share
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
+from robot_keypoints.trainer.evaluation.keypoint_metrics import SURE, errors_percent
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import flatten_optimiser, load_model, restore_optimiser
+from robot_keypoints.trainer.pose import rigid_motion
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.kinematics import Chain
+from robot_keypoints.trainer.pose.problem import Options
+from robot_keypoints.trainer.pose.solve_pose import solve_pose
+from robot_keypoints.trainer.training.batch_pipeline import Finishing
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.replay_store import RawBatch
+from robot_keypoints.trainer.training.schedule import learning_rate, pose_share
 from scipy.stats import ttest_1samp
 from torch import Tensor
 
@@ -125,10 +126,10 @@ def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: Trainin
         yield finish(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, depths[i], cameras[i]))
 
 
-def engine_of(config: network.NetworkConfig, t: TrainingSettings, seed: int, start: Path | None = None) -> Engine:
+def engine_of(config: factory.NetworkConfig, t: TrainingSettings, seed: int, start: Path | None = None) -> Engine:
     """A new one, with the weights of the model ``start`` if there is one."""
     torch.manual_seed(seed)
-    made = Engine(network.build(config).to(memory_format=torch.channels_last), t, PRECISION)
+    made = Engine(factory.build(config).to(memory_format=torch.channels_last), t, PRECISION)
     if start is not None:
         known, _ = load_model(start, PRECISION.device)
         made.network.load_state_dict(known.state_dict())
@@ -149,7 +150,7 @@ def copied(of: Engine, t: TrainingSettings) -> Engine:
 
 
 @torch.no_grad()
-def measured(net: network.KeypointNetwork, data: EvaluationSet, scenes: Scenes, rows: slice) -> dict[str, Floats]:
+def measured(net: factory.KeypointNetwork, data: EvaluationSet, scenes: Scenes, rows: slice) -> dict[str, Floats]:
     """Of each image: the keypoints' mean error, and the pose's errors, infinite where there is no pose; and the error
     of each keypoint."""
     net.eval()
@@ -157,7 +158,7 @@ def measured(net: network.KeypointNetwork, data: EvaluationSet, scenes: Scenes, 
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for some in torch.split(data.images, 64):
         with PRECISION.autocast():
-            seen = network.normalise(some.float() / 255.0).contiguous(memory_format=torch.channels_last)
+            seen = factory.normalise(some.float() / 255.0).contiguous(memory_format=torch.channels_last)
             output = net(seen)
         points, confidence = net.decode(output)
         parts.append((points.positions.double(), points.covariances.double(), confidence))
@@ -168,7 +169,7 @@ def measured(net: network.KeypointNetwork, data: EvaluationSet, scenes: Scenes, 
     )  # fmt: skip
     truth, good = scenes.poses[rows], solution.determined
     off = (scenes.in_camera(solution.pose, rows) - scenes.in_camera(truth, rows)).norm(dim=-1).mean(-1)
-    turn = lie.angle_between(solution.pose[:, :3, :3], truth[:, :3, :3]).rad2deg()
+    turn = rigid_motion.angle_between(solution.pose[:, :3, :3], truth[:, :3, :3]).rad2deg()
     shift = (solution.pose[:, :3, 3] - truth[:, :3, 3]).norm(dim=-1)
     found = {"rotation": turn, "translation": shift, "ADD": off}
     errors: dict[str, Floats] = {k: torch.where(good, v, torch.inf).numpy() for k, v in found.items()}
@@ -199,7 +200,7 @@ def train(
     images; their errors."""
     height, width = data.images.shape[1:3]
     sigma = t.target_sigma / 100 * float(np.hypot(width, height))
-    config = network.NetworkConfig.of(t, data.keypoints.shape[1], sigma)
+    config = factory.NetworkConfig.of(t, data.keypoints.shape[1], sigma)
     augmentation = Augmentation(data.recording.settings.augmentation, width, height, seed, PRECISION.device)
     stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.hidden_weight, poses=True), seed, t)
     common = engine_of(config, t, seed, start)

@@ -22,8 +22,8 @@ from recording import Recording, as_sample
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.scene.scene_model import Hidden
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer.replay import ReplayStore
-from robot_keypoints.trainer.schedule import learning_rate
+from robot_keypoints.trainer.training.replay_store import ReplayStore
+from robot_keypoints.trainer.training.schedule import learning_rate
 
 
 class Recorded:

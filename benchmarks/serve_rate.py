@@ -28,8 +28,8 @@ from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.settings import schema as settings_module
 from robot_keypoints.core.settings.schema import VariableSettings
-from robot_keypoints.trainer import photograph
-from robot_keypoints.trainer.prediction import Predictor
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.inference.predictor import Predictor
 
 JOINTS = {
     "shoulder_pan_joint": 0.3, "shoulder_lift_joint": -1.2, "elbow_joint": 1.1, "wrist_1_joint": -0.5,
@@ -62,7 +62,7 @@ def render(folder: Path, count: int, width: int, height: int) -> tuple[list[Path
 def time_bare(model: Path, files: list[Path], passes: int) -> float:
     """Pictures a second of the predictor alone."""
     predictor = Predictor.load(model)
-    pictures = [photograph.read(f).pixels for f in files]
+    pictures = [image_file.read(f).pixels for f in files]
     predictor.predict(pictures[:1])
     start = time.perf_counter()
     for _ in range(passes):

@@ -313,7 +313,7 @@ def find_urdf() -> Path:
     Raises:
         UserError: if it is not installed.
     """
-    from robot_keypoints.trainer import demo
+    from robot_keypoints.trainer.commands import demo
 
     return demo.find_urdf()
 

@@ -26,10 +26,10 @@ from robot_keypoints.core.messages.samples import MessageError, encode_request, 
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer import network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.pose_command import PlacedRobot, PoseFinder
-from robot_keypoints.trainer.prediction import Found
+from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, PoseFinder
+from robot_keypoints.trainer.inference.predictor import Found
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 SPREAD = ((0.04, 0.01), (0.01, 0.02))
 
@@ -38,7 +38,7 @@ def model_of(robot: Robot) -> ModelInfo:
     """What a model of a robot tells of itself."""
     points = keypoints.joint_keypoints(robot)
     edges = keypoints.skeleton(robot, points)
-    config = network.NetworkConfig("light", len(points), 1.0, width=8)
+    config = factory.NetworkConfig("light", len(points), 1.0, width=8)
     return ModelInfo(config, 160, 120, tuple(k.name for k in points), edges, robot.to_dict(), places=points)
 
 

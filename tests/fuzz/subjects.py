@@ -86,7 +86,7 @@ def command(*words: str | Path) -> None:
         UserError: with what it said, if it ended with 2.
         AssertionError: if it ended in another way, or said more than one line, or what no input may make it say.
     """
-    from robot_keypoints.trainer import cli
+    from robot_keypoints.trainer.commands import main as cli
 
     out, told = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):

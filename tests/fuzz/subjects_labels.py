@@ -11,12 +11,12 @@ import fake_blender
 import numpy as np
 import subjects_models
 import synthetic
-from robot_keypoints.trainer import annotation
-from robot_keypoints.trainer.coco import CocoDataSet
-from robot_keypoints.trainer.data_set import DataSet, Finished
-from robot_keypoints.trainer.ndds import NddsDataSet
-from robot_keypoints.trainer.pose_command import PlacedRobot, joint_positions
-from robot_keypoints.trainer.resting_camera import RestingCamera
+from robot_keypoints.trainer.datasets import sample_label
+from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet
+from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
+from robot_keypoints.trainer.datasets.writer import DataSet, Finished
+from robot_keypoints.trainer.inference.camera_calibration import RestingCamera
+from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, joint_positions
 from subjects import Seed, command, contents
 
 COUNT = 2
@@ -25,13 +25,13 @@ COUNT = 2
 def write(kind: type[DataSet], folder: Path) -> dict[str, bytes]:
     """A small data set as ``render`` writes it."""
     settings = synthetic.settings()
-    scene, bodies = settings.scene_model(), annotation.bodies(settings, ["stick"])
+    scene, bodies = settings.scene_model(), sample_label.bodies(settings, ["stick"])
     folder.mkdir()
     data = kind(folder, bodies, False)
     data.begin()
     for i in range(COUNT):
         sample = fake_blender.detailed(synthetic.sample(scene, np.random.default_rng([4, i]), 0, i), settings)
-        data.write(Finished(i, sample.image[..., :3], annotation.label(sample, i, bodies), None))
+        data.write(Finished(i, sample.image[..., :3], sample_label.label(sample, i, bodies), None))
     data.finish()
     return contents(folder)
 

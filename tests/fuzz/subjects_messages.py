@@ -105,14 +105,14 @@ class Messages:
         drawn.draw(np.random.default_rng(0))
 
     def _event(self, path: Path) -> None:
-        from robot_keypoints.trainer.console import Display
+        from robot_keypoints.trainer.commands.run_display import Display
 
         self._session._hear(decode_event(path.read_bytes(), RUN))
         with contextlib.redirect_stderr(io.StringIO()):
             Display(0.0).show(self._session.status, last=True)
 
     def _control(self, path: Path) -> None:
-        from robot_keypoints.trainer.control import Switchboard
+        from robot_keypoints.trainer.training.control_server import Switchboard
 
         news = Posterior(0, self._model.concentrations())
         board = Switchboard(None, None, RUN, news, threading.Event())  # type: ignore[arg-type]
@@ -125,8 +125,8 @@ class Requests:
     def __init__(self, scratch: Path) -> None:
         import subjects_models
         import torch
-        from robot_keypoints.trainer.prediction import Predictor
-        from robot_keypoints.trainer.serve_requests import Poses
+        from robot_keypoints.trainer.inference.predictor import Predictor
+        from robot_keypoints.trainer.inference.server_requests import Poses
 
         path = subjects_models.write_model(scratch / "model.safetensors", subjects_models.robot_info())
         self._predictor = Predictor.load(path, torch.device("cpu"))
@@ -148,13 +148,13 @@ class Requests:
         ]
 
     def attempt(self, entry: Path) -> None:
-        from robot_keypoints.trainer import serve_requests
+        from robot_keypoints.trainer.inference import server_requests
 
         def fault() -> None:
             raise  # what the server itself would only write down
 
         frames = [b"client", b"", entry.read_bytes(), entry.with_name("image.png").read_bytes()]
-        message, _ = serve_requests.answer(self._predictor, frames, self._poses, fault)
+        message, _ = server_requests.answer(self._predictor, frames, self._poses, fault)
         answer = parse(message)
         if answer["type"] == "refused":
             raise MessageError(answer["reason"])

@@ -20,17 +20,18 @@ from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import schema as settings_module, validation
 from robot_keypoints.core.settings.schema import Settings
-from robot_keypoints.trainer import checkpoint, loop, network, pretrained
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.prediction import Predictor
-from robot_keypoints.trainer.sample_set import SampleSet
+from robot_keypoints.trainer.evaluation.sample_set import SampleSet
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.networks import factory, model_file, pretrained_weights
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.training import trainer
 from subjects import Seed, command, contents
 
 
 def stick_info() -> ModelInfo:
     """Of a model of the stick figure."""
     return ModelInfo(
-        network.NetworkConfig("light", 3, 1.0, width=8), 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand"))
+        factory.NetworkConfig("light", 3, 1.0, width=8), 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand"))
     )
 
 
@@ -39,14 +40,14 @@ def robot_info() -> ModelInfo:
     robot = load_urdf(builtin_urdf())
     points = keypoints.joint_keypoints(robot)
     edges = keypoints.skeleton(robot, points)
-    config = network.NetworkConfig("light", len(points), 1.0, width=8)
+    config = factory.NetworkConfig("light", len(points), 1.0, width=8)
     return ModelInfo(config, 64, 48, tuple(k.name for k in points), edges, robot.to_dict(), places=points)
 
 
 def write_model(path: Path, info: ModelInfo) -> Path:
     """A model that has learned nothing."""
     torch.manual_seed(1)
-    checkpoint.save_model(path, network.build(info.network).state_dict(), info)
+    model_file.save_model(path, factory.build(info.network).state_dict(), info)
     return path
 
 
@@ -78,7 +79,7 @@ class Models:
 
     def attempt(self, entry: Path) -> None:
         if entry.suffix == ".pth":
-            pretrained.read(entry, "ResNet-18")
+            pretrained_weights.read(entry, "ResNet-18")
             return
         camera = ["--camera", "60,60,31.5,23.5"] if entry.name == "robot.safetensors" else []
         command("predict", entry, self._image, *camera, "--json")
@@ -141,9 +142,9 @@ class Runs:
         finally:
             trainer.close()
 
-    def _trainer(self, folder: Path, *, resume: bool) -> loop.Trainer:
+    def _trainer(self, folder: Path, *, resume: bool) -> trainer.Trainer:
         settings = settings_module.load(folder / "settings.toml")
         validation.check(settings)
         quiet = Quiet(settings)
-        info = loop.model_info(settings, folder)
-        return loop.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+        info = trainer.model_info(settings, folder)
+        return trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]

@@ -21,10 +21,12 @@ from robot_keypoints.core.messages.samples import SampleContract, decode_sample,
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.settings import schema as settings_module, validation
 from robot_keypoints.core.settings.schema import load_robot
-from robot_keypoints.trainer import cli, device, loop, network, run_state
-from robot_keypoints.trainer.checkpoint import load_model
-from robot_keypoints.trainer.engine import Engine
-from robot_keypoints.trainer.sample_set import SampleSet
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.evaluation.sample_set import SampleSet
+from robot_keypoints.trainer.networks import device, factory
+from robot_keypoints.trainer.networks.model_file import load_model
+from robot_keypoints.trainer.training import run_state, trainer
+from robot_keypoints.trainer.training.engine import Engine
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 MESSAGES = BEFORE / "messages"
@@ -93,11 +95,11 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     shutil.copytree(BEFORE / "run", tmp_path / "run")
     run = tmp_path / "run"
     settings = settings_module.load(run / "settings.toml")
-    info = loop.model_info(settings, run)
+    info = trainer.model_info(settings, run)
     assert info.robot == load_model(run / "model.safetensors", torch.device("cpu"))[1].robot
     saved = run_state.find(run)
     assert saved is not None
-    net, t = network.build(info.network), settings.training
+    net, t = factory.build(info.network), settings.training
     precision = device.decide(net, t.precision, t.batch_size, *settings.input_size, run_state.known_precision(saved))
     engine = Engine(net, t, precision, None, [k.robot for k in settings.keypoints])
     before = {name: (run / name).read_bytes() for name in run_state.LOGS}

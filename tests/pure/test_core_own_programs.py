@@ -14,7 +14,7 @@ import synthetic
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes import own_programs
 from robot_keypoints.core.settings.schema import WorkerSettings, save
-from robot_keypoints.trainer import cli
+from robot_keypoints.trainer.commands import main as cli
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.processes.session import Phase, Programs, Session, Status
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings.schema import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
-from robot_keypoints.trainer.console import Display
+from robot_keypoints.trainer.commands.run_display import Display
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
 PATIENCE = 30.0

@@ -79,7 +79,10 @@ def test_the_wheel_tells_its_licence_and_describes_itself(wheel: Path) -> None:
         info = next(n.removesuffix("/METADATA") for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         told = email.message_from_bytes(archive.read(f"{info}/METADATA"))
         assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-        assert "robot-keypoints = robot_keypoints.trainer.cli:run" in archive.read(f"{info}/entry_points.txt").decode()
+        assert (
+            "robot-keypoints = robot_keypoints.trainer.commands.main:run"
+            in archive.read(f"{info}/entry_points.txt").decode()
+        )
     assert told["License-Expression"] == "GPL-3.0-or-later" and told["License-File"] == "LICENSE"
     assert told["Description-Content-Type"] == "text/markdown"
     assert bytes(told.get_payload(decode=True)).strip() == (ROOT / "README.md").read_bytes().strip()

@@ -164,7 +164,7 @@ def test_the_zip_holds_what_the_extension_needs_and_no_more(builder: ModuleType)
     contents = builder.sources()
     for name in ("__init__.py", "launch.py", "pyproject.toml", "LICENSE", "assets/ur10_simple.urdf"):
         assert name in contents
-    assert {"core/processes/session.py", "addon/worker/process.py", "trainer/network.py"} <= contents.keys()
+    assert {"core/processes/session.py", "addon/worker/process.py", "trainer/networks/factory.py"} <= contents.keys()
     tops = {name.split("/")[0] for name in contents}
     assert tops <= {*builder.FILES, *builder.FOLDERS}
     assert not [n for n in contents if "__pycache__" in n or n.endswith((".pyc", ".whl")) or "/." in n]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import annotated, matching, raters
+from robot_keypoints.trainer.datasets import keypoint_matching, reader as dataset_reader
+from robot_keypoints.trainer.evaluation import rater_spread
 
 NAMES = ("foot", "knee", "hand")
 Document = dict[str, Any]
@@ -75,9 +76,9 @@ def test_exports_of_tools_can_be_given_as_they_are(tmp_path: Path, tool: str) ->
     labels = write(tmp_path / file, document(name))
     write(tmp_path / f"._{Path(file).name}", b"\0\5\x16\7")  # as macOS leaves them on foreign disks
     for source in (tmp_path, labels):
-        (item,) = annotated.read(source).items
+        (item,) = dataset_reader.read(source).items
         assert item.path == picture and item.picture().width == 80, source
-        assert matching.truth(item, NAMES, False).points.tolist() == [[11, 5], [12, 5], [13, 5]]
+        assert keypoint_matching.truth(item, NAMES, False).points.tolist() == [[11, 5], [12, 5], [13, 5]]
 
 
 def test_a_name_that_is_there_twice_or_leads_out_of_the_folder_is_not_guessed(tmp_path: Path) -> None:
@@ -85,14 +86,14 @@ def test_a_name_that_is_there_twice_or_leads_out_of_the_folder_is_not_guessed(tm
     put(tmp_path / "data" / "cam2" / "a.jpg")
     labels = write(tmp_path / "data" / "labels.json", document("a.jpg"))
     with pytest.raises(UserError, match=r"has several pictures called a\.jpg"):
-        annotated.read(labels)
+        dataset_reader.read(labels)
     write(labels, document("cam2/a.jpg"))
-    assert annotated.read(labels).items[0].path == tmp_path / "data" / "cam2" / "a.jpg"
+    assert dataset_reader.read(labels).items[0].path == tmp_path / "data" / "cam2" / "a.jpg"
     write(labels, document("cam3/a.jpg"))
-    assert not annotated.read(labels).items[0].path.exists()
+    assert not dataset_reader.read(labels).items[0].path.exists()
     put(tmp_path / "secret.jpg")
     write(labels, document("../secret.jpg"))
-    assert annotated.read(labels).items[0].path == tmp_path / "data" / "secret.jpg"
+    assert dataset_reader.read(labels).items[0].path == tmp_path / "data" / "secret.jpg"
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,11 @@ def test_a_name_that_is_there_twice_or_leads_out_of_the_folder_is_not_guessed(tm
 def test_windows_encodings_are_found_and_read(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
     put(tmp_path / "coco" / "a.jpg")
     write(tmp_path / "coco" / "any.json", encode(json.dumps(document("a.jpg"))))
-    assert annotated.read(tmp_path / "coco").format == "COCO"
+    assert dataset_reader.read(tmp_path / "coco").format == "COCO"
     put(tmp_path / "ndds" / "0.png")
     label = {"objects": [{"keypoints": [{"name": "foot", "projected_location": [5.5, 6.5]}]}]}
     write(tmp_path / "ndds" / "0.json", encode(json.dumps(label)))
-    assert annotated.read(tmp_path / "ndds").items[0].robots[0].points == {"foot": (5.0, 6.0, 2)}
+    assert dataset_reader.read(tmp_path / "ndds").items[0].robots[0].points == {"foot": (5.0, 6.0, 2)}
 
 
 @pytest.mark.parametrize(("image", "entry"), [("1", 1), (1, "1"), (1.0, 1), ("a", "a"), (1, " 1 ")])
@@ -120,7 +121,7 @@ def test_ids_of_text_and_of_numbers_match(tmp_path: Path, image: Any, entry: Any
     labels = document("a.jpg")
     labels["images"][0]["id"], labels["annotations"][0]["image_id"] = image, entry
     labels["annotations"][0]["category_id"] = "1"
-    (item,) = annotated.read(write(tmp_path / "x.json", labels)).items
+    (item,) = dataset_reader.read(write(tmp_path / "x.json", labels)).items
     assert len(item.robots) == 1
 
 
@@ -171,7 +172,7 @@ def test_what_contradicts_itself_is_one_sentence(tmp_path: Path, labels: Any, wo
     file = write(tmp_path / "annotations.json", labels)
     for source in (file, tmp_path):
         with pytest.raises(UserError, match=words) as caught:
-            annotated.read(source)
+            dataset_reader.read(source)
         assert str(file) in str(caught.value)
 
 
@@ -192,7 +193,7 @@ def test_a_folder_of_another_form_is_one_sentence(tmp_path: Path, files: dict[st
     for name, content in files.items():
         write(tmp_path / name, content)
     with pytest.raises(UserError, match=words):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
 
 
 def test_a_picture_of_another_size_than_annotated_is_refused_and_one_that_was_held_sideways_is_not(
@@ -202,10 +203,10 @@ def test_a_picture_of_another_size_than_annotated_is_refused_and_one_that_was_he
     exif[274] = 6
     put(tmp_path / "a.jpg", (80, 60), exif=exif)
     for size, found in (((60, 80), (60, 80)), ((80, 60), (80, 60)), (None, (60, 80))):
-        (item,) = annotated.read(write(tmp_path / "x.json", document("a.jpg", size=size))).items
+        (item,) = dataset_reader.read(write(tmp_path / "x.json", document("a.jpg", size=size))).items
         picture = item.picture()
         assert (picture.width, picture.height) == found == picture.pixels.shape[1::-1]
-    (item,) = annotated.read(write(tmp_path / "x.json", document("a.jpg", size=(160, 120)))).items
+    (item,) = dataset_reader.read(write(tmp_path / "x.json", document("a.jpg", size=(160, 120)))).items
     with pytest.raises(UserError, match="60 × 80 pixels but was annotated with 160 × 120"):
         item.picture()
 
@@ -217,17 +218,17 @@ def test_ndds_of_another_size_or_with_strange_numbers_is_refused(tmp_path: Path)
     camera = {"camera_settings": [{"captured_image_size": {"width": 640, "height": 480}}]}
     write(tmp_path / "_camera_settings.json", camera)
     with pytest.raises(UserError, match=r"80 × 60 pixels, but _camera_settings\.json beside it says 640 × 480"):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
     camera["camera_settings"][0]["captured_image_size"] = {"width": 80, "height": 60}
     write(tmp_path / "_camera_settings.json", camera)
-    assert annotated.read(tmp_path).items[0].width == 80
+    assert dataset_reader.read(tmp_path).items[0].width == 80
     write(tmp_path / "0.json", {"objects": [{"keypoints": points * 2}]})
     with pytest.raises(UserError, match="two keypoints are called foot"):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
     points[0]["projected_location"] = [float("nan"), 1.0]
     write(tmp_path / "0.json", {"objects": [{"keypoints": points}]})
     with pytest.raises(UserError, match="the projected_location of foot is not two finite numbers"):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_ndds_with_numbers_beyond_all_is_refused(tmp_path: Path, label: dict[str
     points = [{"name": "foot", "projected_location": [5.5, 6.5]}]
     write(tmp_path / "0.json", {"objects": [{"keypoints": points}], **label})
     with pytest.raises(UserError, match=r"0\.json breaks NDDS's form"):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
 
 
 def test_the_camera_of_ndds_with_a_size_beyond_all_is_refused(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_the_camera_of_ndds_with_a_size_beyond_all_is_refused(tmp_path: Path) ->
     camera = {"camera_settings": [{"captured_image_size": {"width": math.inf, "height": 60}}]}
     write(tmp_path / "_camera_settings.json", camera)
     with pytest.raises(UserError, match="tells no size of pictures"):
-        annotated.read(tmp_path)
+        dataset_reader.read(tmp_path)
 
 
 def test_raters_tools_may_name_the_same_picture_differently(tmp_path: Path) -> None:
@@ -261,5 +262,5 @@ def test_raters_tools_may_name_the_same_picture_differently(tmp_path: Path) -> N
         put(tmp_path / "photos" / name)
     one = write(tmp_path / "one.json", document("images/a.jpg", "images/b.jpg"))
     other = write(tmp_path / "other.json", document("0a1b2c3d-a.jpg", "b.jpg"))
-    found = raters.read([one, other], tmp_path / "photos", NAMES, "model")
+    found = rater_spread.read([one, other], tmp_path / "photos", NAMES, "model")
     assert len(found.items) == 2 and np.isfinite(found.points).all()

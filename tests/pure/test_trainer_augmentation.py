@@ -11,9 +11,9 @@ from PIL import Image
 from robot_keypoints.core.scene import presets
 from robot_keypoints.core.scene.scene_model import SceneModel
 from robot_keypoints.core.settings.schema import AugmentationSettings
-from robot_keypoints.trainer import effects
-from robot_keypoints.trainer.augmentation import Augmentation, Augmented
-from robot_keypoints.trainer.effects import table
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.images.sensor_effects import table
+from robot_keypoints.trainer.images.training_augmentation import Augmentation, Augmented
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 96, 64
@@ -120,7 +120,7 @@ def test_the_fast_preset_is_about_as_strong_as_it_should_be() -> None:
     """A fifth of the images have something drawn over them, and a quarter or so are blurred enough to be seen."""
     model = SceneModel(presets.variables("fast", 1.0))
     rng = np.random.default_rng(0)
-    values = effects.Values(table([model.draw(rng).values for _ in range(4000)]))
+    values = sensor_effects.Values(table([model.draw(rng).values for _ in range(4000)]))
     assert abs((values["objects/drawn"] >= 1).mean() - 0.2) < 0.02
     assert 0.15 < (values["sensor/blur"] > 0.4).mean() < 0.3
     assert not values["sensor/jpeg"].any() and not values["camera/motion_u"].any()

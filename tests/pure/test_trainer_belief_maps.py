@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from robot_keypoints.trainer import belief_maps
+from robot_keypoints.trainer.maps import codec
 
 WIDTH, HEIGHT = 160, 120
 
@@ -27,52 +27,52 @@ def everywhere(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_round_trip(stride: int, sigma: float, peak: bool) -> None:
     points = everywhere(400)
-    maps = belief_maps.encode(points, WIDTH, HEIGHT, stride, sigma, peak=peak)
+    maps = codec.encode(points, WIDTH, HEIGHT, stride, sigma, peak=peak)
     assert maps.amax() <= 1.0
-    found = belief_maps.decode(maps, stride, sigma, peak=peak)
+    found = codec.decode(maps, stride, sigma, peak=peak)
     assert (found.positions.double() - points).norm(dim=-1).max() < 0.05
 
 
 def test_round_trip_of_belief_narrower_than_a_cell() -> None:
     points = everywhere(400)
-    found = belief_maps.decode(belief_maps.encode(points, WIDTH, HEIGHT, 4, 0.6), 4, 0.6)
+    found = codec.decode(codec.encode(points, WIDTH, HEIGHT, 4, 0.6), 4, 0.6)
     assert (found.positions.double() - points).norm(dim=-1).max() < 0.05
 
 
 def test_round_trip_where_the_grid_reaches_beyond_the_image() -> None:
     """161 × 119 pixels at stride 4 are 41 × 30 cells."""
     points = torch.tensor([[[160.4, 118.4], [160.49, 0.0], [80.0, 118.49]]])
-    maps = belief_maps.encode(points, 161, 119, 4, 1.6)
+    maps = codec.encode(points, 161, 119, 4, 1.6)
     assert maps.shape[-2:] == (30, 41)
-    assert (belief_maps.decode(maps, 4, 1.6).positions - points).norm(dim=-1).max() < 0.05
+    assert (codec.decode(maps, 4, 1.6).positions - points).norm(dim=-1).max() < 0.05
 
 
 def test_round_trip_in_an_image_smaller_than_the_belief() -> None:
     points = torch.tensor([[[0.4, 1.1], [5.9, 2.0], [3.0, -0.3]]])
-    maps = belief_maps.encode(points, 7, 5, 2, 3.0)
-    assert (belief_maps.decode(maps, 2, 3.0).positions - points).norm(dim=-1).max() < 0.05
+    maps = codec.encode(points, 7, 5, 2, 3.0)
+    assert (codec.decode(maps, 2, 3.0).positions - points).norm(dim=-1).max() < 0.05
 
 
 def test_a_cell_centre_is_where_the_convention_puts_it() -> None:
     """At stride 4 the second cell covers pixels 4 to 7, so its centre is at 5.5."""
-    assert belief_maps.cell_centres(3, 4).tolist() == [1.5, 5.5, 9.5]
-    maps = belief_maps.encode(torch.tensor([[[5.5, 9.5]]]), 32, 32, 4, 1.0)
+    assert codec.cell_centres(3, 4).tolist() == [1.5, 5.5, 9.5]
+    maps = codec.encode(torch.tensor([[[5.5, 9.5]]]), 32, 32, 4, 1.0)
     assert maps.shape == (1, 1, 8, 8)
     assert (maps[0, 0] == maps.max()).nonzero().tolist() == [[2, 1]]
 
 
 def test_mass_is_one_inside_even_at_the_border_and_zero_outside() -> None:
     points = torch.tensor([[[-0.5, 0.0], [0.0, 119.4], [159.6, 60.0], [80.0, -0.6], [math.nan, math.nan]]])
-    mass = belief_maps.encode(points, WIDTH, HEIGHT, 2, 1.6).sum((-2, -1))
+    mass = codec.encode(points, WIDTH, HEIGHT, 2, 1.6).sum((-2, -1))
     assert torch.allclose(mass, torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.0]]), atol=1e-5)
-    assert belief_maps.inside(points, WIDTH, HEIGHT).tolist() == [[True, True, False, False, False]]
+    assert codec.inside(points, WIDTH, HEIGHT).tolist() == [[True, True, False, False, False]]
 
 
 def test_the_highest_of_two_peaks_wins_and_does_not_pull() -> None:
     points = torch.tensor([[[40.2, 30.7], [110.0, 90.0]]])
-    maps = belief_maps.encode(points, WIDTH, HEIGHT, 2, 1.6)
+    maps = codec.encode(points, WIDTH, HEIGHT, 2, 1.6)
     both = 0.6 * maps[:, :1] + 0.4 * maps[:, 1:]
-    found = belief_maps.decode(both, 2, 1.6)
+    found = codec.decode(both, 2, 1.6)
     assert (found.positions[0, 0] - points[0, 0]).abs().max() < 0.05
 
 
@@ -83,7 +83,7 @@ def test_covariance_grows_with_the_belief_and_follows_its_shape() -> None:
     cells = (spread @ turn.T / 2 + torch.tensor([40.0, 30.0])).round().long()
     belief = torch.zeros(60, 80)
     belief.index_put_((cells[:, 1].clamp(0, 59), cells[:, 0].clamp(0, 79)), torch.ones(len(cells)), accumulate=True)
-    found = belief_maps.decode(belief[None, None], 2, 8.0)
+    found = codec.decode(belief[None, None], 2, 8.0)
     expected = turn @ torch.diag(torch.tensor([25.0, 1.0])) @ turn.T
     assert torch.allclose(found.covariances[0, 0], expected, atol=1.5)
     assert found.covariances[0, 0, 0, 1] > 5
@@ -92,15 +92,15 @@ def test_covariance_grows_with_the_belief_and_follows_its_shape() -> None:
 def test_the_ways_to_decode() -> None:
     """Far from the border a lone belief has its mean where its peak is; the highest cell is half a cell off at most."""
     points = torch.tensor([[[40.2, 30.7], [110.0, 90.0]]])
-    maps = belief_maps.encode(points, WIDTH, HEIGHT, 4, 4.0)
-    mean = belief_maps.decode(maps, 4, 4.0, method="mean")
+    maps = codec.encode(points, WIDTH, HEIGHT, 4, 4.0)
+    mean = codec.decode(maps, 4, 4.0, method="mean")
     assert (mean.positions - points).abs().max() < 0.01
     # Splitting between two cells adds a sixth of a squared cell.
     assert torch.allclose(mean.covariances, (16 + 16 / 6) * torch.eye(2), atol=0.05)
-    highest = belief_maps.decode(maps, 4, 4.0, method="highest").positions
+    highest = codec.decode(maps, 4, 4.0, method="highest").positions
     assert torch.equal(highest, torch.tensor([[[41.5, 29.5], [109.5, 89.5]]]))
     both = 0.5 * (maps[:, :1] + maps[:, 1:])
-    between = belief_maps.decode(both, 4, 4.0, method="mean")
+    between = codec.decode(both, 4, 4.0, method="mean")
     assert torch.allclose(between.positions, points.mean(1, keepdim=True), atol=0.01)
     apart = points[0, 1] - points[0, 0]
     assert torch.allclose(between.covariances[0, 0, 0, 1], apart[0] * apart[1] / 4, rtol=0.01)
@@ -109,10 +109,10 @@ def test_the_ways_to_decode() -> None:
 @pytest.mark.parametrize("peak", [False, True])
 def test_several_peaks_come_with_their_scores_best_first(peak: bool) -> None:
     points = torch.tensor([[[40.2, 30.7], [110.0, 90.0], [0.3, 118.0]]])
-    maps = belief_maps.encode(points, WIDTH, HEIGHT, 4, 2.5, peak=peak)
+    maps = codec.encode(points, WIDTH, HEIGHT, 4, 2.5, peak=peak)
     weights = (0.3, 0.5, 0.2)
     mixed = sum(w * maps[:, i : i + 1] for i, w in enumerate(weights))
-    positions, scores = belief_maps.peaks(mixed, 4, 2.5, 5, 0.05, peak=peak)
+    positions, scores = codec.peaks(mixed, 4, 2.5, 5, 0.05, peak=peak)
     assert positions.shape == (1, 1, 5, 2) and scores.shape == (1, 1, 5)
     assert (positions[0, 0, :3] - points[0, [1, 0, 2]]).abs().max() < 0.05
     assert positions[0, 0, 3:].isnan().all() and scores[0, 0, 3:].tolist() == [0.0, 0.0]
@@ -120,11 +120,11 @@ def test_several_peaks_come_with_their_scores_best_first(peak: bool) -> None:
         assert (scores[0, 0, :3] <= torch.tensor([0.5, 0.3, 0.2])).all() and (scores[0, 0, :3] > 0.1).all()
     else:
         assert torch.allclose(scores[0, 0, :3], torch.tensor([0.5, 0.3, 0.2]), atol=0.01)
-    assert belief_maps.peaks(mixed, 4, 2.5, 2, 0.4, peak=peak)[0].isnan().all(-1).tolist() == [[[False, True]]]
+    assert codec.peaks(mixed, 4, 2.5, 2, 0.4, peak=peak)[0].isnan().all(-1).tolist() == [[[False, True]]]
 
 
 def test_an_empty_map_and_a_tiny_one_have_no_more_peaks_than_cells() -> None:
-    positions, scores = belief_maps.peaks(torch.zeros(2, 1, 1, 2), 4, 1.6, 4, 0.0)
+    positions, scores = codec.peaks(torch.zeros(2, 1, 1, 2), 4, 1.6, 4, 0.0)
     assert positions.shape == (2, 1, 4, 2) and positions.isnan().all() and not scores.any()
 
 
@@ -134,9 +134,9 @@ def test_maps_of_a_resized_image_lie_right_on_the_grid_of_the_image(scale: float
     size = (round(HEIGHT * scale), round(WIDTH * scale))
     factors = torch.tensor([size[1] / WIDTH, size[0] / HEIGHT])
     resized = (points + 0.5) * factors - 0.5
-    maps = belief_maps.resample(
-        belief_maps.encode(resized, size[1], size[0], 4, 8.0 * scale), (30, 40), (size[0] / HEIGHT, size[1] / WIDTH)
+    maps = codec.resample(
+        codec.encode(resized, size[1], size[0], 4, 8.0 * scale), (30, 40), (size[0] / HEIGHT, size[1] / WIDTH)
     )
     assert maps.shape == (1, 2, 30, 40)
-    found = belief_maps.decode(maps, 4, 8.0)
+    found = codec.decode(maps, 4, 8.0)
     assert (found.positions - points).abs().max() < 0.1

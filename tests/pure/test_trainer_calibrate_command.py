@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from robot_keypoints.trainer import calibrate_command, checkpoint, cli, heat_maps, network, reliability_plot
-from robot_keypoints.trainer.calibration import MEDIAN, Calibration
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.prediction import Predictor
-from robot_keypoints.trainer.reliability import Reliability
+from robot_keypoints.trainer.commands import evaluate_calibration, main as cli
+from robot_keypoints.trainer.evaluation import reliability_plot
+from robot_keypoints.trainer.evaluation.reliability import Reliability
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.maps import soft_argmax
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.covariance_calibration import MEDIAN, Calibration
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 NAMES = ("foot", "knee", "hand")
-INFO = ModelInfo(network.NetworkConfig("light", 3, 1.0, width=8), 64, 48, NAMES, (("foot", "knee"),))
+INFO = ModelInfo(factory.NetworkConfig("light", 3, 1.0, width=8), 64, 48, NAMES, (("foot", "knee"),))
 COUNT = 60
 OFF = np.array([0.1, 1.0, 4.0])
 """Standard deviations of the errors, pixels."""
@@ -31,12 +34,12 @@ def folder(path: Path, count: int = COUNT, shift: float = 0.0) -> tuple[Path, np
     """A model that hasn't learned anything, images, and annotations that lie around where it finds its keypoints; and
     these annotations ``(N, J, 2)``."""
     torch.manual_seed(0)
-    net = network.build(INFO.network).eval()
+    net = factory.build(INFO.network).eval()
     assert net.outside is not None
     torch.nn.init.constant_(net.outside.bias, -9.0)  # which claims all keypoints
     path.mkdir(exist_ok=True)
     halves = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
-    checkpoint.save_model(path / "model.safetensors", halves, INFO)
+    model_file.save_model(path / "model.safetensors", halves, INFO)
     rng = np.random.default_rng(5)
     pictures = list(rng.integers(0, 256, (count, 48, 64, 3), dtype=np.uint8))
     found = Predictor.load(path / "model.safetensors").predict(pictures)
@@ -88,10 +91,10 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     found = Predictor.load(out).predict(pictures)
     points = torch.tensor([[(k.u, k.v) for k in image] for image in found], dtype=torch.float64)
     spread = torch.tensor([[k.covariance for k in image] for image in found], dtype=torch.float64)
-    errors = heat_maps.squared_errors(points, spread, torch.from_numpy(true)).numpy()
+    errors = soft_argmax.squared_errors(points, spread, torch.from_numpy(true)).numpy()
     np.testing.assert_allclose(np.median(errors[::2], 0), MEDIAN, rtol=0.05)  # halves of even numbers lie between two
     assert told["after"]["errors"]["median"] == pytest.approx(np.median(errors[1::2]), rel=1e-3)
-    _, info = checkpoint.load_model(out, torch.device("cpu"))
+    _, info = model_file.load_model(out, torch.device("cpu"))
     assert replace(info, calibration=None) == INFO
     assert abs(out.stat().st_size - len(before)) < 1000  # of the same precision
 
@@ -146,7 +149,7 @@ def test_plots_of_little_and_of_other_kinds(tmp_path: Path) -> None:
 
 
 def test_learning_leaves_the_predictor_as_it_was() -> None:
-    predictor = Predictor(network.build(INFO.network), INFO, torch.device("cpu"))
+    predictor = Predictor(factory.build(INFO.network), INFO, torch.device("cpu"))
     old = Calibration((2.0, 2.0, 2.0))
     predictor.network.calibration = old
     seen = []
@@ -155,7 +158,7 @@ def test_learning_leaves_the_predictor_as_it_was() -> None:
         seen.append(predictor.network.calibration)
         return np.full((40, 3), 8 * MEDIAN)
 
-    found = calibrate_command.learn(predictor, np.full((40, 3), 4 * MEDIAN), errors)
+    found = evaluate_calibration.learn(predictor, np.full((40, 3), 4 * MEDIAN), errors)
     assert predictor.network.calibration is old and seen[0].scales == (1.0, 1.0, 1.0)
     assert found.learned.scales == pytest.approx((8.0, 8.0, 8.0))
     np.testing.assert_allclose(found.after.errors, MEDIAN)

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import belief_maps, calibration, checkpoint, evaluation, heat_maps, network, reliability
-from robot_keypoints.trainer.calibration import Calibration
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.evaluation import EvaluationSet
-from robot_keypoints.trainer.fusion import fused
-from robot_keypoints.trainer.prediction import Predictor
+from robot_keypoints.trainer.evaluation import evaluate as evaluation, reliability
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.maps import codec, soft_argmax
+from robot_keypoints.trainer.networks import covariance_calibration, factory, model_file
+from robot_keypoints.trainer.networks.batchnorm_folding import fused
+from robot_keypoints.trainer.networks.covariance_calibration import Calibration
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 from scipy import stats
 from torch import Tensor
 
@@ -35,8 +37,8 @@ def spreads(count: int, seed: int) -> Tensor:
     return factor @ factor.mT
 
 
-def config(**changes: object) -> network.NetworkConfig:
-    whole = network.NetworkConfig("light", 3, 1.5, width=8)
+def config(**changes: object) -> factory.NetworkConfig:
+    whole = factory.NetworkConfig("light", 3, 1.5, width=8)
     return dataclasses.replace(whole, **changes)  # type: ignore[arg-type]
 
 
@@ -50,12 +52,12 @@ def test_calibrated_variances_follow_chi_square() -> None:
     half = slice(0, 2000)
     known = truth.clone()
     known[5] = math.nan
-    errors = heat_maps.squared_errors(places[half], told[half], known[half])
+    errors = soft_argmax.squared_errors(places[half], told[half], known[half])
     fitted = Calibration((1.0,) * 3).learned(errors)
     assert (torch.tensor(fitted.scales) / wrong - 1).abs().max() < 0.1
     rest = slice(2000, None)
-    before = heat_maps.squared_errors(places[rest], told[rest], truth[rest]).numpy()
-    after = heat_maps.squared_errors(places[rest], fitted(told[rest]), truth[rest]).numpy()
+    before = soft_argmax.squared_errors(places[rest], told[rest], truth[rest]).numpy()
+    after = soft_argmax.squared_errors(places[rest], fitted(told[rest]), truth[rest]).numpy()
     assert stats.kstest(after.flatten(), CHI.cdf).statistic < 0.03
     assert stats.kstest(before.flatten(), CHI.cdf).statistic > 0.1
     for errors, good in ((after, True), (before, False)):
@@ -72,8 +74,8 @@ def test_wild_errors_move_the_scale_little() -> None:
 
 def test_a_keypoint_that_is_hardly_seen_has_the_scale_of_all() -> None:
     errors = torch.full((60, 3), math.nan, dtype=torch.float64)
-    errors[:, 0] = 4 * calibration.MEDIAN
-    errors[: calibration.LEAST_COUNT - 1, 1] = 1e3
+    errors[:, 0] = 4 * covariance_calibration.MEDIAN
+    errors[: covariance_calibration.LEAST_COUNT - 1, 1] = 1e3
     found = Calibration((1.0,) * 3).learned(errors)
     assert found.scales == pytest.approx((4.0, 4.0, 4.0)) and found.images == 60
     nothing = torch.full((4, 2), math.nan)
@@ -88,7 +90,7 @@ def test_the_targets_own_variance_comes_off_in_every_direction() -> None:
     found = Calibration((1.0, 0.5), own)(spread).numpy()
     values, vectors = np.linalg.eigh(spread.numpy())
     assert (values.min(-1) < own).any() and (values.max(-1) > own).any()
-    less = np.maximum(values - own, calibration.LEAST_SHARE * own) * np.array([1.0, 0.5])[:, None]
+    less = np.maximum(values - own, covariance_calibration.LEAST_SHARE * own) * np.array([1.0, 0.5])[:, None]
     np.testing.assert_allclose(found, (vectors * less[..., None, :]) @ np.swapaxes(vectors, -1, -2), atol=1e-9)
     round_one = torch.eye(2, dtype=torch.float64).expand(1, 2, 2, 2) * 5
     np.testing.assert_allclose(Calibration((1.0, 2.0), own)(round_one)[0], [np.eye(2), 2 * np.eye(2)])
@@ -101,11 +103,11 @@ def test_a_map_of_a_certain_place_is_as_wide_as_its_target(loss: str) -> None:
     start = Calibration.start(about)
     stride, sigma = about.resolved().stride, about.sigma
     places = 24 + 40 * torch.rand(50, 3, 2, generator=torch.Generator().manual_seed(1))
-    maps = belief_maps.encode(places, 96, 96, stride, sigma, peak=loss == "l2")
-    found = belief_maps.decode(maps, stride, sigma, peak=loss == "l2").covariances
+    maps = codec.encode(places, 96, 96, stride, sigma, peak=loss == "l2")
+    found = codec.decode(maps, stride, sigma, peak=loss == "l2").covariances
     assert float(found.diagonal(dim1=-2, dim2=-1).mean()) == pytest.approx(start.own, rel=0.02)
     left = start(found).diagonal(dim1=-2, dim2=-1)
-    assert float(left.mean()) < 1.2 * calibration.LEAST_SHARE * start.own
+    assert float(left.mean()) < 1.2 * covariance_calibration.LEAST_SHARE * start.own
     assert Calibration.start(config(loss="coordinates")).own == 0.0
 
 
@@ -138,15 +140,15 @@ def test_only_known_keypoints_that_are_claimed_count() -> None:
     np.testing.assert_array_equal(errors, [[5.0, np.nan, np.nan, np.nan]])
 
 
-def taught() -> tuple[network.KeypointNetwork, EvaluationSet]:
+def taught() -> tuple[factory.KeypointNetwork, EvaluationSet]:
     """A network that hasn't learned anything, and images whose keypoints are where it finds them, give or take."""
     torch.manual_seed(0)
-    net = network.build(config()).eval()
+    net = factory.build(config()).eval()
     assert net.outside is not None
     torch.nn.init.constant_(net.outside.bias, -9.0)  # which claims all keypoints
     images = torch.randint(0, 256, (24, 3, 48, 64), dtype=torch.uint8)
     with torch.no_grad():
-        points, confidence = net.decode(net(network.normalise(images.float() / 255)))
+        points, confidence = net.decode(net(factory.normalise(images.float() / 255)))
     assert (confidence > 0.5).all()
     true = points.positions.double() + normal((24, 3, 2), 2) * torch.tensor([0.1, 1.0, 4.0])[:, None]
     return net, EvaluationSet(images, true.numpy())
@@ -162,18 +164,18 @@ def test_what_is_learned_is_kept_by_the_file_and_used_in_prediction(tmp_path: Pa
     assert found is not None
     true = np.where(np.isnan(found.errors)[..., None], np.nan, data.keypoints)
     errors = reliability.normalised_errors(found.predicted, found.covariances, true, found.confidences)
-    np.testing.assert_allclose(np.nanmedian(errors, 0), calibration.MEDIAN, rtol=0.2)
+    np.testing.assert_allclose(np.nanmedian(errors, 0), covariance_calibration.MEDIAN, rtol=0.2)
 
     info = ModelInfo(config(), 64, 48, NAMES, (), calibration=learned)
     path = tmp_path / "model.safetensors"
-    checkpoint.save_model(path, net.state_dict(), info)
-    again, told = checkpoint.load_model(path, torch.device("cpu"))
+    model_file.save_model(path, net.state_dict(), info)
+    again, told = model_file.load_model(path, torch.device("cpu"))
     assert told.calibration == learned and fused(again).calibration == learned
     pictures = list(data.images.permute(0, 2, 3, 1).numpy()[:4])
     answers = Predictor.load(path).predict(pictures)
     shown = np.array([[k.covariance for k in image] for image in answers])
     np.testing.assert_allclose(shown, found.covariances[:4], rtol=1e-3)
-    checkpoint.save_model(path, net.state_dict(), dataclasses.replace(info, calibration=None))
+    model_file.save_model(path, net.state_dict(), dataclasses.replace(info, calibration=None))
     raw = np.array([[k.covariance for k in image] for image in Predictor.load(path).predict(pictures)])
     assert np.abs(raw / shown - 1).max() > 0.2
     np.testing.assert_allclose(learned(torch.from_numpy(raw)).numpy(), shown, rtol=1e-3, atol=1e-6)
@@ -199,8 +201,8 @@ def test_models_of_earlier_versions_load_and_broken_calibrations_do_not(tmp_path
         with pytest.raises(ValueError):
             ModelInfo.from_dict(broken)
     path = tmp_path / "model.safetensors"
-    tensors = network.build(config()).state_dict()
+    tensors = factory.build(config()).state_dict()
     bad = dataclasses.replace(info, calibration=Calibration((1.0,)))
-    checkpoint.save_model(path, tensors, bad)
+    model_file.save_model(path, tensors, bad)
     with pytest.raises(UserError, match="not a model of Robot Keypoints"):
-        checkpoint.load_model(path, torch.device("cpu"))
+        model_file.load_model(path, torch.device("cpu"))

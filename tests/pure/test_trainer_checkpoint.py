@@ -18,25 +18,25 @@ from robot_keypoints.core.messages import model_document
 from robot_keypoints.core.robot.keypoints import joint_keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.trainer import checkpoint, network
-from robot_keypoints.trainer.checkpoint import Checkpoint, ModelInfo
-from robot_keypoints.trainer.sample_set import SampleSet
+from robot_keypoints.trainer.evaluation.sample_set import SampleSet
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.model_file import Checkpoint, ModelInfo
 
-CONFIG = network.NetworkConfig("light", 3, 1.0, width=8)
+CONFIG = factory.NetworkConfig("light", 3, 1.0, width=8)
 INFO = ModelInfo(CONFIG, 64, 48, synthetic.NAMES, (("foot", "knee"),), None, {"step": 3})
 CPU = torch.device("cpu")
 
 
-def save(path: Path, info: ModelInfo = INFO) -> network.KeypointNetwork:
-    net = network.build(CONFIG).eval()
-    checkpoint.save_model(path, net.state_dict(), info)
+def save(path: Path, info: ModelInfo = INFO) -> factory.KeypointNetwork:
+    net = factory.build(CONFIG).eval()
+    model_file.save_model(path, net.state_dict(), info)
     return net
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     net = save(path)
-    again, info = checkpoint.load_model(path, CPU)
+    again, info = model_file.load_model(path, CPU)
     assert info == INFO
     images = torch.rand(1, 3, 48, 64)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def write(path: Path, document: object) -> Path:
-    tensors = network.build(CONFIG).state_dict()
+    tensors = factory.build(CONFIG).state_dict()
     path.write_bytes(safetensors.torch.save(tensors, {model_document.KEY: json.dumps(document)}))
     return path
 
@@ -82,7 +82,7 @@ def test_what_is_not_a_model_is_refused_in_one_sentence(tmp_path: Path, case: st
     elif case == "nothing":
         write(path, "nothing")
     with pytest.raises(UserError) as caught:
-        checkpoint.load_model(path, CPU)
+        model_file.load_model(path, CPU)
     text = str(caught.value)
     words = {"cut": "cut off", "schema": "newer form 99"}.get(case, "choose")
     assert "\n" not in text and str(path) in text and words in text
@@ -97,27 +97,27 @@ def test_a_file_cut_anywhere_is_refused_and_named(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         words = f"is cut off after {length:,} bytes: copy it again" if length > 8 else "is not a model"
         with pytest.raises(UserError, match=words):
-            checkpoint.load_model(path, CPU)
+            model_file.load_model(path, CPU)
 
 
 @pytest.mark.parametrize(("schema", "words"), [(1, "older form 1 .*: train"), (3, "newer form 3 .*: update")])
 def test_another_version_is_told_from_another_file(tmp_path: Path, schema: int, words: str) -> None:
     path = write(tmp_path / "model.safetensors", INFO.to_dict() | {"schema": schema})
     with pytest.raises(UserError, match=words):
-        checkpoint.load_model(path, CPU)
+        model_file.load_model(path, CPU)
 
 
 def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder"):
-        checkpoint.load_model(tmp_path, CPU)
+        model_file.load_model(tmp_path, CPU)
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
-    net = network.build(CONFIG)
+    net = factory.build(CONFIG)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
     keypoints = torch.tensor([[[20.0, 30.0], [5.0, 3.0], [40.0, 10.0]]])
 
-    def step(n: network.KeypointNetwork, o: torch.optim.Optimizer) -> None:
+    def step(n: factory.KeypointNetwork, o: torch.optim.Optimizer) -> None:
         o.zero_grad()
         n.loss(n(torch.ones(1, 3, 48, 64)), keypoints, 64, 48).mean().backward()
         o.step()
@@ -127,16 +127,16 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(5)
     torch.rand(7, generator=generator)
     tensors = {f"network.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"optimiser.{k}": v for k, v in checkpoint.flatten_optimiser(optimiser).items()}
+    tensors |= {f"optimiser.{k}": v for k, v in model_file.flatten_optimiser(optimiser).items()}
     path = tmp_path / "latest.safetensors"
     Checkpoint(tensors, {"counters": {"step": 3}}, {"torch": generator.get_state()}).save(path)
 
     saved = Checkpoint.load(path)
     assert saved.state == {"counters": {"step": 3}}
-    other = network.build(CONFIG)
+    other = factory.build(CONFIG)
     other_optimiser = torch.optim.AdamW(other.parameters(), lr=1e-2)
-    other.load_state_dict(checkpoint.part(saved.tensors, "network"))
-    checkpoint.restore_optimiser(other_optimiser, checkpoint.part(saved.tensors, "optimiser"))
+    other.load_state_dict(model_file.part(saved.tensors, "network"))
+    model_file.restore_optimiser(other_optimiser, model_file.part(saved.tensors, "optimiser"))
     step(net, optimiser)
     step(other, other_optimiser)
     for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
@@ -171,7 +171,7 @@ def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
 
 
 def test_the_model_that_comes_along_is_one() -> None:
-    _, info = checkpoint.load_model(BUILTIN_MODEL, CPU)
+    _, info = model_file.load_model(BUILTIN_MODEL, CPU)
     assert set(info.keypoints) == {k.name for k in joint_keypoints(load_urdf(builtin_urdf()))}
 
 
@@ -187,7 +187,7 @@ def test_a_flipped_bit_is_told(tmp_path: Path, seed: int) -> None:
     data[place] ^= 1 << int(rng.integers(8))
     path.write_bytes(data)
     try:
-        again, info = checkpoint.load_model(path, CPU)
+        again, info = model_file.load_model(path, CPU)
     except UserError as problem:
         assert "\n" not in str(problem) and str(path) in str(problem)
         return
@@ -198,32 +198,32 @@ def test_a_flipped_bit_is_told(tmp_path: Path, seed: int) -> None:
 
 def test_models_of_earlier_versions_have_no_checksum_and_load(tmp_path: Path) -> None:
     path = write(tmp_path / "model.safetensors", INFO.to_dict())
-    assert checkpoint.load_model(path, CPU)[1] == INFO
+    assert model_file.load_model(path, CPU)[1] == INFO
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_no_numbers_are_neither_read_nor_written(tmp_path: Path, value: float) -> None:
-    tensors = network.build(CONFIG).state_dict()
+    tensors = factory.build(CONFIG).state_dict()
     name = next(k for k, v in tensors.items() if v.is_floating_point())
     tensors[name].view(-1)[0] = value
     path = tmp_path / "model.safetensors"
     with pytest.raises(UserError, match="no longer made of numbers"):
-        checkpoint.save_model(path, tensors, INFO)
+        model_file.save_model(path, tensors, INFO)
     with pytest.raises(UserError, match="no longer made of numbers"):
         Checkpoint(tensors, {}, {}).save(path)
     assert not path.exists()
     path.write_bytes(safetensors.torch.save(tensors, {model_document.KEY: json.dumps(INFO.to_dict())}))
     with pytest.raises(UserError, match="is not made of numbers") as problem:
-        checkpoint.load_model(path, CPU)
+        model_file.load_model(path, CPU)
     assert name in str(problem.value)
 
 
 def test_weights_that_are_large_are_numbers_all_the_same(tmp_path: Path) -> None:
-    tensors = network.build(CONFIG).state_dict()
+    tensors = factory.build(CONFIG).state_dict()
     next(v for v in tensors.values() if v.is_floating_point() and v.numel() > 4).view(-1)[:4] = 3e38
     path = tmp_path / "model.safetensors"
-    checkpoint.save_model(path, tensors, INFO)
-    checkpoint.load_model(path, CPU)
+    model_file.save_model(path, tensors, INFO)
+    model_file.load_model(path, CPU)
 
 
 GREEDY: dict[str, dict[str, object]] = {
@@ -241,9 +241,9 @@ def test_a_header_that_asks_for_too_much_gets_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """No network is built, but one without memory."""
-    real = network.build
+    real = factory.build
 
-    def build(config: network.NetworkConfig) -> network.KeypointNetwork:
+    def build(config: factory.NetworkConfig) -> factory.KeypointNetwork:
         assert torch.get_default_device().type == "meta", "memory was taken before the file was looked at"
         return real(config)
 
@@ -255,7 +255,7 @@ def test_a_header_that_asks_for_too_much_gets_nothing(
     if case == "deep":
         text = text.replace('"deep"', "[" * 200_000 + "]" * 200_000)
     path.write_bytes(safetensors.torch.save(real(CONFIG).state_dict(), {model_document.KEY: text}))
-    monkeypatch.setattr(network, "build", build)
+    monkeypatch.setattr(factory, "build", build)
     if case == "header":
         path.write_bytes((50_000_000).to_bytes(8, "little") + b"{" + bytes(100))
     elif case == "tensor":
@@ -271,11 +271,11 @@ def test_a_header_that_asks_for_too_much_gets_nothing(
         data = json.dumps(head).encode()
         path.write_bytes(len(data).to_bytes(8, "little") + data)
     with pytest.raises(UserError) as problem:
-        checkpoint.load_model(path, CPU)
+        model_file.load_model(path, CPU)
     assert "\n" not in str(problem.value) and str(path) in str(problem.value)
 
 
 def test_a_pipe_is_no_model(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="regular file"):
-        checkpoint.load_model(tmp_path / "model.safetensors", CPU)
+        model_file.load_model(tmp_path / "model.safetensors", CPU)

@@ -16,14 +16,15 @@ from robot_keypoints.core.processes.session import ProcessStatus, Status
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.core.settings.schema import load, save
 from robot_keypoints.core.settings.validation import check
-from robot_keypoints.trainer import checkpoint, cli, console, demo, doctor, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.commands import demo, doctor, main as cli, run_display
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 
 def model(path: Path) -> Path:
-    config = network.NetworkConfig("light", 3, 1.0, width=8)
+    config = factory.NetworkConfig("light", 3, 1.0, width=8)
     info = ModelInfo(config, 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand")))
-    checkpoint.save_model(path, network.build(config).state_dict(), info)
+    model_file.save_model(path, factory.build(config).state_dict(), info)
     return path
 
 
@@ -67,9 +68,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     arguments: list[str],
     words: str,
 ) -> None:
-    from robot_keypoints.trainer import serve
+    from robot_keypoints.trainer.inference import server
 
-    monkeypatch.setattr(serve, "end_with_parent", lambda _: None)  # it would read the tests' own stdin
+    monkeypatch.setattr(server, "end_with_parent", lambda _: None)  # it would read the tests' own stdin
     model(tmp_path / "model.safetensors")
     save(synthetic.settings(), tmp_path / "settings.toml")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -131,7 +132,7 @@ def test_doctor_says_how_to_mend_a_broken_library(monkeypatch: pytest.MonkeyPatc
 def test_a_run_without_a_keypoint_inside_an_image_has_a_status_line() -> None:
     status = Status(message="training")
     status.progress = {"step": 3, "loss": 0.25, "error_percent": None, "median_error_percent": None}
-    line = console.status_line(status)
+    line = run_display.status_line(status)
     assert "loss 0.250" in line and "None" not in line and "error" not in line
 
 
@@ -144,13 +145,13 @@ def test_the_status_line_says_what_matters() -> None:
         "step": 312, "fraction": 0.62, "seconds_left": 220.0, "steps_per_second": 4.14, "loss": 1.23456,
         "error_percent": 3.2, "median_error_percent": 1.4, "stall_fraction": 0.02, "dropped": 3,
     }  # fmt: skip
-    line = console.status_line(status)
+    line = run_display.status_line(status)
     for part in ("62 %", "3:40 left", "21.3 + 20.1", "step 312 (4.1/s)", "loss 1.235", "3.20 %", "1.40 %", "3 dropped"):
         assert part in line
 
 
 def test_what_hides_the_robot_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    status, display = Status(), console.Display()
+    status, display = Status(), run_display.Display()
     display.show(status)
     status.obstruction = Obstruction(16, 3, {"Crate": 9, "Post": 1}, ("Cube",))
     for _ in range(3):

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from robot_keypoints.trainer import network
-from robot_keypoints.trainer.cuda_graphs import GraphedTraining
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.cuda_graphs import GraphedTraining
 
 SHAPE = (2, 3, 48, 64)
 
 
-def trained(loss: str = "auto") -> network.KeypointNetwork:
+def trained(loss: str = "auto") -> factory.KeypointNetwork:
     torch.manual_seed(0)
-    return network.build(network.NetworkConfig("light", 3, 1.0, width=8, loss=loss)).train()
+    return factory.build(factory.NetworkConfig("light", 3, 1.0, width=8, loss=loss)).train()
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "l2"])

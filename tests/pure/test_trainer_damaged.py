@@ -19,9 +19,9 @@ from robot_keypoints.core import files, run_folder
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import schema as settings_module
-from robot_keypoints.trainer import loop, run_state
-from robot_keypoints.trainer.checkpoint import Checkpoint
-from robot_keypoints.trainer.sample_set import SampleSet
+from robot_keypoints.trainer.evaluation.sample_set import SampleSet
+from robot_keypoints.trainer.networks.model_file import Checkpoint
+from robot_keypoints.trainer.training import run_state, trainer
 from test_trainer_resume import lines, train, trainer_of
 
 LATEST = run_folder.checkpoint(Path())
@@ -239,7 +239,7 @@ def test_every_document_of_a_robot_is_read_or_refused(run: Path) -> None:
     for strange in mutations(document):
         path.write_text(json.dumps(strange), encoding="utf-8")
         try:
-            loop.kinematics(run)
+            trainer.kinematics(run)
         except UserError as problem:
             assert "\n" not in str(problem) and str(path) in str(problem)
 

@@ -22,11 +22,11 @@ from pycocotools.cocoeval import COCOeval
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.messages.samples import Instance, Sample
 from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
-from robot_keypoints.trainer import annotation, contact_sheet
-from robot_keypoints.trainer.annotation import Body
-from robot_keypoints.trainer.coco import CocoDataSet, run_lengths
-from robot_keypoints.trainer.data_set import DataSet, Finished
-from robot_keypoints.trainer.ndds import NddsDataSet
+from robot_keypoints.trainer.datasets import contact_sheet, sample_label
+from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet, run_lengths
+from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
+from robot_keypoints.trainer.datasets.sample_label import Body
+from robot_keypoints.trainer.datasets.writer import DataSet, Finished
 
 COUNT = 6
 WIDTH, HEIGHT = synthetic.WIDTH, synthetic.HEIGHT
@@ -39,12 +39,12 @@ def samples(settings: Settings) -> list[Sample]:
 
 
 def finished(sample: Sample, index: int, bodies: Sequence[Body]) -> Finished:
-    return Finished(index, sample.image[..., :3], annotation.label(sample, index, bodies), sample.mask)
+    return Finished(index, sample.image[..., :3], sample_label.label(sample, index, bodies), sample.mask)
 
 
 def write(kind: type[DataSet], folder: Path, settings: Settings, kinds: Sequence[str] = ("stick",)) -> list[Sample]:
     """A data set of one robot; returns what it was made from."""
-    bodies = annotation.bodies(settings, kinds)
+    bodies = sample_label.bodies(settings, kinds)
     data = kind(folder, bodies, settings.render.masks)
     data.begin()
     made = samples(settings)
@@ -123,7 +123,7 @@ def test_coco_counts_keypoints_by_pixel_and_boxes_from_the_corner(tmp_path: Path
 
 def test_a_robot_that_is_not_in_the_picture_has_no_annotation(tmp_path: Path) -> None:
     settings = synthetic.settings()
-    bodies = annotation.bodies(settings, ["stick"])
+    bodies = sample_label.bodies(settings, ["stick"])
     sample = samples(settings)[0]
     away = replace(
         sample, visibility=np.zeros(3, np.int64), keypoints=np.full((3, 2), np.nan),
@@ -177,7 +177,7 @@ def test_robots_of_one_kind_share_a_category(tmp_path: Path) -> None:
         ),
         skeleton=(*one.skeleton, ("left/foot", "left/knee"), ("left/knee", "left/hand")),
     )
-    bodies = annotation.bodies(twice, ["stick", "stick", "stick"])
+    bodies = sample_label.bodies(twice, ["stick", "stick", "stick"])
     assert [b.kind for b in bodies] == ["stick", "stick", "stick odd"]
     assert bodies[1].keypoints == bodies[0].keypoints == synthetic.NAMES
     assert bodies[1].skeleton == bodies[0].skeleton
@@ -267,7 +267,7 @@ def test_ndds_is_what_dream_reads(tmp_path: Path, masked: Settings) -> None:
 
 def test_a_camera_that_varies_is_written_to_each_label(tmp_path: Path) -> None:
     settings = synthetic.settings()
-    bodies = annotation.bodies(settings, ["stick"])
+    bodies = sample_label.bodies(settings, ["stick"])
     data = NddsDataSet(tmp_path, bodies, False)
     for i, sample in enumerate(samples(settings)[:2]):
         matrix = sample.camera_matrix + np.diag([10.0 * i, 10.0 * i, 0])
@@ -290,7 +290,7 @@ def test_a_keypoint_on_no_link_is_found_from_its_pixels() -> None:
         sample, keypoints=np.array([pixels[0], [np.nan, np.nan], pixels[0]]), depths=np.full(3, depths[0]),
         distortion=np.array(lens.distortion), instances=(replace(sample.instances[0], frames={}),),
     )  # fmt: skip
-    (instance,) = annotation.label(bare, 0, annotation.bodies(settings, ["stick"]))["instances"]
+    (instance,) = sample_label.label(bare, 0, sample_label.bodies(settings, ["stick"]))["instances"]
     np.testing.assert_allclose(instance["keypoints"][0]["xyz"], point, atol=1e-6)
     assert instance["keypoints"][1]["xyz"] is None
 
@@ -299,20 +299,20 @@ def test_a_keypoint_on_no_link_is_found_from_its_pixels() -> None:
 def test_what_was_written_is_read_again(tmp_path: Path, kind: type[DataSet]) -> None:
     settings = synthetic.settings()
     made = write(kind, tmp_path, settings)
-    bodies = annotation.bodies(settings, ["stick"])
+    bodies = sample_label.bodies(settings, ["stick"])
     data = kind(tmp_path, bodies, False)
     for i, sample in enumerate(made):
         picture, label = data.read(i)
-        assert label == annotation.label(sample, i, bodies)
+        assert label == sample_label.label(sample, i, bodies)
         np.testing.assert_array_equal(np.asarray(picture), sample.image[..., :3])
 
 
 def test_the_sheet_shows_each_label_where_it_is(tmp_path: Path) -> None:
     settings = synthetic.settings()
-    bodies = annotation.bodies(settings, ["stick"])
+    bodies = sample_label.bodies(settings, ["stick"])
     made = samples(settings)
     pictures = [
-        (Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)), annotation.label(s, i, bodies))
+        (Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)), sample_label.label(s, i, bodies))
         for i, s in enumerate(made)
     ]
     file = tmp_path / "sheet.png"

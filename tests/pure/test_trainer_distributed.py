@@ -17,10 +17,13 @@ from listening import listeners
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer import distributed, effects, network, pose_loss
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.replay import RawBatch
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.pose import loss as pose_loss
+from robot_keypoints.trainer.training import distributed
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.replay_store import RawBatch
 from test_trainer_process import folder, lines, running
 
 CPU = torch.device("cpu")
@@ -47,7 +50,7 @@ def raw(count: int, seed: int) -> RawBatch:
     images = rng.integers(0, 256, (count, synthetic.HEIGHT, synthetic.WIDTH, 4), np.uint8)
     return RawBatch(
         images, rng.uniform(0, 44, (count, 4, 2)), rng.integers(0, 3, (count, 4)),
-        np.zeros((count, len(effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 4)),
+        np.zeros((count, len(sensor_effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 4)),
         np.tile([50.0, 50.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0], (count, 1)),
     )  # fmt: skip
 
@@ -62,7 +65,7 @@ def finished(share: RawBatch) -> Batch:
 def engine(group: distributed.Group | None, seconds: float = 1e-4) -> Engine:
     torch.manual_seed(1 if group is None or group.first else 2)  # the others take the first one's weights
     torch.set_num_threads(1)
-    net = network.build(network.NetworkConfig("light", 4, 1.0, width=8))
+    net = factory.build(factory.NetworkConfig("light", 4, 1.0, width=8))
     settings = TrainingSettings(pretrained=False, averaging=0.0, pose_weight=0.2)
     made = Engine(net, settings, Precision(CPU, False, seconds), group)
     made.begin()

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from robot_keypoints.core.scene import catalogue
-from robot_keypoints.trainer import effects, jpeg
-from robot_keypoints.trainer.effects import Values, table
+from robot_keypoints.trainer.images import jpeg, sensor_effects
+from robot_keypoints.trainer.images.sensor_effects import Values, table
 
 WIDTH, HEIGHT = 96, 64
 EXTREMES = [
     (name, bound)
-    for name in effects.NAMES
+    for name in sensor_effects.NAMES
     if name not in ("background/theme", "objects/drawn")
     for entry in [catalogue.BY_NAME[name]]
     for bound in {entry.low, entry.high}
@@ -32,7 +32,7 @@ def standard_noise(places: np.ndarray) -> torch.Tensor:
 def after(rgb: torch.Tensor, *values: dict[str, float]) -> torch.Tensor:
     """Copies of one picture ``(3, H, W)`` in a batch, one for each of ``values``."""
     batch = rgb.expand(len(values), 3, HEIGHT, WIDTH).clone()
-    return effects.apply(batch, Values(table(values)), standard_noise)
+    return sensor_effects.apply(batch, Values(table(values)), standard_noise)
 
 
 def picture() -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_an_effect_changes_its_own_picture_and_no_other(name: str, bound: float)
 
 
 def test_all_effects_together_keep_to_the_range_and_to_the_shape() -> None:
-    low, high = ({n: getattr(catalogue.BY_NAME[n], end) for n in effects.NAMES} for end in ("low", "high"))
+    low, high = ({n: getattr(catalogue.BY_NAME[n], end) for n in sensor_effects.NAMES} for end in ("low", "high"))
     result = after(picture(), low, high)
     assert result.shape == (2, 3, HEIGHT, WIDTH) and result.dtype == torch.float32
     assert torch.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
@@ -95,7 +95,7 @@ def test_blur_is_a_gaussian_of_its_pixels_and_none_below_zero() -> None:
 
 def test_vignetting_takes_its_share_of_the_light_from_the_corners() -> None:
     result = after(grey(0.8), {"sensor/vignetting": 0.5})[0, 0]
-    light = (result / 0.8) ** effects.DISPLAY_GAMMA
+    light = (result / 0.8) ** sensor_effects.DISPLAY_GAMMA
     assert light[0, 0] == pytest.approx(0.5, abs=1e-4) and light[-1, -1] == pytest.approx(0.5, abs=1e-4)
     assert light[HEIGHT // 2, WIDTH // 2] > 0.999
     assert light[HEIGHT // 2, 0] > light[0, 0]

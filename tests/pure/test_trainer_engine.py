@@ -13,10 +13,11 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer import device, divergence, network
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.schedule import exhausted, learning_rate
+from robot_keypoints.trainer.networks import device, factory
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.training import divergence
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.schedule import exhausted, learning_rate
 
 CPU = torch.device("cpu")
 PRECISION = Precision(CPU, False, 1e-4)
@@ -45,7 +46,7 @@ def batch(count: int = 4, weights: torch.Tensor | None = None) -> Batch:
 
 def engine(settings: TrainingSettings = PLAIN, precision: Precision = PRECISION) -> Engine:
     torch.manual_seed(1)
-    net = network.build(network.NetworkConfig("light", 3, 1.0, width=8)).to(memory_format=torch.channels_last)
+    net = factory.build(factory.NetworkConfig("light", 3, 1.0, width=8)).to(memory_format=torch.channels_last)
     made = Engine(net, settings, precision)
     made.begin()
     return made
@@ -184,7 +185,7 @@ def test_a_network_that_cant_be_compiled_is_computed_without(
 
 
 def test_the_precision_is_tried_once_and_then_kept() -> None:
-    net = network.build(network.NetworkConfig("light", 3, 1.0, width=8))
+    net = factory.build(factory.NetworkConfig("light", 3, 1.0, width=8))
     kept = {"device": "CPU", "bfloat16": True, "seconds_per_image": 123.0}
     assert device.decide(net, "auto", 8, 64, 48, kept) == Precision(CPU, True, 123.0)
     assert device.decide(net, "bfloat16", 8, 64, 48, kept).seconds_per_image == 123.0

@@ -19,36 +19,29 @@ import torch
 from PIL import Image
 from robot_keypoints.core import files
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import (
-    annotated,
-    annotation,
-    checkpoint,
-    cli,
-    error_plot,
-    evaluate_command,
-    matching,
-    network,
-    photograph,
-    raters,
-)
-from robot_keypoints.trainer.annotated_item import Annotation, Item
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.coco import CocoDataSet
-from robot_keypoints.trainer.data_set import DataSet, Finished
-from robot_keypoints.trainer.metrics import Measurement
-from robot_keypoints.trainer.ndds import NddsDataSet
-from robot_keypoints.trainer.prediction import Found, Predictor
+from robot_keypoints.trainer.commands import evaluate as evaluate_command, main as cli
+from robot_keypoints.trainer.datasets import keypoint_matching, reader as dataset_reader, sample_label
+from robot_keypoints.trainer.datasets.annotations import Annotation, Item
+from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet
+from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
+from robot_keypoints.trainer.datasets.writer import DataSet, Finished
+from robot_keypoints.trainer.evaluation import error_plot, rater_spread
+from robot_keypoints.trainer.evaluation.keypoint_metrics import Measurement
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.inference.predictor import Found, Predictor
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 NAMES = synthetic.NAMES
 COUNT = 8
-INFO = ModelInfo(network.NetworkConfig("light", 3, 1.0, width=8), 64, 48, NAMES, (("foot", "knee"), ("knee", "hand")))
+INFO = ModelInfo(factory.NetworkConfig("light", 3, 1.0, width=8), 64, 48, NAMES, (("foot", "knee"), ("knee", "hand")))
 
 
 class Guesses(Predictor):
     """Answers what it was given, one image after another."""
 
     def __init__(self, points: np.ndarray, confidences: np.ndarray, info: ModelInfo = INFO) -> None:
-        super().__init__(network.build(info.network), info, torch.device("cpu"))
+        super().__init__(factory.build(info.network), info, torch.device("cpu"))
         self.answers = list(zip(points, confidences, strict=True))
 
     def predict(self, images: Sequence[Any], scales: Sequence[float] = (1.0,), peaks: int = 0) -> list[list[Found]]:
@@ -61,13 +54,13 @@ class Guesses(Predictor):
 
 
 def model(path: Path) -> Path:
-    checkpoint.save_model(path, network.build(INFO.network).state_dict(), INFO)
+    model_file.save_model(path, factory.build(INFO.network).state_dict(), INFO)
     return path
 
 
-def nowhere() -> network.KeypointNetwork:
+def nowhere() -> factory.KeypointNetwork:
     """A network of weights that are no numbers."""
-    result = network.build(INFO.network)
+    result = factory.build(INFO.network)
     with torch.no_grad():
         for weights in result.parameters():
             weights.fill_(float("nan"))
@@ -77,14 +70,14 @@ def nowhere() -> network.KeypointNetwork:
 def write(kind: type[DataSet], folder: Path) -> list[Any]:
     """A data set as ``render`` writes it, and the samples in it."""
     settings = synthetic.settings()
-    scene, bodies = settings.scene_model(), annotation.bodies(settings, ["stick"])
+    scene, bodies = settings.scene_model(), sample_label.bodies(settings, ["stick"])
     data = kind(folder, bodies, False)
     folder.mkdir(exist_ok=True)
     data.begin()
     samples = [synthetic.sample(scene, np.random.default_rng([4, i]), 0, i) for i in range(COUNT)]
     samples = [fake_blender.detailed(s, settings) for s in samples]
     for i, sample in enumerate(samples):
-        data.write(Finished(i, sample.image[..., :3], annotation.label(sample, i, bodies), None))
+        data.write(Finished(i, sample.image[..., :3], sample_label.label(sample, i, bodies), None))
     data.finish()
     return samples
 
@@ -114,7 +107,7 @@ def photographs(folder: Path, names: Sequence[str], size: tuple[int, int] = (80,
 @pytest.mark.parametrize("kind", [CocoDataSet, NddsDataSet])
 def test_what_render_writes_is_read_and_measured_to_the_last_digit(tmp_path: Path, kind: type[DataSet]) -> None:
     samples = write(kind, tmp_path / "data")
-    data = annotated.read(tmp_path / "data")
+    data = dataset_reader.read(tmp_path / "data")
     assert data.names == NAMES and len(data.items) == COUNT
     true = np.stack([s.keypoints for s in samples])
     seen = np.stack([s.visibility for s in samples]) > 0
@@ -134,8 +127,8 @@ def test_what_others_have_not_annotated_is_unknown(tmp_path: Path) -> None:
         "C:\\somebody\\shots\\a.jpg": [(10, 20, 2), (0, 0, 0), (30, 40, 1)],
         "b.png": [(1, 1, 2), (90, 5, 2), (0, 0, 0)],
     })  # fmt: skip
-    data = annotated.read(tmp_path)
-    truths = [matching.truth(i, NAMES, data.complete) for i in data.items]
+    data = dataset_reader.read(tmp_path)
+    truths = [keypoint_matching.truth(i, NAMES, data.complete) for i in data.items]
     assert [t.visibility.tolist() for t in truths] == [[2, -1, 1], [2, 2, -1]]
     found = evaluate_command.measure(Guesses(np.zeros((2, 3, 2)), np.ones((2, 3))), data).measurement
     # Beyond the edge of 80 pixels is outside.
@@ -152,7 +145,7 @@ def test_dreams_photographs_are_read(tmp_path: Path) -> None:
     document = {"objects": [{"class": "arm", "keypoints": keypoints}]}
     (tmp_path / "000000.json").write_text(json.dumps(document), encoding="utf-8")
     (tmp_path / "_camera_settings.json").write_text("{}", encoding="utf-8")
-    truth = matching.truth(annotated.read(tmp_path).items[0], NAMES, False)
+    truth = keypoint_matching.truth(dataset_reader.read(tmp_path).items[0], NAMES, False)
     assert truth.visibility.tolist() == [2, 0, -1] and truth.points[0].tolist() == [10.0, 20.0]
 
 
@@ -162,9 +155,9 @@ def test_a_photograph_is_turned_as_it_was_annotated(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned clockwise by a quarter for viewing
     Image.fromarray(pixels).save(tmp_path / "p.png", exif=exif)
-    assert photograph.read(tmp_path / "p.png").pixels.shape == (40, 30, 3)
-    assert photograph.read(tmp_path / "p.png", (30, 40)).pixels[0, 29, 0] == 255
-    assert photograph.read(tmp_path / "p.png", (40, 30)).pixels[0, 0, 0] == 255
+    assert image_file.read(tmp_path / "p.png").pixels.shape == (40, 30, 3)
+    assert image_file.read(tmp_path / "p.png", (30, 40)).pixels[0, 29, 0] == 255
+    assert image_file.read(tmp_path / "p.png", (40, 30)).pixels[0, 0, 0] == 255
     item = Item("p.png", tmp_path / "p.png", 99, 30, ())
     with pytest.raises(UserError, match="30 × 40 pixels but was annotated with 99 × 30"):
         item.picture()
@@ -174,11 +167,11 @@ def test_of_several_robots_the_largest_is_compared_or_each_with_its_own() -> Non
     small = Annotation(dict.fromkeys(NAMES, (1.0, 1.0, 2)), 10.0, 0)
     large = Annotation(dict.fromkeys(NAMES, (9.0, 9.0, 1)), 99.0, 1)
     item = Item("a", Path("a"), 20, 20, (small, large))
-    one = matching.truth(item, NAMES, False)
+    one = keypoint_matching.truth(item, NAMES, False)
     assert one.several and one.points[0].tolist() == [9.0, 9.0] and one.area == 99.0
-    both = matching.truth(item, (*NAMES, *(f"second/{n}" for n in NAMES)), False)
+    both = keypoint_matching.truth(item, (*NAMES, *(f"second/{n}" for n in NAMES)), False)
     assert not both.several and both.points[:, 0].tolist() == [1.0] * 3 + [9.0] * 3
-    alone = matching.truth(Item("a", Path("a"), 20, 20, (large,)), (*NAMES, "second/foot"), True)
+    alone = keypoint_matching.truth(Item("a", Path("a"), 20, 20, (large,)), (*NAMES, "second/foot"), True)
     assert alone.visibility.tolist() == [0, 0, 0, 1]
 
 
@@ -203,7 +196,7 @@ def people(folder: Path, count: int = 5) -> tuple[list[Path], np.ndarray]:
 
 def test_the_spread_between_people_is_numpys(tmp_path: Path) -> None:
     paths, points = people(tmp_path)
-    ratings = raters.read([tmp_path / "people"], tmp_path, NAMES, "model")
+    ratings = rater_spread.read([tmp_path / "people"], tmp_path, NAMES, "model")
     assert ratings.people == tuple(p.stem for p in paths)
     diagonals = np.full(3, 100.0)  # so that percent are pixels
     np.testing.assert_allclose(ratings.points, points)
@@ -238,7 +231,7 @@ def test_the_model_is_measured_against_the_mean_of_people(tmp_path: Path, capsys
         assert picture.width > 1000
     predicted = Predictor.load(file).predict([np.full((60, 80, 3), (90, 120, 90), np.uint8)])[0]
     error = math.dist((predicted[0].u, predicted[0].v), points[:, 1, 0].mean(0))
-    ratings = raters.read([tmp_path / "people"], tmp_path, NAMES, "model")
+    ratings = rater_spread.read([tmp_path / "people"], tmp_path, NAMES, "model")
     found = evaluate_command.measure(Predictor.load(file), ratings.consensus()).measurement
     assert found.percent[1, 0] == pytest.approx(error / math.hypot(80, 60) * 100, abs=1e-3)
     assert cli.main(command) == 0

@@ -14,9 +14,10 @@ import pytest
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import model_document
-from robot_keypoints.trainer import checkpoint, cli, export, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.network import normalise
+from robot_keypoints.trainer.commands import export as export_command, main as cli
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.factory import normalise
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 CPU = torch.device("cpu")
 
@@ -24,11 +25,11 @@ CPU = torch.device("cpu")
 def model(path: Path, kind: str = "light") -> Path:
     """With statistics that differ from a new network's, so that a forgotten normalisation would be seen."""
     torch.manual_seed(1)
-    info = ModelInfo(network.NetworkConfig(kind, 3, 1.5, stages=2, width=8), 64, 48, ("a", "b", "c"), ())
-    net = network.build(info.network).train()
+    info = ModelInfo(factory.NetworkConfig(kind, 3, 1.5, stages=2, width=8), 64, 48, ("a", "b", "c"), ())
+    net = factory.build(info.network).train()
     for _ in range(3):
         net(torch.randn(4, 3, 64, 64))
-    checkpoint.save_model(path, net.state_dict(), info)
+    model_file.save_model(path, net.state_dict(), info)
     return path
 
 
@@ -41,9 +42,9 @@ def test_it_answers_as_pytorch_for_any_batch_and_size(
     captured = capsys.readouterr()
     assert captured.out == "" and "opset 18" in captured.err and "from PyTorch" in captured.err
     document = onnx.load(target)
-    assert [o.version for o in document.opset_import if o.domain == ""] == [export.OPSET]
+    assert [o.version for o in document.opset_import if o.domain == ""] == [export_command.OPSET]
     told = json.loads({p.key: p.value for p in document.metadata_props}[model_document.KEY])
-    net, info = checkpoint.load_model(file, CPU)
+    net, info = model_file.load_model(file, CPU)
     assert told == info.to_dict()
     session = onnxruntime.InferenceSession(target)
     for shape in ((1, 3, 48, 64), (5, 3, 33, 101), (2, 3, 130, 32)):
@@ -78,12 +79,12 @@ def test_mistakes_are_one_sentence(
 
 def test_nothing_is_written_that_differs_or_can_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, target = model(tmp_path / "model.safetensors"), tmp_path / "a.onnx"
-    monkeypatch.setattr(export, "to_onnx", lambda *_: b"")
-    monkeypatch.setattr(export, "largest_difference", lambda *_: float("nan"))
+    monkeypatch.setattr(export_command, "to_onnx", lambda *_: b"")
+    monkeypatch.setattr(export_command, "largest_difference", lambda *_: float("nan"))
     with pytest.raises(RuntimeError, match="differs"):
-        export.export(file, target)
+        export_command.export(file, target)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match="pip install onnx onnxruntime onnxscript"):
-        export.export(file, target)
+        export_command.export(file, target)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]

@@ -8,7 +8,8 @@ import json
 import numpy as np
 import synthetic
 from robot_keypoints.core.settings.schema import FeedbackSettings
-from robot_keypoints.trainer import feedback, metrics
+from robot_keypoints.trainer.evaluation import keypoint_metrics
+from robot_keypoints.trainer.training import feedback
 
 MODEL = synthetic.settings().scene_model()
 
@@ -77,11 +78,11 @@ def test_chance_is_not_called_hard() -> None:
 def test_errors_are_percent_of_the_diagonal_over_points_inside() -> None:
     true = np.array([[[10.0, 10.0], [-3.0, 5.0], [np.nan, np.nan]], [[20.0, 20.0], [79.4, 59.4], [79.6, 10.0]]])
     predicted = true + np.array([3.0, 4.0])
-    errors = metrics.errors_percent(predicted, true, 80, 60)
+    errors = keypoint_metrics.errors_percent(predicted, true, 80, 60)
     assert np.isnan(errors).tolist() == [[False, True, True], [False, False, True]]
     assert np.allclose(errors[~np.isnan(errors)], 5.0)
-    found = metrics.localisation(errors, ["a", "b", "c"])
+    found = keypoint_metrics.localisation(errors, ["a", "b", "c"])
     assert found.mean is not None and np.isclose(found.mean, 5.0)
     assert set(found.per_keypoint) == {"a", "b"}
     assert found.pck["2"] == 0.0
-    assert metrics.localisation(np.full((2, 3), np.nan), ["a", "b", "c"]).mean is None
+    assert keypoint_metrics.localisation(np.full((2, 3), np.nan), ["a", "b", "c"]).mean is None

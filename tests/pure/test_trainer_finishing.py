@@ -15,12 +15,12 @@ from robot_keypoints.core.scene import presets
 from robot_keypoints.core.scene.scene_model import SceneModel
 from robot_keypoints.core.settings.asset_folders import themes, training_themes
 from robot_keypoints.core.settings.schema import AugmentationSettings, Settings as RunSettings
-from robot_keypoints.trainer import backgrounds
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.effects import table
-from robot_keypoints.trainer.evaluation import EvaluationSet
-from robot_keypoints.trainer.finishing import Finisher
-from robot_keypoints.trainer.sample_set import SampleSet
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
+from robot_keypoints.trainer.evaluation.sample_set import SampleSet
+from robot_keypoints.trainer.images import backgrounds
+from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.sensor_effects import table
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 64, 48

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from robot_keypoints.trainer import heat_maps
+from robot_keypoints.trainer.maps import soft_argmax
 from scipy import optimize, special
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def spreads(count: int, seed: int) -> Tensor:
 def test_soft_argmax_is_the_mean_of_a_softmax(stride: int) -> None:
     maps = 5 * normal((3, 2, 9, 13), 0)
     heat = torch.tensor([0.7, 2.0], dtype=torch.float64)
-    found = heat_maps.soft_argmax(maps, stride, heat)
+    found = soft_argmax.soft_argmax(maps, stride, heat)
     x = np.arange(13) * stride + (stride - 1) / 2
     y = np.arange(9) * stride + (stride - 1) / 2
     place = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
@@ -55,11 +55,11 @@ def test_soft_argmax_is_stable(dtype: torch.dtype) -> None:
     maps = torch.full((1, 2, 120, 160), -3e4, dtype=dtype)
     maps[0, 0, 0, 0] = 3e4
     maps[0, 1, 119, 159] = 3e4
-    found = heat_maps.soft_argmax(maps, 2)
+    found = soft_argmax.soft_argmax(maps, 2)
     assert torch.equal(found.positions[0], torch.tensor([[0.5, 0.5], [318.5, 238.5]]))
     assert (found.covariances == 0).all()
     maps[0, 0, 3, 3] = math.nan
-    found = heat_maps.soft_argmax(maps)
+    found = soft_argmax.soft_argmax(maps)
     assert found.valid.tolist() == [[False, True]] and found.positions.isfinite().all()
 
 
@@ -70,7 +70,7 @@ def test_gaussians_are_found_inside_and_outside(stride: int) -> None:
     size = torch.tensor([40.0, 30.0], dtype=torch.float64) * stride
     centres = (torch.rand(200, 2, generator=generator, dtype=torch.float64) * 1.2 - 0.1) * size
     spread = spreads(200, 2) * stride**2
-    found = heat_maps.gaussian_fit(gaussians(centres, spread, 3.0, (30, 40), stride), stride, floor=1e-4)
+    found = soft_argmax.gaussian_fit(gaussians(centres, spread, 3.0, (30, 40), stride), stride, floor=1e-4)
     assert ((centres < 0) | (centres > size)).any(1).sum() > 30
     assert found.valid.double().mean() > 0.95
     good = found.valid
@@ -85,7 +85,7 @@ def test_gaussian_fit_under_noise_is_as_good_as_scipys() -> None:
     centres = 8 + 14 * torch.rand(20, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     spread = spreads(20, 4)
     maps = gaussians(centres, spread, 1.0, (30, 32), 1) + 0.02 * normal((20, 30, 32), 5)
-    found = heat_maps.gaussian_fit(maps, floor=0.1)
+    found = soft_argmax.gaussian_fit(maps, floor=0.1)
     x, y = np.meshgrid(np.arange(32.0), np.arange(30.0))
 
     def residual(p: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_gaussian_fit_is_stable(dtype: torch.dtype, limit: float) -> None:
     centres = torch.tensor([[150.0, 100.0], [3.2, 2.7], [-1.5, 60.0], [0.0, 0.0]], dtype=torch.float64)
     spread = (4.0 * torch.eye(2, dtype=torch.float64)).expand(4, 2, 2)
     maps = gaussians(centres, spread, 0.05, (120, 160), 1).to(dtype)
-    found = heat_maps.gaussian_fit(maps)
+    found = soft_argmax.gaussian_fit(maps)
     assert found.positions.dtype == torch.float32 and found.valid.all()
     assert (found.positions - centres).abs().max() < limit
 
@@ -116,7 +116,7 @@ def test_maps_without_a_peak_are_not_valid() -> None:
     maps[3] = 1.0
     maps[4] = (torch.arange(20.0) - 10).square()
     maps.requires_grad_()
-    found = heat_maps.gaussian_fit(maps)
+    found = soft_argmax.gaussian_fit(maps)
     assert not found.valid.any() and found.positions.isfinite().all() and found.covariances.isfinite().all()
     (found.positions.sum() + found.covariances.sum() + found.amplitudes.sum()).backward()
     assert maps.grad is not None and maps.grad.isfinite().all()
@@ -127,7 +127,7 @@ def test_derivatives() -> None:
     heat = torch.tensor([0.8, 1.5], dtype=torch.float64, requires_grad=True)
 
     def soft(m: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        found = heat_maps.soft_argmax(m, 2, t)
+        found = soft_argmax.soft_argmax(m, 2, t)
         return found.positions, found.covariances
 
     assert torch.autograd.gradcheck(soft, (maps, heat))
@@ -136,7 +136,7 @@ def test_derivatives() -> None:
     peaks = gaussians(centres, spreads(2, 7), 1.0, (8, 9), 1) * torch.exp(0.05 * normal((2, 8, 9), 8))
 
     def fit(m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = heat_maps.gaussian_fit(m)
+        found = soft_argmax.gaussian_fit(m)
         assert found.valid.all()
         return found.positions, found.covariances, found.amplitudes
 

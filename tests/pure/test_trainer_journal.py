@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import synthetic
 import torch
-from robot_keypoints.trainer import metrics, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.engine import Step
-from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
-from robot_keypoints.trainer.journal import Journal, Pace
+from robot_keypoints.trainer.evaluation import keypoint_metrics
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.training.engine import Step
+from robot_keypoints.trainer.training.tensorboard_log import Journal, Pace
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
@@ -24,14 +25,14 @@ def written(folder: Path) -> EventAccumulator:
 
 
 def test_tensorboard_has_losses_errors_pictures_priors_and_the_pace(tmp_path: Path) -> None:
-    config = network.NetworkConfig("light", 3, 1.0, width=8)
+    config = factory.NetworkConfig("light", 3, 1.0, width=8)
     info = ModelInfo(config, synthetic.WIDTH, synthetic.HEIGHT, synthetic.NAMES, (("foot", "knee"),))
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (3, 3, synthetic.HEIGHT, synthetic.WIDTH), np.uint8))
     data = EvaluationSet(images, rng.uniform(5, 40, (3, 3, 2)))
-    result = evaluate(network.build(config), data, Precision(torch.device("cpu"), False, 1.0), 8)
+    result = evaluate(factory.build(config), data, Precision(torch.device("cpu"), False, 1.0), 8)
     assert result is not None
-    found = metrics.localisation(result.errors, synthetic.NAMES)
+    found = keypoint_metrics.localisation(result.errors, synthetic.NAMES)
     journal = Journal(tmp_path)
     journal.losses(1, 0.01, Step(np.zeros(1), np.array([3.0, 2.0]), 0.5, {"pose": 0.7}))
     content = {"step": 2, "loss": 4.0, "train_loss": 3.5, **found.to_dict()}

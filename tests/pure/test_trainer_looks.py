@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from robot_keypoints.core.settings.schema import AugmentationSettings
-from robot_keypoints.trainer import looks
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.effects import NAMES
-from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig, Output
-from robot_keypoints.trainer.prediction import Predictor
+from robot_keypoints.trainer.images.sensor_effects import NAMES
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.networks import two_looks
+from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig, Output
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 from torch import Tensor
 
 IMAGE, VIEW = (320, 240), (160, 120)
@@ -41,9 +41,9 @@ def ramp(width: int, height: int) -> Tensor:
 
 @pytest.mark.parametrize("inner", [None, torch.tensor([[[0.9, -0.2, 5.0], [0.2, 0.9, -3.0]]])])
 def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
-    views = looks.boxes(torch.tensor([[40.0, 30.0]]), torch.tensor([[200.0, 150.0]]), VIEW)
+    views = two_looks.boxes(torch.tensor([[40.0, 30.0]]), torch.tensor([[200.0, 150.0]]), VIEW)
     views = views if inner is None else views.of(inner)
-    shown = looks.sample(ramp(*IMAGE), views, VIEW)[0, :2]
+    shown = two_looks.sample(ramp(*IMAGE), views, VIEW)[0, :2]
     points = torch.tensor([[[20.0, 30.0], [80.0, 60.0], [133.0, 101.0]]])
     told = views.points_to_image(points)[0]
     for (u, v), place in zip(points[0].long().tolist(), told, strict=True):
@@ -53,9 +53,9 @@ def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
 
 def test_a_whole_image_at_half_its_size_is_the_mean_of_squares_of_four() -> None:
     image = torch.rand(2, 3, 240, 320)
-    shown = looks.sample(image, looks.whole(2, IMAGE, VIEW), VIEW)
+    shown = two_looks.sample(image, two_looks.whole(2, IMAGE, VIEW), VIEW)
     torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(image, 2), atol=1e-4, rtol=0)
-    same = looks.sample(image, looks.whole(2, IMAGE, IMAGE), IMAGE)
+    same = two_looks.sample(image, two_looks.whole(2, IMAGE, IMAGE), IMAGE)
     torch.testing.assert_close(same, image, atol=1e-4, rtol=0)
 
 
@@ -64,12 +64,12 @@ def test_nothing_is_passed_over_however_small_the_view() -> None:
     image[..., 500, 700] = 64.0 * 64
     for side in (20, 40, 80):
         view = (side * 4 // 3, side)
-        shown = looks.sample(image, looks.whole(1, (1280, 960), view), view)
+        shown = two_looks.sample(image, two_looks.whole(1, (1280, 960), view), view)
         assert shown.sum() * (960 / side) ** 2 == pytest.approx(64 * 64, rel=0.35)
 
 
 def test_covariances_scale_with_the_view() -> None:
-    views = looks.boxes(torch.zeros(1, 2), torch.tensor([[80.0, 60.0]]), VIEW)
+    views = two_looks.boxes(torch.zeros(1, 2), torch.tensor([[80.0, 60.0]]), VIEW)
     found = views.covariances_to_image(torch.eye(2).expand(1, 3, 2, 2))
     torch.testing.assert_close(found, 0.25 * torch.eye(2).expand(1, 3, 2, 2))
 
@@ -82,7 +82,7 @@ def test_the_closer_look_is_around_the_keypoints_within_the_image_and_no_finer_t
         [[100.0, 100.0], [500.0, 120.0]],  # one is not there
     ])  # fmt: skip
     counted = torch.tensor([[True, True], [True, True], [True, True], [True, False]])
-    views, worth = looks.around(points, counted, IMAGE, VIEW)
+    views, worth = two_looks.around(points, counted, IMAGE, VIEW)
     assert worth.tolist() == [True, True, False, False]
     corners = views.points_to_image(torch.tensor([[-0.5, -0.5], [159.5, 119.5]]).expand(4, 2, 2))
     extents = corners[:, 1] - corners[:, 0]
@@ -102,9 +102,9 @@ def test_the_second_look_finds_more_exactly() -> None:
         for j in range(2):
             u, v = truth[row, j].long().tolist()
             image[row, j, v - 1 : v + 2, u - 1 : u + 2] = 1.0
-    found, taken = looks.look(network, image, VIEW)
+    found, taken = two_looks.look(network, image, VIEW)
     assert [look.rows.tolist() for look in taken] == [[0, 1], [0]]
-    once, _ = looks.look(network, image, VIEW, closer=False)
+    once, _ = two_looks.look(network, image, VIEW, closer=False)
     error, before = ((f.positions - truth).norm(dim=-1) for f in (found, once))
     assert error[0].max() < before[0].max() and error[0].max() < 2.5
     torch.testing.assert_close(found.positions[1], once.positions[1])
@@ -114,7 +114,7 @@ def test_the_second_look_finds_more_exactly() -> None:
 def test_an_image_of_the_inputs_own_size_is_looked_at_once_and_as_it_is() -> None:
     network = FindsBright().eval()
     image = torch.rand(1, 3, 120, 160)
-    found, taken = looks.look(network, image, VIEW)
+    found, taken = two_looks.look(network, image, VIEW)
     assert len(taken) == 1
     again, _ = network.decode(taken[0].output)
     assert torch.equal(found.positions, again.positions)
@@ -147,7 +147,7 @@ def test_training_sees_whole_pictures_and_closer_ones_with_keypoints_where_they_
     whole = (scale - 2.0).abs() < 1e-6
     assert 16 < int(whole.sum()) < 48
     assert scale[~whole].min() >= 1.0 and scale[~whole].unique().numel() > 8
-    back = looks.Views(made.to_rendering).points_to_image(made.keypoints)
+    back = two_looks.Views(made.to_rendering).points_to_image(made.keypoints)
     torch.testing.assert_close(back, points, atol=1e-3, rtol=0)
     for image, (u, v) in zip(made.images, made.keypoints[:, 0].tolist(), strict=True):
         if 1 <= u < 158 and 1 <= v < 118:
@@ -156,6 +156,6 @@ def test_training_sees_whole_pictures_and_closer_ones_with_keypoints_where_they_
 
 
 def _neutral() -> np.ndarray:
-    from robot_keypoints.trainer.effects import row
+    from robot_keypoints.trainer.images.sensor_effects import row
 
     return np.array(row({}))

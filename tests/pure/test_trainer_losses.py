@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from robot_keypoints.trainer import belief_maps, losses
+from robot_keypoints.trainer.maps import codec, losses
 
 WIDTH, HEIGHT, STRIDE, SIGMA = 64, 48, 4, 4.0
 KEYPOINTS = torch.tensor([[[20.3, 30.1], [-5.0, 3.0], [40.0, 10.0]], [[1.0, 0.2], [50.0, 40.0], [math.nan, math.nan]]])
@@ -17,7 +17,7 @@ BEYOND = torch.where(INSIDE, -40.0, 40.0)
 
 def perfect(loss: str) -> torch.Tensor:
     """Logits of the targets themselves."""
-    maps = belief_maps.encode(KEYPOINTS, WIDTH, HEIGHT, STRIDE, SIGMA, peak=loss in losses.MAP_LOSSES)
+    maps = codec.encode(KEYPOINTS, WIDTH, HEIGHT, STRIDE, SIGMA, peak=loss in losses.MAP_LOSSES)
     if loss in losses.MAP_LOSSES:
         return torch.logit(maps.clamp(1e-9, 1 - 1e-9))
     return torch.log(maps.clamp_min(1e-12))
@@ -73,7 +73,7 @@ def test_descent_finds_the_keypoints(loss: str) -> None:
     maps = losses.squash(loss, logits.detach())
     peak = loss in losses.MAP_LOSSES
     method = "mean" if loss == "coordinates" else "local"
-    found = belief_maps.decode(maps, STRIDE, SIGMA, peak=peak, method=method).positions
+    found = codec.decode(maps, STRIDE, SIGMA, peak=peak, method=method).positions
     assert ((found - KEYPOINTS).norm(dim=-1)[INSIDE] < 0.5).all()
     confidence = losses.confidence(loss, logits.detach(), None if peak else outside.detach())
     assert torch.equal(confidence > 0.3, INSIDE)

@@ -8,10 +8,11 @@ import math
 import pytest
 import torch
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer import belief_maps, losses, network
-from robot_keypoints.trainer.map_shape import range_losses, width_losses
-from robot_keypoints.trainer.network import Output
-from robot_keypoints.trainer.objective import Objective
+from robot_keypoints.trainer.maps import codec, losses
+from robot_keypoints.trainer.maps.shape_losses import range_losses, width_losses
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.factory import Output
+from robot_keypoints.trainer.training.objective import Objective
 from torch import Tensor
 
 WIDTH, HEIGHT, STRIDE, SIGMA = 96, 64, 4, 4.0
@@ -20,7 +21,7 @@ KINDS = ("cross_entropy", "l2")
 
 
 def target(loss: str, sigma: float = SIGMA, shift: float = 0.0) -> Tensor:
-    return belief_maps.encode(KEYPOINTS + shift, WIDTH, HEIGHT, STRIDE, sigma, peak=loss in losses.MAP_LOSSES)
+    return codec.encode(KEYPOINTS + shift, WIDTH, HEIGHT, STRIDE, sigma, peak=loss in losses.MAP_LOSSES)
 
 
 def logits(loss: str, maps: Tensor) -> Tensor:
@@ -68,9 +69,9 @@ def test_their_ratio_is_squared_where_it_is_small_and_bent_where_it_is_large() -
 
 
 def test_the_objective_adds_what_the_settings_weigh() -> None:
-    config = network.NetworkConfig("light", 3, SIGMA, width=8, loss="cross_entropy")
+    config = factory.NetworkConfig("light", 3, SIGMA, width=8, loss="cross_entropy")
     torch.manual_seed(0)
-    net = network.build(config)
+    net = factory.build(config)
     output = Output((torch.randn(1, 3, HEIGHT // net.stride, WIDTH // net.stride),), torch.zeros(1, 3))
     plain = Objective(net, TrainingSettings(pose_weight=0.0))
     assert plain.extras == ()

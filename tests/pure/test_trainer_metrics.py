@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from robot_keypoints.trainer import metrics, oks
-from robot_keypoints.trainer.matching import Truth
-from robot_keypoints.trainer.metrics import Measurement
+from robot_keypoints.trainer.datasets.keypoint_matching import Truth
+from robot_keypoints.trainer.evaluation import coco_oks, keypoint_metrics
+from robot_keypoints.trainer.evaluation.keypoint_metrics import Measurement
 
 RNG = np.random.default_rng(5)
 
@@ -28,7 +28,7 @@ def errors(*shape: int) -> np.ndarray:
 
 def test_errors_are_distances_over_the_diagonal() -> None:
     true = np.array([[[10.0, 20.0], [-0.5, 0.0], [-0.6, 0.0], [29.5, 5.0], [np.nan, 1.0]]])
-    found = metrics.errors_percent(true + np.array([3.0, 4.0]), true, 30, 40)
+    found = keypoint_metrics.errors_percent(true + np.array([3.0, 4.0]), true, 30, 40)
     assert found[0, :2] == pytest.approx([10.0, 10.0])  # 5 pixels of 50
     assert np.isnan(found[0, 2:]).all()  # the image ends at 29.5
 
@@ -36,35 +36,35 @@ def test_errors_are_distances_over_the_diagonal() -> None:
 def test_distributions_are_numpys() -> None:
     e = errors(300, 4)
     known = e[~np.isnan(e)]
-    found = metrics.distribution(e)
+    found = keypoint_metrics.distribution(e)
     assert found is not None and found["count"] == known.size
     assert found["mean"] == pytest.approx(np.nanmean(e)) and found["median"] == pytest.approx(np.nanmedian(e))
     assert found["deviation"] == pytest.approx(np.nanstd(e)) and found["largest"] == known.max()
     for q, value in found["quantiles"].items():
         assert value == pytest.approx(np.quantile(known, int(q) / 100))
-    assert metrics.distribution(np.full((3, 2), np.nan)) is None
+    assert keypoint_metrics.distribution(np.full((3, 2), np.nan)) is None
     json.dumps(found, allow_nan=False)
 
 
 def test_the_area_is_the_integral_of_the_curve() -> None:
     e = errors(500, 3)
-    thresholds, shares = metrics.pck_curve(e, 10.0, 20001)
+    thresholds, shares = keypoint_metrics.pck_curve(e, 10.0, 20001)
     steps = (shares[1:] + shares[:-1]) / 2 * np.diff(thresholds)
-    assert metrics.pck_area(e, 10.0) == pytest.approx(steps.sum() / 10, abs=1e-4)
+    assert keypoint_metrics.pck_area(e, 10.0) == pytest.approx(steps.sum() / 10, abs=1e-4)
     known = e[~np.isnan(e)]
     for t, share in zip(thresholds[::4000], shares[::4000], strict=True):
         assert share == pytest.approx((known <= t).mean())
-    assert metrics.pck_area(np.array([0.0, 10.0, 99.0, 5.0])) == pytest.approx((1 + 0 + 0 + 0.5) / 4)
-    assert metrics.pck_area(np.array([np.nan])) is None
+    assert keypoint_metrics.pck_area(np.array([0.0, 10.0, 99.0, 5.0])) == pytest.approx((1 + 0 + 0 + 0.5) / 4)
+    assert keypoint_metrics.pck_area(np.array([np.nan])) is None
 
 
 def test_detection_counts_who_is_claimed() -> None:
     confidences = np.array([0.9, 0.5, 0.49, 0.8, 0.1, 0.99])
     visibility = np.array([2, 1, 2, 0, 0, -1])
-    found = metrics.detection(confidences, visibility)
+    found = keypoint_metrics.detection(confidences, visibility)
     assert (found["inside"], found["outside"]) == (3, 2)
     assert found["found"] == pytest.approx(2 / 3) and found["false_positives"] == pytest.approx(1 / 2)
-    assert metrics.detection(confidences[:1], visibility[:1])["false_positives"] is None
+    assert keypoint_metrics.detection(confidences[:1], visibility[:1])["false_positives"] is None
 
 
 def test_measures_are_split_by_keypoint_and_by_sight() -> None:
@@ -101,7 +101,7 @@ def test_oks_is_cocos(tmp_path: Path) -> None:
     truths = [Truth(shown[i], visibility[i], 9000.0 + 50 * i, False) for i in range(n)]
     found = points + RNG.normal(0, 1, (n, j, 2)) * RNG.uniform(1, 12, (n, 1, 1))
     confidences = RNG.uniform(0.2, 1, (n, j))
-    mine = oks.average_precision(truths, [(200, 200)] * n, found, confidences, list(sigmas))
+    mine = coco_oks.average_precision(truths, [(200, 200)] * n, found, confidences, list(sigmas))
 
     # The same from a file and by COCO's own reading of it.
     document = {
@@ -141,9 +141,11 @@ def test_oks_is_cocos(tmp_path: Path) -> None:
 
 def test_oks_of_nothing_is_nothing() -> None:
     truth = Truth(np.full((2, 2), np.nan), np.zeros(2, np.int64), None, False)
-    found = oks.average_precision([truth], [(10, 10)], np.zeros((1, 2, 2)), np.zeros((1, 2)), [0.05, 0.05])
+    found = coco_oks.average_precision([truth], [(10, 10)], np.zeros((1, 2, 2)), np.zeros((1, 2)), [0.05, 0.05])
     assert set(found.values()) == {None}
 
 
 def test_the_diagonal_is_the_images_own() -> None:
-    assert metrics.errors_percent(np.array([[[1.0, 0]]]), np.zeros((1, 1, 2)), 3, 4)[0, 0] == 100 / math.hypot(3, 4)
+    assert keypoint_metrics.errors_percent(np.array([[[1.0, 0]]]), np.zeros((1, 1, 2)), 3, 4)[0, 0] == 100 / math.hypot(
+        3, 4
+    )

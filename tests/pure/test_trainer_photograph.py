@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import photograph
-from robot_keypoints.trainer.photograph import PhotographError
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.images.image_file import PhotographError
 
 GREY = (np.arange(60).reshape(5, 12) * 4).astype(np.uint8)
 COLOURS = np.stack([GREY, GREY[::-1], 255 - GREY], -1)
@@ -46,7 +46,7 @@ def sixteen(pixels: np.ndarray, colour: int) -> bytes:
 
 
 def grey_of(data: bytes) -> np.ndarray:
-    pixels = photograph.decode(data).pixels
+    pixels = image_file.decode(data).pixels
     assert pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all()
     return pixels[..., 0]
 
@@ -74,27 +74,27 @@ def test_grey_of_any_depth_is_the_same_picture(data: bytes) -> None:
 
 
 def test_colours_of_16_bits_and_transparency_are_kept() -> None:
-    np.testing.assert_array_equal(photograph.decode(sixteen(COLOURS, 2)).pixels, COLOURS)
+    np.testing.assert_array_equal(image_file.decode(sixteen(COLOURS, 2)).pixels, COLOURS)
     clear = np.concatenate([COLOURS, GREY[..., None]], -1)
-    np.testing.assert_array_equal(photograph.decode(sixteen(clear, 6)).pixels, clear)
-    np.testing.assert_array_equal(photograph.decode(saved(Image.fromarray(clear), "PNG")).pixels, clear)
+    np.testing.assert_array_equal(image_file.decode(sixteen(clear, 6)).pixels, clear)
+    np.testing.assert_array_equal(image_file.decode(saved(Image.fromarray(clear), "PNG")).pixels, clear)
     shaded = Image.fromarray(np.stack([GREY, 255 - GREY], -1), "LA")
-    np.testing.assert_array_equal(photograph.decode(saved(shaded, "PNG")).pixels[..., 3], 255 - GREY)
+    np.testing.assert_array_equal(image_file.decode(saved(shaded, "PNG")).pixels[..., 3], 255 - GREY)
     palette = Image.fromarray(GREY).convert("P")
-    found = photograph.decode(saved(palette, "PNG", transparency=8)).pixels
+    found = image_file.decode(saved(palette, "PNG", transparency=8)).pixels
     assert found.shape[2] == 4 and (found[..., 3] == np.where(GREY == 8, 0, 255)).all()
     bits = Image.fromarray(GREY > 100)
     np.testing.assert_array_equal(grey_of(saved(bits, "PNG")), np.where(GREY > 100, 255, 0))
     flat = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    assert photograph.decode(saved(flat, "TIFF")).pixels[0, 0].tolist() == [255, 0, 0]
-    red = photograph.decode(saved(flat, "JPEG")).pixels[4, 4]
+    assert image_file.decode(saved(flat, "TIFF")).pixels[0, 0].tolist() == [255, 0, 0]
+    red = image_file.decode(saved(flat, "JPEG")).pixels[4, 4]
     assert red[0] > 240 and red[1] < 20 and red[2] < 20
 
 
 def test_grey_whose_white_is_unknown_is_refused() -> None:
     for values in (GREY.astype(np.float32) - 1, GREY.astype(np.float32) * 1e6, np.full((4, 4), np.nan, np.float32)):
         with pytest.raises(PhotographError, match=r"grey values from .* to .*: save it with 8 or 16 bits"):
-            photograph.decode(saved(Image.fromarray(values), "TIFF"))
+            image_file.decode(saved(Image.fromarray(values), "TIFF"))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -105,38 +105,38 @@ def test_a_picture_is_turned_as_the_camera_noted(tmp_path: Path, form: str, orie
     exif = Image.Exif()
     exif[274] = orientation
     data = saved(Image.fromarray(pixels), form, exif=exif)
-    found = photograph.decode(data)
+    found = image_file.decode(data)
     assert (found.width, found.height) == ((32, 48) if orientation > 4 else (48, 32)) == found.pixels.shape[1::-1]
     corners = found.pixels[[4, 4, -4, -4], [4, -4, 4, -4], 0] > 128
     # 0 … 3: where the file's first row and first column meet, for each of EXIF's orientations.
     assert corners.nonzero()[0].tolist() == [[0], [1], [3], [2], [0], [1], [3], [2]][orientation - 1]
     (tmp_path / "p").write_bytes(data)
-    assert photograph.size_of(tmp_path / "p") == (found.width, found.height)
-    np.testing.assert_array_equal(photograph.read(tmp_path / "p").pixels, found.pixels)
+    assert image_file.size_of(tmp_path / "p") == (found.width, found.height)
+    np.testing.assert_array_equal(image_file.read(tmp_path / "p").pixels, found.pixels)
 
 
 def test_a_picture_of_200_million_pixels_is_read_smaller_and_one_of_more_than_the_limit_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(photograph, "KEPT_PIXELS", 3000)
+    monkeypatch.setattr(image_file, "KEPT_PIXELS", 3000)
     pixels = np.zeros((90, 121, 3), np.uint8)
     pixels[20:60, 40:80] = 255
     exif = Image.Exif()
     exif[274] = 6
     for form in ("JPEG", "PNG", "TIFF"):
-        found = photograph.decode(saved(Image.fromarray(pixels), form, exif=exif))
+        found = image_file.decode(saved(Image.fromarray(pixels), form, exif=exif))
         assert (found.width, found.height) == (90, 121) and found.pixels.shape == (61, 45, 3), form
         assert found.scale == (0.5, 61 / 121)
         white = np.argwhere(found.pixels[..., 0] > 128)
         # Turned clockwise: rows 40 … 80, columns 90 - 60 … 90 - 20; a half of that.
         assert abs(white.min(0) - [20, 15]).max() <= 1 and abs(white.max(0) - [39, 34]).max() <= 1, form
     with pytest.raises(PhotographError, match="the image has 121 × 90 pixels"):
-        photograph.decode(saved(Image.fromarray(pixels), "PNG"), most=10000)
+        image_file.decode(saved(Image.fromarray(pixels), "PNG"), most=10000)
 
 
 def test_a_large_jpeg_is_never_whole_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(Image.fromarray(np.zeros((90, 121, 3), np.uint8)), "JPEG")
-    monkeypatch.setattr(photograph, "KEPT_PIXELS", 3000)
+    monkeypatch.setattr(image_file, "KEPT_PIXELS", 3000)
     loaded: list[tuple[int, int]] = []
     load = ImageFile.ImageFile.load
 
@@ -145,13 +145,13 @@ def test_a_large_jpeg_is_never_whole_in_memory(monkeypatch: pytest.MonkeyPatch) 
         return load(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
-    photograph.decode(data)
+    image_file.decode(data)
     assert loaded and set(loaded) == {(61, 45)}
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:
     with pytest.raises(PhotographError, match=r"the image has more than 268,435,456 pixels: make it smaller"):
-        photograph.decode(png(60000, 60000, 8, 2, b"\0" * 100))
+        image_file.decode(png(60000, 60000, 8, 2, b"\0" * 100))
 
 
 def test_what_is_no_single_whole_picture_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_what_is_no_single_whole_picture_is_refused_in_a_sentence(tmp_path: Path
     for sentence, all_data in cases.items():
         for number, data in enumerate(all_data):
             with pytest.raises(PhotographError, match=sentence):
-                photograph.decode(data)
+                image_file.decode(data)
             file = tmp_path / f"{number}.jpg"
             file.write_bytes(data)
             with pytest.raises(UserError, match=sentence) as caught:
-                photograph.read(file)
+                image_file.read(file)
             assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -198,7 +198,7 @@ def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path: Path)
 
     def read(path: Path) -> None:
         try:
-            photograph.read(path)
+            image_file.read(path)
         except UserError as problem:
             refused[path.name] = str(problem)
 

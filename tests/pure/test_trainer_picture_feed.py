@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.trainer import picture_sources
-from robot_keypoints.trainer.picture_feed import PictureFeed
+from robot_keypoints.trainer.inference import image_sources
+from robot_keypoints.trainer.inference.image_feed import PictureFeed
 
 
 def taken(feed: PictureFeed, told: threading.Event) -> list[str]:
@@ -31,10 +31,10 @@ def test_a_bad_picture_is_left_out_and_named(tmp_path: Path, capsys: pytest.Capt
     for name in "ac":
         (tmp_path / f"{name}.png").write_bytes(b"no picture")
     told = threading.Event()
-    assert taken(PictureFeed(picture_sources.find([str(tmp_path)]), told.set), told) == ["b.png", "d.png"]
+    assert taken(PictureFeed(image_sources.find([str(tmp_path)]), told.set), told) == ["b.png", "d.png"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith("warning: ") for line in lines) and "a.png" in lines[0]
     for name in "bd":
         (tmp_path / f"{name}.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"d\.png can't be read as an image"):
-        taken(PictureFeed(picture_sources.find([str(tmp_path)]), told.set), told)
+        taken(PictureFeed(image_sources.find([str(tmp_path)]), told.set), told)

@@ -13,11 +13,11 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, as_matrix
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.trainer import lie
-from robot_keypoints.trainer.kinematics_torch import Chain
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_joints import solve_joints
-from robot_keypoints.trainer.pose_problem import Options, Status
+from robot_keypoints.trainer.pose import rigid_motion
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.kinematics import Chain
+from robot_keypoints.trainer.pose.problem import Options, Status
+from robot_keypoints.trainer.pose.solve_joints import solve_joints
 from torch import Tensor
 
 CAMERA = Camera(torch.tensor([[600.0, 620.0, 320.0, 240.0]], dtype=torch.float64))
@@ -62,8 +62,8 @@ def scene(count: int, seed: int = 0, images: int = 1) -> tuple[Chain, Tensor, Te
     low, high = chain.limits().clamp(-3, 3)
     share = 0.05 + 0.9 * torch.rand(count, images, len(chain.names), generator=generator, dtype=torch.float64)
     angles = low + share * (high - low)
-    turn = lie.exp_rotation(torch.randn(count, 3, generator=generator, dtype=torch.float64))
-    pose = lie.as_pose(turn, torch.tensor([0.0, 0.0, 3.0], dtype=torch.float64).expand(count, 3))
+    turn = rigid_motion.exp_rotation(torch.randn(count, 3, generator=generator, dtype=torch.float64))
+    pose = rigid_motion.as_pose(turn, torch.tensor([0.0, 0.0, 3.0], dtype=torch.float64).expand(count, 3))
     placed = chain(angles) @ turn.mT[:, None] + pose[:, None, None, :3, 3]
     pixels = CAMERA.expand(count, torch.float64, placed.device).project(placed.flatten(1, 2))
     return chain, angles, pose, pixels.reshape(count, images, -1, 2)
@@ -72,8 +72,8 @@ def scene(count: int, seed: int = 0, images: int = 1) -> tuple[Chain, Tensor, Te
 def poses_before(count: int) -> Tensor:
     """``T_cam_base`` ``(B, 4, 4)`` of cameras three metres away."""
     generator = torch.Generator().manual_seed(7)
-    turn = lie.exp_rotation(torch.randn(count, 3, generator=generator, dtype=torch.float64))
-    return lie.as_pose(turn, torch.tensor([0.0, 0.1, 3.0], dtype=torch.float64).expand(count, 3))
+    turn = rigid_motion.exp_rotation(torch.randn(count, 3, generator=generator, dtype=torch.float64))
+    return rigid_motion.as_pose(turn, torch.tensor([0.0, 0.1, 3.0], dtype=torch.float64).expand(count, 3))
 
 
 def test_kinematics_are_those_of_the_robot(ur10_urdf: Path) -> None:
@@ -195,7 +195,7 @@ def test_what_the_image_cannot_tell_is_said(ur10_urdf: Path) -> None:
     robot = load_urdf(ur10_urdf)
     chain = Chain.of(robot, keypoints.joint_keypoints(robot))
     angles = torch.tensor([[0.3, -1.0, 1.2, 0.4, -0.7, 0.2]], dtype=torch.float64)
-    pose = lie.as_pose(lie.exp_rotation(torch.tensor([[1.2, 0.9, -0.7]], dtype=torch.float64)),
+    pose = rigid_motion.as_pose(rigid_motion.exp_rotation(torch.tensor([[1.2, 0.9, -0.7]], dtype=torch.float64)),
                        torch.tensor([[0.0, 0.1, 3.0]], dtype=torch.float64))  # fmt: skip
     placed = chain(angles) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
     pixels = CAMERA.expand(1, torch.float64, placed.device).project(placed)

@@ -14,16 +14,18 @@ from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
 from robot_keypoints.core.settings.schema import AugmentationSettings, TrainingSettings
-from robot_keypoints.trainer import belief_maps, network, pose_loss
-from robot_keypoints.trainer.augmentation import Augmentation
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.engine import Batch, Engine
-from robot_keypoints.trainer.heat_maps import Spots
-from robot_keypoints.trainer.pipeline import Finishing
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_loss import PoseLoss, places
-from robot_keypoints.trainer.replay import ReplayStore
-from robot_keypoints.trainer.schedule import pose_share
+from robot_keypoints.trainer.images.training_augmentation import Augmentation
+from robot_keypoints.trainer.maps import codec
+from robot_keypoints.trainer.maps.soft_argmax import Spots
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.pose import loss as pose_loss
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.loss import PoseLoss, places
+from robot_keypoints.trainer.training.batch_pipeline import Finishing
+from robot_keypoints.trainer.training.engine import Batch, Engine
+from robot_keypoints.trainer.training.replay_store import ReplayStore
+from robot_keypoints.trainer.training.schedule import pose_share
 from torch import Tensor
 
 WIDTH, HEIGHT, STRIDE, SIGMA, COUNT = 160, 120, 4, 2.5, 6
@@ -43,7 +45,7 @@ def scene(images: int = 3, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 def maps_of(pixels: Tensor, *, draws: bool = True, size: tuple[int, int] = SIZE) -> Tensor:
     """Logits whose maps are the targets of these keypoints."""
-    target = belief_maps.encode(pixels, *size, STRIDE, SIGMA, peak=not draws).double()
+    target = codec.encode(pixels, *size, STRIDE, SIGMA, peak=not draws).double()
     return target.clamp_min(1e-9).log() if draws else torch.logit(target.clamp(1e-9, 1 - 1e-6))
 
 
@@ -92,7 +94,7 @@ def test_what_the_network_sees_may_be_a_part_of_the_rendering_turned_and_scaled(
     size = (200, 180)
     shown = maps_of(inner, size=size)
     found = loss_of()(shown, inner, None, points, cameras, matrix, size)
-    assert belief_maps.inside(inner, *size).sum() > 12
+    assert codec.inside(inner, *size).sum() > 12
     own = torch.diag_embed(torch.tensor([9.0, 1.0], dtype=torch.float64)).expand(3, COUNT, 2, 2)
     moved, turned = pose_loss.in_rendering(inner, own, matrix, STRIDE)
     assert torch.allclose(moved, pixels)
@@ -247,7 +249,7 @@ def batch() -> Batch:
 
 def engine(seconds: float = 1e-4, **settings: float) -> Engine:
     torch.manual_seed(1)
-    net = network.build(network.NetworkConfig("light", COUNT, SIGMA, width=8)).to(memory_format=torch.channels_last)
+    net = factory.build(factory.NetworkConfig("light", COUNT, SIGMA, width=8)).to(memory_format=torch.channels_last)
     t = replace(TrainingSettings(pretrained=False), **settings)  # type: ignore[arg-type]
     made = Engine(net, t, Precision(torch.device("cpu"), False, seconds))
     made.begin()

@@ -20,17 +20,20 @@ from PIL import Image
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer import annotated, annotation, cli, matching, network, pose_metrics
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.coco import CocoDataSet
-from robot_keypoints.trainer.data_set import DataSet, Finished
-from robot_keypoints.trainer.ndds import NddsDataSet
-from robot_keypoints.trainer.pose_alternatives import likeliest
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_command import PlacedRobot, PoseFinder
-from robot_keypoints.trainer.pose_problem import Options, Status
-from robot_keypoints.trainer.pose_solver import solve_pose
-from robot_keypoints.trainer.prediction import Found, Predictor
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.datasets import keypoint_matching, reader as dataset_reader, sample_label
+from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet
+from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
+from robot_keypoints.trainer.datasets.writer import DataSet, Finished
+from robot_keypoints.trainer.evaluation import pose_metrics
+from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, PoseFinder
+from robot_keypoints.trainer.inference.predictor import Found, Predictor
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.pose.ambiguous_poses import likeliest
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.problem import Options, Status
+from robot_keypoints.trainer.pose.solve_pose import solve_pose
 from scipy.spatial.transform import Rotation
 
 UR10 = load_urdf(builtin_urdf())
@@ -43,7 +46,7 @@ COUNT = 24
 
 
 def info(**changes: Any) -> ModelInfo:
-    config = network.NetworkConfig("light", len(NAMES), 1.0, width=8)
+    config = factory.NetworkConfig("light", len(NAMES), 1.0, width=8)
     about = ModelInfo(config, WIDTH, HEIGHT, NAMES, (), UR10.to_dict(), places=tuple(POINTS))
     return replace(about, **changes)
 
@@ -91,7 +94,7 @@ class Fake(Predictor):
     """A model that finds what it is told, one image after another."""
 
     def __init__(self, about: ModelInfo, answers: Sequence[list[Found]]) -> None:
-        super().__init__(network.build(about.network), about, torch.device("cpu"))
+        super().__init__(factory.build(about.network), about, torch.device("cpu"))
         self.answers = list(answers)
 
     def predict(self, images: Sequence[Any], scales: Sequence[float] = (1.0,), peaks: int = 0) -> list[list[Found]]:
@@ -203,18 +206,18 @@ def test_images_without_a_pose_are_counted_by_reason(ask: Ask, tmp_path: Path) -
 @pytest.mark.parametrize("kind", [CocoDataSet, NddsDataSet])
 def test_what_render_writes_tells_cameras_poses_and_joints(tmp_path: Path, kind: type[DataSet]) -> None:
     settings = synthetic.settings()
-    model, bodies = settings.scene_model(), annotation.bodies(settings, ["stick"])
+    model, bodies = settings.scene_model(), sample_label.bodies(settings, ["stick"])
     data = kind(tmp_path, bodies, False)
     data.begin()
     samples = [synthetic.sample(model, np.random.default_rng([4, i]), 0, i) for i in range(3)]
     samples = [fake_blender.detailed(s, settings) for s in samples]
     for i, sample in enumerate(samples):
-        data.write(Finished(i, sample.image[..., :3], annotation.label(sample, i, bodies), None))
+        data.write(Finished(i, sample.image[..., :3], sample_label.label(sample, i, bodies), None))
     data.finish()
-    for item, sample in zip(annotated.read(tmp_path).items, samples, strict=True):
+    for item, sample in zip(dataset_reader.read(tmp_path).items, samples, strict=True):
         k = sample.camera_matrix
         assert item.camera == (k[0, 0], k[1, 1], k[0, 2], k[1, 2], *sample.distortion)
-        robot = matching.truth(item, synthetic.NAMES, True).robot
+        robot = keypoint_matching.truth(item, synthetic.NAMES, True).robot
         assert robot is not None and robot.joints == sample.instances[0].joints and robot.joints
         np.testing.assert_array_equal(robot.pose, sample.instances[0].base_in_camera)
 

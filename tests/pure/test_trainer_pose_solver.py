@@ -14,11 +14,11 @@ from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.trainer import lie
-from robot_keypoints.trainer.kinematics_torch import Chain
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_problem import Options, Solution, Status
-from robot_keypoints.trainer.pose_solver import solve_pose
+from robot_keypoints.trainer.pose import rigid_motion
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.kinematics import Chain
+from robot_keypoints.trainer.pose.problem import Options, Solution, Status
+from robot_keypoints.trainer.pose.solve_pose import solve_pose
 from scipy import stats
 from torch import Tensor
 
@@ -32,10 +32,10 @@ FLAT = 0.2
 
 def poses(count: int, generator: torch.Generator, distance: float) -> Tensor:
     """``T_cam_base`` of cameras all around that look roughly at the base."""
-    turn = lie.exp_rotation(2 * torch.randn(count, 3, generator=generator, dtype=torch.float64))
+    turn = rigid_motion.exp_rotation(2 * torch.randn(count, 3, generator=generator, dtype=torch.float64))
     shift = torch.rand(count, 3, generator=generator, dtype=torch.float64) - 0.5
     shift[:, 2] = 1.2 + shift[:, 2]
-    return lie.as_pose(turn, shift * torch.tensor([0.3, 0.3, 1.0]) * distance)
+    return rigid_motion.as_pose(turn, shift * torch.tensor([0.3, 0.3, 1.0]) * distance)
 
 
 def project(points: Tensor, pose: Tensor, camera: Camera = CAMERA) -> Tensor:
@@ -139,7 +139,7 @@ def test_sharp_points_count_for_more() -> None:
 
     def errors(found: Solution) -> tuple[np.ndarray, np.ndarray]:
         shift = (found.pose[:, :3, 3] - pose[:, :3, 3]).norm(dim=1)
-        return shift.numpy(), lie.angle_between(found.pose[:, :3, :3], pose[:, :3, :3]).numpy()
+        return shift.numpy(), rigid_motion.angle_between(found.pose[:, :3, :3], pose[:, :3, :3]).numpy()
 
     weighted = solve_pose(points, pixels, CAMERA, covariances=covariance)
     plain = solve_pose(points, pixels, CAMERA)
@@ -147,12 +147,12 @@ def test_sharp_points_count_for_more() -> None:
         assert np.median(ours) < 0.7 * np.median(other)
         assert stats.wilcoxon(ours, other, alternative="less").pvalue < 1e-20
     # The covariance of the pose tells the errors: their normalised squares follow chi-square with six degrees.
-    turn = lie.angle_between(weighted.pose[:, :3, :3], pose[:, :3, :3])
+    turn = rigid_motion.angle_between(weighted.pose[:, :3, :3], pose[:, :3, :3])
     relative = pose[:, :3, :3] @ weighted.pose[:, :3, :3].mT
     axis = torch.stack([relative[:, 2, 1] - relative[:, 1, 2], relative[:, 0, 2] - relative[:, 2, 0],
                         relative[:, 1, 0] - relative[:, 0, 1]], -1)  # fmt: skip
     vector = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12) * turn[:, None]
-    moved = (lie.exp_rotation(vector) @ weighted.pose[:, :3, 3:]).squeeze(-1)
+    moved = (rigid_motion.exp_rotation(vector) @ weighted.pose[:, :3, 3:]).squeeze(-1)
     motion = torch.cat([vector, pose[:, :3, 3] - moved], 1)
     distance = (motion[:, None] @ torch.linalg.inv(weighted.covariance) @ motion[..., None]).squeeze()
     share = stats.chi2(6).cdf(distance.numpy())
@@ -182,10 +182,10 @@ def test_outliers_are_found_out(kernel: str) -> None:
 
 def test_a_pose_to_start_from() -> None:
     points, pose = normal((50, 7, 3), 11) * 0.4, poses(50, torch.Generator().manual_seed(4), 3.0)
-    turn, shift = lie.move(pose[:, :3, :3], pose[:, :3, 3], 0.05 * normal((50, 6), 12))
-    found = solve_pose(points, project(points, pose), CAMERA, initial=lie.as_pose(turn, shift))
+    turn, shift = rigid_motion.move(pose[:, :3, :3], pose[:, :3, 3], 0.05 * normal((50, 6), 12))
+    found = solve_pose(points, project(points, pose), CAMERA, initial=rigid_motion.as_pose(turn, shift))
     assert (found.pose - pose).abs().max() < 1e-6
-    three = solve_pose(points[:, :3], project(points, pose)[:, :3], CAMERA, initial=lie.as_pose(turn, shift))
+    three = solve_pose(points[:, :3], project(points, pose)[:, :3], CAMERA, initial=rigid_motion.as_pose(turn, shift))
     assert three.determined.all() and three.cost.max() < 1e-9
 
 

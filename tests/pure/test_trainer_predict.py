@@ -19,21 +19,24 @@ import synthetic
 from PIL import Image
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.trainer import checkpoint, cli, network, overlay_image, photograph, picture_sources
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.picture_sources import Picture, Source
-from robot_keypoints.trainer.prediction import Predictor
-from robot_keypoints.trainer.video_overlay import VideoOverlay
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.inference import image_overlay, image_sources
+from robot_keypoints.trainer.inference.image_sources import Picture, Source
+from robot_keypoints.trainer.inference.predictor import Predictor
+from robot_keypoints.trainer.inference.video_overlay import VideoOverlay
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 INFO = ModelInfo(
-    network.NetworkConfig("light", 3, 1.0, width=8), 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand"))
+    factory.NetworkConfig("light", 3, 1.0, width=8), 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand"))
 )
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    checkpoint.save_model(path, network.build(INFO.network).state_dict(), INFO)
+    model_file.save_model(path, factory.build(INFO.network).state_dict(), INFO)
     return path
 
 
@@ -88,7 +91,7 @@ def test_videos_are_read_frame_by_frame_and_drawn(
 
 
 def test_frames_are_rgb(tmp_path: Path) -> None:
-    (source,) = picture_sources.find([str(video(tmp_path / "arm.avi"))])
+    (source,) = image_sources.find([str(video(tmp_path / "arm.avi"))])
     first = next(iter(source.pictures()))
     assert first.pixels[..., 0].mean() > 200 > 60 > first.pixels[..., 2].mean()
 
@@ -178,7 +181,7 @@ def test_videos_of_all_kinds_are_read(tmp_path: Path, ending: str, code: str) ->
 
 
 def test_a_video_with_too_large_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_sources, "MOST_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(image_sources, "MOST_PIXELS", 64 * 48 - 1)
     with pytest.raises(UserError, match="has 64 × 48 pixels: give a video of 3,071 at most"):
         next(iter(Source(str(video(tmp_path / "arm.mp4")), "video").pictures()))
 
@@ -203,7 +206,7 @@ def test_a_video_that_breaks_leaves_nothing_and_one_that_ends_early_is_whole(tmp
     empty.close()
     assert [p.name for p in tmp_path.iterdir()] == ["e.mp4"]
     with pytest.raises(UserError, match="can't be read as a video"):
-        next(iter(picture_sources.Source(str(tmp_path / "n.mp4"), "video").pictures()))
+        next(iter(image_sources.Source(str(tmp_path / "n.mp4"), "video").pictures()))
 
 
 @pytest.mark.parametrize("rate", [23.976, 133.4567, 1234.5678])
@@ -217,13 +220,13 @@ def test_odd_rates_are_written(tmp_path: Path, rate: float) -> None:
 def test_names_do_not_cover_one_another() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     points = [(300.0, 200.0), (302.0, 201.0), (639.0, 479.0)]
-    drawn = np.asarray(overlay_image.draw(image, INFO, points, [1.0, 1.0, 1.0]), int)
+    drawn = np.asarray(image_overlay.draw(image, INFO, points, [1.0, 1.0, 1.0]), int)
     alone = [
-        np.asarray(overlay_image.draw(image, INFO, points, [float(i == j) for j in range(3)]), int) for i in range(3)
+        np.asarray(image_overlay.draw(image, INFO, points, [float(i == j) for j in range(3)]), int) for i in range(3)
     ]
     written = [(a.sum(-1) > 0).sum() for a in alone]
     assert (drawn.sum(-1) > 0).sum() > 0.9 * sum(written)
-    left_out = np.asarray(overlay_image.draw(image, INFO, points, [0.4, 0.4, 0.4]))
+    left_out = np.asarray(image_overlay.draw(image, INFO, points, [0.4, 0.4, 0.4]))
     assert not left_out.any()
 
 
@@ -295,7 +298,7 @@ def test_a_folder_that_may_not_be_read_is_one_sentence(
     def denied(*_: object) -> list[str]:
         raise PermissionError(13, "Permission denied")  # the tests may run as one who may read everything
 
-    monkeypatch.setattr(picture_sources.os, "listdir", denied)
+    monkeypatch.setattr(image_sources.os, "listdir", denied)
     assert cli.main(["predict", str(model), str(tmp_path / "shots")]) == 2
     assert "shots can't be read (Permission denied): choose another" in capsys.readouterr().err
 
@@ -330,14 +333,14 @@ def test_films_are_turned_as_players_show_them(
     corner: tuple[int, int],
 ) -> None:  # fmt: skip
     file = rotated(tmp_path / "arm.mp4", matrix)
-    pictures = list(picture_sources.Source(str(file), "video").pictures())
+    pictures = list(image_sources.Source(str(file), "video").pictures())
     assert len(pictures) == 4 and all(p.pixels.shape == (size[1], size[0], 3) for p in pictures)
     places = {(v, u): pictures[0].pixels[v, u, 0] > 128 for v in (0, -1) for u in (0, -1)}
     assert [place for place, white in places.items() if white] == [corner]
     overlay = tmp_path / "drawn"
     entries = ask(capsys, model, file, "--overlay", overlay)["images"]
     assert [(e["width"], e["height"]) for e in entries] == [size] * 4
-    assert [p.pixels.shape[1::-1] for p in picture_sources.Source(str(overlay / "arm.mp4"), "video").pictures()] == [
+    assert [p.pixels.shape[1::-1] for p in image_sources.Source(str(overlay / "arm.mp4"), "video").pictures()] == [
         size
     ] * 4
 
@@ -365,7 +368,7 @@ def test_frames_of_odd_and_changing_sizes_are_drawn_whole(tmp_path: Path) -> Non
     for size in ((49, 65), (49, 65), (30, 20)):
         written.add(np.full((*size, 3), 200, np.uint8))
     written.close()
-    (source,) = picture_sources.find([str(tmp_path / "a.mp4")])
+    (source,) = image_sources.find([str(tmp_path / "a.mp4")])
     frames = [p.pixels for p in source.pictures()]
     assert [f.shape for f in frames] == [(50, 66, 3)] * 3 and min(f.mean() for f in frames) > 190
 
@@ -408,7 +411,7 @@ def test_a_very_large_picture_is_found_in_its_own_pixels(
     small = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))
     small.save(tmp_path / "a.png")
     whole = ask(capsys, model, tmp_path / "a.png")["images"][0]
-    monkeypatch.setattr(photograph, "KEPT_PIXELS", 320 * 240 // 4)
+    monkeypatch.setattr(image_file, "KEPT_PIXELS", 320 * 240 // 4)
     reduced = ask(capsys, model, tmp_path / "a.png", "--overlay", tmp_path / "drawn")["images"][0]
     assert (reduced["width"], reduced["height"]) == (320, 240)
     for one, other in zip(whole["keypoints"], reduced["keypoints"], strict=True):

@@ -19,12 +19,15 @@ from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, as_matrix
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer import cli, lie, network, pose_command, robot_points
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.pose_alternatives import alternatives
-from robot_keypoints.trainer.pose_camera import Camera
-from robot_keypoints.trainer.pose_problem import Options
-from robot_keypoints.trainer.prediction import Found, Predictor
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.inference import pose_finder
+from robot_keypoints.trainer.inference.predictor import Found, Predictor
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.pose import rigid_motion, robot_points
+from robot_keypoints.trainer.pose.ambiguous_poses import alternatives
+from robot_keypoints.trainer.pose.camera import Camera
+from robot_keypoints.trainer.pose.problem import Options
 
 CAMERA = Intrinsics(640, 480, 610.0, 600.0, 322.0, 237.0, (-0.12, 0.05, 0.001, -0.002, 0.01))
 STRAIGHT = "610,600,322,237"
@@ -39,7 +42,7 @@ ALL = ",".join(f"{n}={v}" for n, v in ANGLES.items())
 
 def info(points: Sequence[Keypoint] = POINTS, robot: Robot | None = UR10, *, places: bool = True) -> ModelInfo:
     names = tuple(k.name for k in points)
-    config = network.NetworkConfig("light", len(names), 1.0, width=8)
+    config = factory.NetworkConfig("light", len(names), 1.0, width=8)
     document = None if robot is None else robot.to_dict()
     return ModelInfo(config, 64, 48, names, (), document, places=tuple(points) if places else ())
 
@@ -122,7 +125,7 @@ def test_another_pose_that_fits_as_well_is_told(ask: Ask) -> None:
     """A flat thing far away might be its mirror image in depth, if its points aren't sharp."""
     flat = torch.tensor([[x, y, 0.0] for x in (-0.2, 0.0, 0.25) for y in (-0.15, 0.2)], dtype=torch.float64)
     pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = lie.exp_rotation(torch.tensor([0.6, 0.2, 0.1], dtype=torch.float64))
+    pose[:3, :3] = rigid_motion.exp_rotation(torch.tensor([0.6, 0.2, 0.1], dtype=torch.float64))
     pose[2, 3] = 4.0
     camera = Camera.of_numbers([600, 600, 320, 240])
     pixels = camera.project((flat @ pose[:3, :3].T + pose[:3, 3])[None])[0]
@@ -132,7 +135,7 @@ def test_another_pose_that_fits_as_well_is_told(ask: Ask) -> None:
         found = alternatives(flat, pixels, camera, spread, used, pose, Options())
         assert len(found) == count and (found[0] - pose).abs().max() < 1e-5
         wrong = pose.clone()
-        wrong[:3, :3] = pose[:3, :3] @ lie.exp_rotation(torch.tensor([-1.2, 0.0, 0.0], dtype=torch.float64))
+        wrong[:3, :3] = pose[:3, :3] @ rigid_motion.exp_rotation(torch.tensor([-1.2, 0.0, 0.0], dtype=torch.float64))
         again = alternatives(flat, pixels, camera, spread, used, wrong, Options())
         assert len(again) == count and (again[0] - pose).abs().max() < 1e-5
         if count == 2:
@@ -266,14 +269,14 @@ def test_the_base_is_drawn(ask: Ask, tmp_path: Path) -> None:
     with Image.open(tmp_path / "drawn" / "a.png") as picture:
         pixels = np.array(picture).astype(int)
     length = UR10.reach() / 6
-    for axis, colour in enumerate(pose_command.AXES):
+    for axis, colour in enumerate(pose_finder.AXES):
         places, _ = CAMERA.project(transform(POSE, np.array([[0.7, 0.9]]).T * length * np.eye(3)[axis]))
         for u, v in places.round().astype(int):
             assert tuple(pixels[v, u]) == colour
     ask("--camera", BENT, "--overlay", tmp_path / "none")
     with Image.open(tmp_path / "none" / "a.png") as picture:
         pixels = np.array(picture).astype(int)
-    assert not any((pixels == c).all(-1).any() for c in pose_command.AXES)
+    assert not any((pixels == c).all(-1).any() for c in pose_finder.AXES)
 
 
 def test_a_camera_of_pictures_of_another_size_is_scaled_where_that_is_told_and_never_taken_silently(

@@ -19,17 +19,17 @@ from PIL import Image
 from robot_keypoints.core.messages.samples import encode_request, parse
 from robot_keypoints.core.processes import session
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.trainer import checkpoint, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.network import Output
-from robot_keypoints.trainer.prediction import Predictor, fit_image
-from robot_keypoints.trainer.request_queue import RequestQueue, take_in
+from robot_keypoints.trainer.inference.predictor import Predictor, fit_image
+from robot_keypoints.trainer.inference.request_queue import RequestQueue, take_in
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.factory import Output
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
-CONFIG = network.NetworkConfig("light", 1, 1.6, width=8)
+CONFIG = factory.NetworkConfig("light", 1, 1.6, width=8)
 INFO = ModelInfo(CONFIG, 160, 120, ("dot",), ())
 
 
-class FindsRed(network.LightNetwork):
+class FindsRed(factory.LightNetwork):
     """Believes exactly where the picture is red."""
 
     def forward(self, images: torch.Tensor) -> Output:
@@ -112,7 +112,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         model = folder / "model.safetensors"
-        checkpoint.save_model(model, network.build(CONFIG).state_dict(), INFO)
+        model_file.save_model(model, factory.build(CONFIG).state_dict(), INFO)
         ready = folder / "ready.json"
         command = [sys.executable, str(session.LAUNCHER), "serve", str(model), "--ready", str(ready)]
         self.child = Child("serve", command, folder / "serve.log")

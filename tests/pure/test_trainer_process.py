@@ -23,7 +23,7 @@ from robot_keypoints.core.messages.samples import encode_request
 from robot_keypoints.core.processes import session
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.settings.schema import Settings, save
-from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
+from robot_keypoints.trainer.networks.model_file import Checkpoint, load_model
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 

@@ -26,7 +26,7 @@ from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.processes.folder_lock import FolderLock
 from robot_keypoints.core.processes.session import LAUNCHER
 from robot_keypoints.core.settings.schema import save
-from robot_keypoints.trainer import cli, render_set
+from robot_keypoints.trainer.commands import main as cli, render as render_command
 
 TESTS = Path(__file__).resolve().parent.parent
 FAKE = shlex.join([sys.executable, str(TESTS / "fake_blender.py")])
@@ -373,10 +373,10 @@ def test_a_sheet_alone_leaves_nothing_else_behind(
 
 def test_a_preset_takes_the_place_of_the_settings_variables(tmp_path: Path) -> None:
     save(synthetic.settings(), tmp_path / "settings.toml")
-    order = render_set.Order(tmp_path, preset="photographs")
-    settings = render_set.load_source(order)
+    order = render_command.Order(tmp_path, preset="photographs")
+    settings = render_command.load_source(order)
     assert [v.name for v in settings.variables] == ["joint/lower", "joint/upper"]
     assert settings.scene.preset == "photographs"
-    kept = render_set.load_source(render_set.Order(tmp_path, workers=5, blender="blender"))
+    kept = render_command.load_source(render_command.Order(tmp_path, workers=5, blender="blender"))
     assert kept.variables == synthetic.settings().variables
     assert (kept.workers.count, kept.workers.blender) == (5, "blender")

@@ -15,9 +15,10 @@ from PIL import Image
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer import cli, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.prediction import Found, Predictor
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.inference.predictor import Found, Predictor
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 CAMERA = Intrinsics(640, 480, 610.0, 600.0, 322.0, 237.0)
 ROBOT = load_urdf(builtin_urdf())
@@ -31,7 +32,7 @@ class Fake:
     """A model that sees each image, which tells its number, with noise; in the last one all is wrong."""
 
     def __init__(self, angles: Sequence[dict[str, float]]) -> None:
-        config = network.NetworkConfig("light", len(POINTS), 1.0, width=8)
+        config = factory.NetworkConfig("light", len(POINTS), 1.0, width=8)
         names = tuple(k.name for k in POINTS)
         self.info = ModelInfo(config, 64, 48, names, (), ROBOT.to_dict(), places=tuple(POINTS))
         self._angles = angles

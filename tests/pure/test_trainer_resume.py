@@ -23,10 +23,12 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.messages.run_sockets import Endpoints
 from robot_keypoints.core.settings.schema import Settings, save
-from robot_keypoints.trainer import effects, loop, pose_loss
-from robot_keypoints.trainer.checkpoint import Checkpoint, load_model
-from robot_keypoints.trainer.pipeline import Pipeline
-from robot_keypoints.trainer.replay import RawBatch
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.networks.model_file import Checkpoint, load_model
+from robot_keypoints.trainer.pose import loss as pose_loss
+from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training.batch_pipeline import Pipeline
+from robot_keypoints.trainer.training.replay_store import RawBatch
 
 STEPS = 50
 FIRST = 7
@@ -75,7 +77,7 @@ class Recorded:
         self.batches += 1
         some = [self._samples[i] for i in rng.integers(0, len(self._samples), 8)]
         drawn = {"sensor/noise": 0.02, "sensor/blur": 0.8, "objects/drawn": 3.0, "background/theme": 0.5}
-        values = effects.table([{k: float(v * rng.random()) for k, v in drawn.items()} for _ in some])
+        values = sensor_effects.table([{k: float(v * rng.random()) for k, v in drawn.items()} for _ in some])
         return RawBatch(
             np.stack([s.image for s in some]), np.stack([s.keypoints for s in some]),
             np.stack([s.visibility for s in some]), values, np.arange(8), np.stack([s.depths for s in some]),
@@ -86,19 +88,19 @@ class Recorded:
         pass
 
 
-def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -> loop.Trainer:
+def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -> trainer.Trainer:
     quiet = Quiet(settings)
-    info = loop.model_info(settings, folder)
-    made = loop.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+    info = trainer.model_info(settings, folder)
+    made = trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
     state = made.pipeline.state
     made.pipeline.close()
-    finish = loop.finishing(settings, torch.device("cpu"), settings.training.seed)
+    finish = trainer.finishing(settings, torch.device("cpu"), settings.training.seed)
     made.pipeline = Pipeline(Recorded(settings), quiet, finish, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
     made.pipeline.state = state
     return made
 
 
-def train(trainer: loop.Trainer, steps: int) -> list[float]:
+def train(trainer: trainer.Trainer, steps: int) -> list[float]:
     found = []
     for _ in range(steps):
         prepared = trainer.pipeline.next(lambda: False)
@@ -199,7 +201,7 @@ def _process(run: str, resume: bool) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.setpgrp()
-    from robot_keypoints.trainer import process
+    from robot_keypoints.trainer.training import process
 
     torch.set_num_threads(1)
     os._exit(process.main(["--run", run, "--identity", "test", *(["--resume"] if resume else [])]))
@@ -213,7 +215,9 @@ def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
     (run / "logs").mkdir()
     save(settings, run / "settings.toml")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["robot_keypoints.trainer.loop", "robot_keypoints.trainer.journal"])
+    context.set_forkserver_preload(
+        ["robot_keypoints.trainer.training.trainer", "robot_keypoints.trainer.training.tensorboard_log"]
+    )
     rng = random.Random(1)
     ready, latest = run / "logs" / "trainer.json", run / "checkpoints" / "latest.safetensors"
     reached, torn = [], 0

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core.errors import LONGEST
 from robot_keypoints.core.messages.samples import MAX_HEADER, encode_request, parse
-from robot_keypoints.trainer import photograph, request_queue
-from robot_keypoints.trainer.picture_feed import PictureFeed
-from robot_keypoints.trainer.picture_sources import Picture
-from robot_keypoints.trainer.prediction import Found
-from robot_keypoints.trainer.request_queue import Request, RequestQueue
-from robot_keypoints.trainer.serve import Desk, Work
-from robot_keypoints.trainer.serve_requests import Poses, answer
-from robot_keypoints.trainer.turns import Turns
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.inference import request_queue
+from robot_keypoints.trainer.inference.image_feed import PictureFeed
+from robot_keypoints.trainer.inference.image_sources import Picture
+from robot_keypoints.trainer.inference.predictor import Found
+from robot_keypoints.trainer.inference.request_queue import Request, RequestQueue
+from robot_keypoints.trainer.inference.server import Desk, Work
+from robot_keypoints.trainer.inference.server_requests import Poses, answer
+from robot_keypoints.trainer.inference.turns import Turns
 from test_trainer_serve_pose import ANGLES, INFO, Fake
 
 FOCAL = {"fx": 61.0, "fy": 60.0, "cx": 32.0, "cy": 24.0}
@@ -102,7 +103,7 @@ def test_a_server_that_fails_at_a_request_says_so_and_goes_on(capsys: pytest.Cap
 def test_an_image_file_is_read_as_predict_reads_it(tmp_path: Path) -> None:
     """Upright, as the camera noted; and 16 bits of grey are grey."""
     held = Image.Exif()
-    held[photograph.ORIENTATION_TAG] = 6
+    held[image_file.ORIENTATION_TAG] = 6
     shades = np.linspace(0, 255, 40 * 20 * 3).reshape(20, 40, 3).astype(np.uint8)
     Image.fromarray(shades).save(tmp_path / "held.jpg", exif=held)
     Image.fromarray(np.linspace(0, 65535, 800).reshape(20, 40).astype(np.uint16)).save(tmp_path / "deep.png")
@@ -118,7 +119,7 @@ def test_an_image_file_is_read_as_predict_reads_it(tmp_path: Path) -> None:
         model, header = Looks(), encode_request("predict", id=4, encoding="file")
         document = parse(answer(model, [b"me", b"", header, file.read_bytes()], Poses(INFO))[0])  # type: ignore[arg-type]
         assert (document["width"], document["height"]) == size
-        np.testing.assert_array_equal(model.seen, photograph.read(file).pixels)
+        np.testing.assert_array_equal(model.seen, image_file.read(file).pixels)
         assert model.seen.std() > 40
 
 

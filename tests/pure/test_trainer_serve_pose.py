@@ -20,10 +20,11 @@ from robot_keypoints.core.messages.pose import PoseRequest, PredictedPose
 from robot_keypoints.core.messages.samples import MessageError, encode_request, parse
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer import network, serve_requests
-from robot_keypoints.trainer.checkpoint import ModelInfo
-from robot_keypoints.trainer.pose_command import PoseFinder
-from robot_keypoints.trainer.prediction import Found
+from robot_keypoints.trainer.inference import server_requests
+from robot_keypoints.trainer.inference.pose_finder import PoseFinder
+from robot_keypoints.trainer.inference.predictor import Found
+from robot_keypoints.trainer.networks import factory
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 CAMERA = Intrinsics(64, 48, 61.0, 60.0, 32.2, 23.7, (-0.12, 0.05, 0.001, -0.002, 0.01))
 UR10 = load_urdf(builtin_urdf())
@@ -33,7 +34,7 @@ PAN, LIFT = list(ANGLES)[:2]
 POSE = invert(orbit(0.7, 0.4, 2.6, 0.1, (0.1, 0.0, 0.4)))
 NAMES = tuple(k.name for k in POINTS)
 INFO = ModelInfo(
-    network.NetworkConfig("light", len(POINTS), 1.0, width=8), 64, 48, NAMES, (), UR10.to_dict(), places=POINTS
+    factory.NetworkConfig("light", len(POINTS), 1.0, width=8), 64, 48, NAMES, (), UR10.to_dict(), places=POINTS
 )
 
 
@@ -55,7 +56,7 @@ class Fake:
 def ask(pose: Any, fake: Fake | None = None, info: ModelInfo = INFO, urdf: Path | None = None) -> dict[str, Any]:
     header = encode_request("predict", id=4, encoding="rgb", width=64, height=48, pose=pose)
     frames = [b"me", b"", header, bytes(64 * 48 * 3)]
-    return parse(serve_requests.answer(fake or Fake(), frames, serve_requests.Poses(info, urdf))[0])  # type: ignore[arg-type]
+    return parse(server_requests.answer(fake or Fake(), frames, server_requests.Poses(info, urdf))[0])  # type: ignore[arg-type]
 
 
 def asked(joints: dict[str, float] | None = None) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def test_the_robot_comes_from_the_model_or_from_a_file(tmp_path: Path) -> None:
     assert pose["status"] == "solved" and np.abs(np.array(pose["T_cam_base"]) - POSE).max() < 1e-4
     assert ask(None, info=armature)["type"] == "prediction"
     with pytest.raises(UserError, match="no URDF file"):
-        serve_requests.Poses(INFO, tmp_path / "none.urdf")
+        server_requests.Poses(INFO, tmp_path / "none.urdf")
 
 
 def test_a_model_that_gives_no_numbers_is_refused() -> None:

@@ -28,12 +28,14 @@ from robot_keypoints.core.messages.run_sockets import Hub, Link, Security
 from robot_keypoints.core.messages.samples import encode_request, parse
 from robot_keypoints.core.processes import session
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.trainer import checkpoint, cli, network, picture_feed
-from robot_keypoints.trainer.camera_size import CameraSize
-from robot_keypoints.trainer.picture_feed import PictureFeed
-from robot_keypoints.trainer.picture_sources import Picture
-from robot_keypoints.trainer.serve import Desk, Work
-from robot_keypoints.trainer.serve_requests import Poses, answer
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.inference import image_feed
+from robot_keypoints.trainer.inference.camera_size import CameraSize
+from robot_keypoints.trainer.inference.image_feed import PictureFeed
+from robot_keypoints.trainer.inference.image_sources import Picture
+from robot_keypoints.trainer.inference.server import Desk, Work
+from robot_keypoints.trainer.inference.server_requests import Poses, answer
+from robot_keypoints.trainer.networks import factory, model_file
 from test_trainer_serve_pose import ANGLES, CAMERA, INFO, LIFT, PAN, POSE, Fake
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "published_pose.schema.json").read_text(encoding="utf-8"))
@@ -300,9 +302,9 @@ def test_a_feed_reads_ahead_of_files_and_keeps_the_newest_of_a_camera() -> None:
         for _ in range(9):
             source.given.release()
     wait_for(lambda: live.read == 9)
-    wait_for(lambda: files.read == picture_feed.AHEAD + 1)
+    wait_for(lambda: files.read == image_feed.AHEAD + 1)
     time.sleep(0.05)
-    assert files.read == picture_feed.AHEAD + 1, "nothing holds the reader back"
+    assert files.read == image_feed.AHEAD + 1, "nothing holds the reader back"
     numbers = []
     while len(numbers) < 9:
         if (taken := feeds[0].take()) is not None:
@@ -330,7 +332,7 @@ class Process:
 
     def __init__(self, folder: Path, *options: str) -> None:
         model, ready = folder / "model.safetensors", folder / "ready.json"
-        checkpoint.save_model(model, network.build(INFO.network).state_dict(), INFO)
+        model_file.save_model(model, factory.build(INFO.network).state_dict(), INFO)
         words = ["serve", str(model), "--ready", str(ready), *options]
         self.child = Child("serve", [sys.executable, str(session.LAUNCHER), *words], folder / "serve.log")
         wait = time.monotonic() + 120
@@ -416,7 +418,7 @@ def test_a_mistake_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     model = tmp_path / "model.safetensors"
-    checkpoint.save_model(model, network.build(INFO.network).state_dict(), INFO)
+    model_file.save_model(model, factory.build(INFO.network).state_dict(), INFO)
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     code = cli.main(["serve", str(model), *(o.format(tmp_path) for o in options)])
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -16,9 +16,9 @@ from robot_keypoints.core.messages.run_sockets import Hub, Link, SampleReceiver
 from robot_keypoints.core.messages.samples import SampleContract, encode_sample
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
-from robot_keypoints.trainer import effects
-from robot_keypoints.trainer.replay import RawBatch, ReplayStore
-from robot_keypoints.trainer.stream import DropLog, SampleStream
+from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.training.replay_store import RawBatch, ReplayStore
+from robot_keypoints.trainer.training.sample_stream import DropLog, SampleStream
 
 MODEL = synthetic.settings().scene_model()
 NOISE = SceneModel((*MODEL.variables, Variable("sensor/noise", Prior.symmetric(0.01, 0.02, 2))))
@@ -171,7 +171,7 @@ def test_a_rendering_has_its_own_effects_first_and_others_when_it_is_used_again(
     stream = Waiting(60)
     own = {s.keypoints.tobytes(): s.hidden.values["sensor/noise"] for s in stream.samples}
     seen: dict[bytes, list[float]] = {}
-    noise, blur = effects.NAMES.index("sensor/noise"), effects.NAMES.index("sensor/blur")
+    noise, blur = sensor_effects.NAMES.index("sensor/noise"), sensor_effects.NAMES.index("sensor/blur")
     for batch in batches(store_of(), stream):
         for keypoints, values in zip(batch.keypoints, batch.values, strict=True):
             seen.setdefault(keypoints.tobytes(), []).append(values[noise])

@@ -14,16 +14,17 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.trainer import checkpoint, cli, network
-from robot_keypoints.trainer.checkpoint import ModelInfo
+from robot_keypoints.trainer.commands import main as cli
+from robot_keypoints.trainer.networks import factory, model_file
+from robot_keypoints.trainer.networks.model_file import ModelInfo
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    config = network.NetworkConfig("light", 3, 1.0, width=8)
+    config = factory.NetworkConfig("light", 3, 1.0, width=8)
     info = ModelInfo(config, 64, 48, synthetic.NAMES, (("foot", "knee"), ("knee", "hand")))
     path = tmp_path / "model.safetensors"
-    checkpoint.save_model(path, network.build(config).state_dict(), info)
+    model_file.save_model(path, factory.build(config).state_dict(), info)
     for name in ("a", "b", "c"):
         Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / f"{name}.jpg")
     return path

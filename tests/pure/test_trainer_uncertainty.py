@@ -12,10 +12,10 @@ import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings.schema import FeedbackSettings, Settings
 from robot_keypoints.core.settings.validation import check
-from robot_keypoints.trainer import uncertainty
-from robot_keypoints.trainer.device import Precision
-from robot_keypoints.trainer.evaluation import EvaluationSet, evaluate
-from robot_keypoints.trainer.network import KeypointNetwork, NetworkConfig, build
+from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
+from robot_keypoints.trainer.networks.device import Precision
+from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig, build
+from robot_keypoints.trainer.training import uncertainty
 
 CPU = Precision(torch.device("cpu"), False, 0.001)
 COUNT = 6

@@ -15,7 +15,7 @@ from robot_keypoints.addon.worker import level_of_detail
 from robot_keypoints.addon.worker.render_region import MARGIN, Region
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.settings.schema import RenderSettings, Settings
-from robot_keypoints.trainer import demo
+from robot_keypoints.trainer.commands import demo
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 

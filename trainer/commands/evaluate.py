@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints evaluate``: a model's errors against annotated images, beside people's where several annotated."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ..datasets import keypoint_matching, reader as dataset_reader
+from ..datasets.annotations import OUTSIDE, Annotated, Item
+from ..datasets.coco_writer import SIGMA
+from ..datasets.keypoint_matching import Truth
+from ..evaluation import coco_oks, keypoint_metrics, pose_metrics, rater_spread, reliability
+from ..evaluation.keypoint_metrics import Measurement
+from ..evaluation.reliability import Reliability
+from ..images.image_file import Photograph
+from ..inference.predictor import Predictor, in_whole
+from ..networks import device
+from . import evaluate_calibration
+from .evaluate_calibration import Calibrated
+
+Floats = NDArray[np.float64]
+
+BATCH = 8
+"""Images predicted at once at most."""
+
+BATCH_BYTES = 256 << 20
+"""A batch whose images have so many bytes takes no more."""
+
+NAME = 20
+"""Width of the table's first column."""
+
+WIDTH = 105
+"""Where sentences are broken into lines."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    Attributes:
+        people: several people's COCO files of the photographs in ``data``. The model is then measured against their
+            mean instead of the folder's own annotations.
+        plot, reliability: files for the figures.
+        calibrate: file for a model that has learned its covariances from the images.
+        robot: URDF in place of the model's own robot.
+        add_limit: of the area under ADD's curve, metres. With it or ``robot``, poses are a must.
+    """
+
+    model: Path
+    data: Path
+    people: Sequence[Path] = ()
+    plot: Path | None = None
+    reliability: Path | None = None
+    calibrate: Path | None = None
+    robot: Path | None = None
+    add_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's keypoints: pixels ``(N, J, 2)``, pixels² ``(N, J, 2, 2)``, ``(N, J)``, and width and height of each
+    image."""
+
+    predicted: Floats
+    covariances: Floats
+    confidences: Floats
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out.
+
+    Attributes:
+        reliability: of the covariances.
+        oks: see :func:`.coco_oks.average_precision`; None where ``pycocotools`` is missing.
+    """
+
+    measurement: Measurement
+    reliability: Reliability
+    answers: Answers
+    truths: tuple[Truth, ...]
+    oks: dict[str, float | None] | None
+
+    @property
+    def diagonals(self) -> Floats:
+        """The diagonal of each image, pixels."""
+        return np.asarray(np.hypot(*np.array(self.answers.sizes, float).T))
+
+    @property
+    def true(self) -> Floats:
+        """Annotated pixels ``(N, J, 2)``, NaN where there are none."""
+        return np.stack([t.points for t in self.truths])
+
+
+def evaluate(order: Order, *, as_json: bool = False) -> int:
+    """Measure, print a table or JSON, and draw.
+
+    Raises:
+        UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
+            written after all, and then all is told.
+    """
+    _check_files(order)
+    predictor = Predictor.load(order.model, device.choose("auto"))
+    names = predictor.info.keypoints
+    ratings = rater_spread.read(order.people, order.data, names, order.model) if order.people else None
+    images = dataset_reader.read(order.data) if ratings is None else ratings.consensus()
+    shared = keypoint_matching.check_names(images, names, order.model)
+    if order.calibrate is not None:
+        evaluate_calibration.check(order.calibrate, len(images.items))
+    found = measure(predictor, images)
+    document: dict[str, Any] = {
+        "model": str(order.model),
+        "data": str(order.data),
+        "format": images.format,
+        "images": len(images.items),
+        "images_of_several_robots": sum(t.several for t in found.truths),
+        "keypoints_not_annotated": [n for n in names if n not in shared],
+        **found.measurement.to_dict(),
+        "oks": found.oks,
+        "reliability": {"calibrated": predictor.network.calibration is not None, **found.reliability.to_dict()},
+        **_poses(order, predictor, images.items, found),
+    }
+    spread = None
+    if ratings is not None:
+        spread = ratings.to_others(found.diagonals)
+        document["raters"] = ratings.to_dict(found.diagonals)
+        for name, errors in zip(document["raters"]["per_photograph"], found.measurement.percent, strict=True):
+            document["raters"]["per_photograph"][name]["model"] = keypoint_metrics.distribution(errors)
+    calibrated = None
+    if order.calibrate is not None:
+        calibrated = evaluate_calibration.learn(
+            predictor, found.reliability.errors, lambda: _errors(answers(predictor, images.items), found.true)
+        )
+        document["calibration"] = calibrated.to_dict()
+    # First of all, so that a disk without room for a file does not lose what was measured.
+    print(json.dumps(document, allow_nan=False) if as_json else "\n".join(table(document)), flush=True)
+    if order.calibrate is not None and calibrated is not None:
+        evaluate_calibration.save(order.model, order.calibrate, calibrated.learned)
+        print(f"calibrated model: {order.calibrate}", file=sys.stderr)
+    title = f"{_title(order.model)} on {{}} {'photographs' if ratings else 'images'} of {order.data.resolve().name}"
+    if order.plot is not None:
+        from ..evaluation import error_plot
+
+        error_plot.draw(order.plot, found.measurement, title.format(f"{len(images.items):,}"), spread)
+        print(f"plot: {order.plot}", file=sys.stderr)
+    if order.reliability is not None:
+        _draw_reliability(order.reliability, title, found.reliability, calibrated)
+    return 0
+
+
+def _check_files(order: Order) -> None:
+    if order.add_limit is not None and not 0 < order.add_limit < float("inf"):
+        raise UserError(f"--add-limit is {order.add_limit:g}: give metres, such as 0.1")
+    if order.plot is None and order.reliability is None:
+        return
+    from ..evaluation import error_plot
+
+    for path in (order.plot, order.reliability):
+        if path is not None:
+            error_plot.check_path(path)
+
+
+def _poses(order: Order, predictor: Predictor, items: Sequence[Item], found: Measured) -> dict[str, Any]:
+    """``pose``, and where it is None ``pose_missing``, a sentence saying why.
+
+    Raises:
+        UserError: the same, where poses were asked for.
+    """
+    given = found.answers
+    try:
+        pose_metrics.check(predictor.info, order.robot, items, found.truths)
+        errors = pose_metrics.measure(
+            predictor.info, order.robot, items, found.truths, given.predicted, given.covariances, given.confidences
+        )
+    except UserError as problem:
+        if order.robot is not None or order.add_limit is not None:
+            raise
+        return {"pose": None, "pose_missing": str(problem)}
+    return {"pose": errors.to_dict(order.add_limit or pose_metrics.ADD_LIMIT)}
+
+
+def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated: Calibrated | None) -> None:
+    from ..evaluation import reliability_plot
+
+    series = [("covariances", measured)]
+    if calibrated is not None:
+        series = [("calibrated", calibrated.after), ("before", calibrated.before)]
+    reliability_plot.draw(path, title.format(f"{len(series[0][1].errors):,}"), series)
+    print(f"plot: {path}", file=sys.stderr)
+
+
+def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
+    """Predict on every image.
+
+    Raises:
+        UserError: if an image can't be read or is not the annotated one.
+    """
+    shape = (len(items), len(predictor.info.keypoints))
+    predicted, covariances, confidences = np.zeros((*shape, 2)), np.zeros((*shape, 2, 2)), np.zeros(shape)
+    sizes: list[tuple[int, int]] = []
+    for begin, pictures in _batches(items):
+        sizes += [(p.width, p.height) for p in pictures]
+        for i, keypoints in enumerate(predictor.predict([p.pixels for p in pictures]), begin):
+            found = in_whole(keypoints, pictures[i - begin])
+            predicted[i] = [(k.u, k.v) for k in found]
+            covariances[i] = [k.covariance for k in found]
+            confidences[i] = [k.confidence for k in found]
+        _progress(begin + len(pictures), len(items))
+    return Answers(predicted, covariances, confidences, tuple(sizes))
+
+
+def _batches(items: Sequence[Item]) -> Iterator[tuple[int, list[Photograph]]]:
+    """Pictures to be predicted at once, and the number of the first of them."""
+    missing = [item.path for item in items if not item.path.is_file()]
+    if missing:
+        others = f", nor {len(missing) - 1:,} others of {len(items):,}" if len(missing) > 1 else ""
+        raise UserError(f"There is no image at {missing[0]}{others}: put it there, or leave it out of the annotations")
+    begin, batch = 0, list[Photograph]()
+    for item in items:
+        batch.append(item.picture())
+        if len(batch) == BATCH or sum(p.pixels.size for p in batch) >= BATCH_BYTES:
+            yield begin, batch
+            begin, batch = begin + len(batch), []
+    if batch:
+        yield begin, batch
+
+
+def measure(predictor: Predictor, data: Annotated) -> Measured:
+    """Predict on every image and compare with what is annotated.
+
+    Raises:
+        UserError: if an image can't be read or is not the annotated one.
+    """
+    names = predictor.info.keypoints
+    given = answers(predictor, data.items)
+    truths = tuple(
+        _inside(keypoint_matching.truth(item, names, data.complete), *size)
+        for item, size in zip(data.items, given.sizes, strict=True)
+    )
+    true = np.stack([t.points for t in truths])
+    pixels = np.linalg.norm(given.predicted - true, axis=-1)
+    percent = pixels / np.hypot(*np.array(given.sizes, float).T)[:, None] * 100.0
+    visibility = np.stack([t.visibility for t in truths])
+    measurement = Measurement(names, percent, pixels, visibility, given.confidences)
+    sigmas = [data.sigmas.get(n, data.sigmas.get(n.rpartition("/")[2], SIGMA)) for n in names]
+    try:
+        precision = coco_oks.average_precision(truths, given.sizes, given.predicted, given.confidences, sigmas)
+    except ImportError:
+        print("OKS is left out: install pycocotools for it", file=sys.stderr)
+        precision = None
+    return Measured(measurement, Reliability(names, _errors(given, true)), given, truths, precision)
+
+
+def _errors(given: Answers, true: Floats) -> Floats:
+    return reliability.normalised_errors(given.predicted, given.covariances, true, given.confidences)
+
+
+def _inside(truth: Truth, width: int, height: int) -> Truth:
+    """Keypoints annotated beyond the image's edge count as outside."""
+    beyond = (truth.visibility > 0) & ~keypoint_metrics.inside(truth.points, width, height)
+    points = np.where(beyond[:, None], np.nan, truth.points)
+    return replace(truth, points=points, visibility=np.where(beyond, OUTSIDE, truth.visibility))
+
+
+def table(document: dict[str, Any]) -> list[str]:
+    """The document as lines of text."""
+    lines = [
+        f"{document['model']} on {_many(document['images'], 'image')} of {document['data']} ({document['format']})",
+        "",
+        f"{'':<{NAME}}         % of the diagonal               pixels           % where",
+        f"{'keypoint':<{NAME}}  count   mean  median   90 %   95 %    mean median  visible hidden   area  found",
+    ]
+    for name, entry in document["per_keypoint"].items():
+        lines.append(_row(name, entry))
+    lines += [_row("all", document), ""]
+    d = document["detection"]
+    if d["found"] is not None:
+        inside = _many(d["inside"], "keypoint")
+        lines.append(f"found: {d['found']:.1%} of {inside} inside the images (confidence ≥ {d['threshold']:g})")
+    if d["false_positives"] is not None:
+        lines.append(f"false positives: {d['false_positives']:.1%} of {_many(d['outside'], 'keypoint')} outside")
+    lines.append(f"area: under the PCK curve up to {document['pck_area_limit_percent']:g} % of the diagonal, 0 … 1")
+    if document["oks"] is not None and document["oks"]["AP"] is not None:
+        o = document["oks"]
+        lines.append(f"OKS: AP {o['AP']:.3f}, AP50 {o['AP50']:.3f}, AP75 {o['AP75']:.3f}, AR {o['AR']:.3f}")
+    if document["keypoints_not_annotated"]:
+        lines.append(f"not annotated: {', '.join(document['keypoints_not_annotated'])}")
+    if document["images_of_several_robots"]:
+        count = _many(document["images_of_several_robots"], "image")
+        lines.append(f"{count} with several robots: the largest one was compared")
+    lines += ["", *_variances(document)]
+    if document["pose"] is not None:
+        lines += ["", *pose_metrics.table(document["pose"])]
+    else:
+        lines += ["", *textwrap.wrap(f"poses are not measured. {document['pose_missing']}", WIDTH)]
+    if "raters" in document:
+        lines += ["", *_people(document["raters"], document)]
+    return lines
+
+
+def _variances(document: dict[str, Any]) -> list[str]:
+    measured = document["reliability"]
+    rows = [("calibrated" if measured["calibrated"] else "not calibrated", measured)]
+    if "calibration" not in document:
+        return reliability.table(rows, NAME)
+    c = document["calibration"]
+    rows += [("before, other half", c["before"]), ("after, other half", c["after"])]
+    return [*reliability.table(rows, NAME), f"calibrated on {_many(c['images'], 'image')}, checked on the other half"]
+
+
+def _row(name: str, entry: dict[str, Any]) -> str:
+    percent, pixels = entry["percent"], entry["pixels"]
+    label = name if len(name) < NAME else name[: NAME - 2] + "…"
+    if percent is None:
+        return f"{label:<{NAME}}{0:>7}       –"
+
+    def mean_of(key: str) -> str:
+        return f"{entry[key]['mean']:.2f}" if entry[key] is not None else "–"
+
+    found = entry["detection"]["found"]
+    q = percent["quantiles"]
+    return (
+        f"{label:<{NAME}}{percent['count']:>7}{percent['mean']:7.2f}{percent['median']:8.2f}{q['90']:7.2f}{q['95']:7.2f}"
+        f"{pixels['mean']:8.2f}{pixels['median']:7.2f}{mean_of('visible'):>9}{mean_of('hidden'):>7}"
+        f"{entry['pck_area']:7.3f}{found:7.1%}"
+    )
+
+
+def _people(spread: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{_many(len(spread['people']), 'person', 'people')} on {_many(spread['photographs'], 'photograph')}, % of the "
+        "diagonal; the model is measured against their mean",
+        f"{'keypoint':<{NAME}}{'count':>7}  std. dev.   to mean  to others   model",
+    ]
+    rows = [*((n, s, document["per_keypoint"][n]["percent"]) for n, s in spread["per_keypoint"].items())]
+    rows.append(("all", spread, document["percent"]))
+    lines += [_person(name, entry, model) for name, entry, model in rows]
+    lines += ["", f"{'photograph':<{NAME}}{'count':>7}  std. dev.   to mean  to others   model"]
+    lines += [_person(name, entry, entry["model"]) for name, entry in spread["per_photograph"].items()]
+    lines += ["", "to mean: mean distance to the mean of all; to others: to the mean of the others, as the model's is"]
+    return lines
+
+
+def _person(name: str, entry: dict[str, Any], model: dict[str, Any] | None) -> str:
+    label = name if len(name) < NAME else "…" + name[-NAME + 2 :]
+    if entry["to_mean"] is None:
+        return f"{label:<{NAME}}{0:>7}          –"
+    error = f"{model['mean']:8.2f}" if model is not None else f"{'–':>8}"
+    return (
+        f"{label:<{NAME}}{entry['to_mean']['count']:>7}{entry['standard_deviation']:11.2f}{entry['to_mean']['mean']:10.2f}"
+        f"{entry['to_others_mean']['mean']:11.2f}{error}"
+    )
+
+
+def _title(model: Path) -> str:
+    """What a model is called: every run's file is ``model.safetensors``, so its folder tells more."""
+    return model.resolve().parent.name if model.stem == "model" else model.stem
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def _progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {count:,} images", end="\n" if done == count else "", file=sys.stderr, flush=True)

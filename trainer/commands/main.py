@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line ``robot-keypoints``.
+
+Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else. Exit codes: 0 done, 2 a user's
+mistake (one line says which), 1 a fault, 130, 143 and 129 ended by Ctrl-C, SIGTERM and a terminal that hung up, 141
+where the reader of the output has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...core import run_folder
+from ...core.errors import UserError, one_line
+from ...core.names import free_name
+from ...core.scene import presets
+from . import terminal
+
+
+def run() -> None:
+    """The console's entry point."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    begun = time.monotonic()
+    return terminal.guarded(lambda: _run(argv, begun))
+
+
+def _run(argv: Sequence[str], begun: float) -> int:
+    try:
+        options = _parser().parse_args(list(argv))
+    except SystemExit as usage:
+        return int(usage.code or 0)
+    commands = {
+        "demo": _demo,
+        "train": _train,
+        "render": _render,
+        "evaluate": _evaluate,
+        "predict": _predict,
+        "export": _export,
+        "serve": _serve,
+        "doctor": _doctor,
+    }
+    try:
+        return commands[options.command](options, begun)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except ImportError as problem:
+        print(f"error: A library is missing ({problem}): run robot-keypoints doctor", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as problem:
+        if terminal.of_output(problem):
+            raise
+        if isinstance(problem, OSError) and problem.errno in terminal.DENIED and problem.filename is not None:
+            place = one_line(os.fsdecode(problem.filename))
+            print(f"error: {place} can't be used ({problem.strerror}): choose another place", file=sys.stderr)
+            return 2
+        if _out_of_memory(problem):
+            print(
+                "error: There is not enough memory for this: use smaller images, a smaller batch or fewer --scales, "
+                "or end other programs", file=sys.stderr,
+            )  # fmt: skip
+            return 2
+        traceback.print_exc()
+        return 1
+
+
+def _out_of_memory(problem: Exception) -> bool:
+    """Torch has a kind of its own for graphics cards, and only words for the CPU."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, RuntimeError) and any(w in str(problem).lower() for w in words)
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-keypoints", description="Learn a robot's keypoints from its own renderings."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train a UR10 from its URDF with two workers and feedback")
+    demo.add_argument("--out", type=Path, help="folder of the run (default: runs/demo, or the next free name)")
+    demo.add_argument("--minutes", type=float, help="how long it may take (default: 9.5)")
+    demo.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+
+    train = commands.add_parser("train", help="train as a settings file says")
+    train.add_argument("settings", type=Path, nargs="?", metavar="SETTINGS.toml")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with an earlier run")
+    train.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME)")
+    train.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
+    train.add_argument(
+        "--blender", default="", metavar="COMMAND",
+        help="Blender to render with; once given, settings may name it as well",
+    )  # fmt: skip
+    train.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+
+    render = commands.add_parser("render", help="write a labelled data set, or a contact sheet")
+    render.add_argument("source", type=Path, metavar="SETTINGS.toml", help="settings, or the folder of a run")
+    render.add_argument("--count", type=int, metavar="N", help="number of samples")
+    render.add_argument("--format", choices=("coco", "ndds"), help="COCO keypoints, or NDDS as DREAM reads it")
+    render.add_argument("--out", type=Path, metavar="DIR", help="folder of the data set; going on works by itself")
+    render.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the same seed makes the same set (default: 0)"
+    )
+    render.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
+    render.add_argument(
+        "--preset", choices=tuple(presets.PRESETS), help="what varies, instead of what the settings say"
+    )
+    render.add_argument("--sheet", type=Path, metavar="FILE", help="draw pictures with their labels on one sheet")
+    render.add_argument("--transparent", action="store_true", help="leave backgrounds and picture effects away")
+    render.add_argument(
+        "--blender", default="", metavar="COMMAND",
+        help="Blender to render with; once given, settings may name it as well",
+    )  # fmt: skip
+    render.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
+    render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
+
+    evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
+    evaluate.add_argument("model", type=Path, metavar="MODEL")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, metavar="DIR",
+        help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
+    )  # fmt: skip
+    evaluate.add_argument("--plot", type=Path, metavar="FILE", help="draw the errors (.png, .svg or .pdf)")
+    evaluate.add_argument(
+        "--reliability", type=Path, metavar="FILE", help="draw whether variances tell how far off keypoints are"
+    )
+    evaluate.add_argument(
+        "--calibrate", type=Path, metavar="OUT.safetensors",
+        help="write a copy of the model whose variances tell how far off it is on half of these images",
+    )  # fmt: skip
+    evaluate.add_argument("--robot", type=Path, metavar="URDF", help="measure poses of this robot, not the model's own")
+    evaluate.add_argument(
+        "--add-limit", type=float, metavar="METRES",
+        help="up to which the area under the curve of the poses' ADD is taken (default: 0.1)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--raters", type=Path, nargs="+", default=(), metavar="FILE",
+        help="several people's COCO files of the images in DIR (or a folder of these): measure against their mean, "
+        "and tell how far they lie apart",
+    )  # fmt: skip
+    evaluate.add_argument("--json", action="store_true", help="print the measures as JSON on stdout")
+
+    predict = commands.add_parser("predict", help="find keypoints in images")
+    predict.add_argument("model", type=Path, metavar="MODEL")
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image, folder, pattern such as 'shots/*.png', video, or webcam:0"
+    )
+    predict.add_argument(
+        "--overlay", type=Path, metavar="DIR", help="draw the keypoints on copies: .png of images, .mp4 of videos"
+    )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="write a line of JSON for each picture at once")
+    predict.add_argument("--frames", type=int, metavar="N", help="take N frames of a video or webcam at most")
+    predict.add_argument("--scales", metavar="S,S,…", help="average over several sizes of the image: 0.8,1,1.25")
+    predict.add_argument(
+        "--peaks", type=int, default=0, metavar="N", help="tell N places of each keypoint at most, with their scores"
+    )
+    predict.add_argument(
+        "--camera", metavar="fx,fy,cx,cy[,k1,k2,p1,p2,k3]",
+        help="the images' intrinsics in pixels, OpenCV's: find the robot's pose as well",
+    )  # fmt: skip
+    predict.add_argument(
+        "--camera-size", metavar="WxH", help="size of the pictures that --camera is of, where these have another"
+    )
+    predict.add_argument(
+        "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
+    )
+    predict.add_argument(
+        "--joints-by-image", type=Path, metavar="FILE",
+        help="JSON, {image: {joint: value}}: all images are by one camera that rests, and place it together",
+    )  # fmt: skip
+    predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
+    predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
+
+    export = commands.add_parser("export", help="write the network as ONNX for other runtimes")
+    export.add_argument("model", type=Path, metavar="MODEL")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX's opset (default: 18)")
+
+    serve = commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
+    serve.add_argument("rest", nargs=argparse.REMAINDER)
+
+    doctor = commands.add_parser("doctor", help="check that everything works, and say how to mend what does not")
+    doctor.add_argument("--blender", default="", metavar="COMMAND", help="Blender to check instead of the bpy wheel")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
+    return parser
+
+
+def _demo(options: argparse.Namespace, begun: float) -> int:
+    from . import demo, run_display
+
+    minutes = options.minutes if options.minutes is not None else demo.MINUTES
+    if not 0.25 <= minutes <= 100000:
+        raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
+    out = _free_folder(options.out or Path("runs", "demo"))
+    if run_folder.BUILTIN_MODEL.is_file():
+        print(f"a model that was trained for longer is there already: {run_folder.BUILTIN_MODEL}", file=sys.stderr)
+    # The processes' own start and end are part of the time that was promised.
+    settings, robot = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
+    return run_display.follow(out, settings, robot=robot, as_json=options.json)
+
+
+def _train(options: argparse.Namespace, begun: float) -> int:
+    from ...core.settings import schema as settings_module, validation
+    from ..datasets.render_workers import chosen_blender
+    from . import run_display
+
+    if (options.resume is None) == (options.settings is None):
+        raise UserError("train needs either SETTINGS.toml or --resume RUN: give one of them")
+    if options.resume is not None:
+        if options.out is not None:
+            raise UserError("--out can't be given with --resume: a resumed run stays in its own folder")
+        if not (options.resume / run_folder.SETTINGS).is_file():
+            raise UserError(f"There is no run in {options.resume}: give the folder that holds its settings.toml")
+    path = options.settings if options.resume is None else options.resume / run_folder.SETTINGS
+    settings = settings_module.load(path)
+    if options.workers is not None:
+        if not 1 <= options.workers <= 256:
+            raise UserError(f"--workers is {options.workers}: it must be between 1 and 256")
+        adaptive = min(settings.workers.adaptive, options.workers)
+        settings = replace(settings, workers=replace(settings.workers, count=options.workers, adaptive=adaptive))
+    command = chosen_blender(settings, options.blender)
+    settings = replace(settings, workers=replace(settings.workers, blender=command))
+    if options.resume is not None:
+        rewrite = options.workers is not None or bool(options.blender)
+        return run_display.follow(options.resume, settings, resume=True, rewrite=rewrite, as_json=options.json)
+    robot = None
+    if settings.robot.kind != "armature":
+        robot, *others = settings_module.load_robots(settings)
+        settings = settings_module.complete(settings, robot, *others)
+    validation.check(settings)
+    if options.out is not None and (options.out / run_folder.SETTINGS).exists():
+        raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
+    out = options.out or _free_folder(Path("runs", path.stem))
+    return run_display.follow(out, settings, robot=robot, as_json=options.json)
+
+
+def _render(options: argparse.Namespace, begun: float) -> int:
+    from . import render as render_command
+
+    order = render_command.Order(
+        source=options.source, count=options.count, format=options.format, out=options.out, seed=options.seed,
+        workers=options.workers, preset=options.preset, sheet=options.sheet, transparent=options.transparent,
+        blender=options.blender,
+    )  # fmt: skip
+    return render_command.render(order, as_json=options.json, lifeline=options.lifeline)
+
+
+def _evaluate(options: argparse.Namespace, begun: float) -> int:
+    from . import evaluate as evaluate_command
+
+    order = evaluate_command.Order(
+        model=options.model, data=options.data, people=options.raters, plot=options.plot,
+        reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
+    )  # fmt: skip
+    return evaluate_command.evaluate(order, as_json=options.json)
+
+
+def _predict(options: argparse.Namespace, begun: float) -> int:
+    from ..inference import camera_size
+    from . import predict as predict_command
+
+    order = predict_command.Order(
+        model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
+        scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
+        camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
+        camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
+    )  # fmt: skip
+    return predict_command.predict(order, as_json=options.json)
+
+
+def _export(options: argparse.Namespace, begun: float) -> int:
+    from . import export as export_command
+
+    return export_command.export(options.model, options.onnx, options.opset)
+
+
+def _serve(options: argparse.Namespace, begun: float) -> int:
+    from ..inference import server
+
+    return server.main(options.rest)
+
+
+def _doctor(options: argparse.Namespace, begun: float) -> int:
+    from . import doctor
+
+    return doctor.report(options.blender, as_json=options.json)
+
+
+def _free_folder(folder: Path) -> Path:
+    """``folder``, or the first of ``folder-2``, ``folder-3`` … that holds no run."""
+    parent = folder.parent
+    return parent / free_name(folder.name, lambda n: (parent / n / run_folder.SETTINGS).exists(), separator="-")

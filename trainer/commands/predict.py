@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints predict``: a model's keypoints on images, videos and a webcam."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...core import files
+from ...core.errors import UserError, one_line
+from ...core.names import free_name
+from ..inference import image_sources
+from ..inference.camera_calibration import RestingCamera
+from ..inference.camera_size import CameraSize, Size
+from ..inference.image_overlay import draw
+from ..inference.image_sources import Picture, Source
+from ..inference.pose_finder import PoseFinder, told
+from ..inference.predictor import Fit, Found, Predictor, in_whole
+from ..inference.video_overlay import VideoOverlay
+from ..networks import device
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for.
+
+    Attributes:
+        images: see :func:`.image_sources.find`.
+        overlay: folder for copies with keypoints drawn on: ``.png`` of images, ``.mp4`` of videos.
+        out: file that gets one line of JSON for each picture, as soon as it is known.
+        frames: the most to take of a video or webcam.
+        scales, peaks: see :meth:`.Predictor.predict`.
+        camera, joints, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
+        camera_size: width and height of the pictures that the camera's numbers are of; None is those of all.
+        joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
+    """
+
+    model: Path
+    images: Sequence[str]
+    overlay: Path | None = None
+    out: Path | None = None
+    frames: int | None = None
+    scales: Sequence[float] = (1.0,)
+    peaks: int = 0
+    camera: str | None = None
+    camera_size: Size | None = None
+    joints: str | None = None
+    robot: Path | None = None
+    joints_by_image: Path | None = None
+
+
+def predict(order: Order, *, as_json: bool = False) -> int:
+    """Predict, tell, draw. What can't be read is named and left out.
+
+    Raises:
+        UserError: if anything that was given is of no use, or after all is told, if something was left out.
+    """
+    _check(order)
+    sources = image_sources.find(order.images)
+    endless = any(s.kind == "webcam" for s in sources) and order.frames is None
+    if endless and as_json:
+        raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
+    predictor = Predictor.load(order.model, device.choose("auto"))
+    finder = _finder(order, predictor)
+    if isinstance(finder, RestingCamera):
+        for source in sources:
+            finder.finder(source.name)  # before anything is written
+    if order.overlay is not None:
+        _make(order.overlay)
+    if order.out is not None:
+        _create(order.out)
+    results = _Results(order, as_json)
+    failure: UserError | None = None
+    try:
+        with closing(_entries(order, sources, predictor, finder)) as entries:
+            for entry in entries:
+                results.add(entry)
+    except KeyboardInterrupt:
+        if not endless:
+            raise
+    except UserError as problem:
+        if not results.count:
+            raise
+        failure = problem  # what was found before is not lost
+    finally:
+        results.close()
+    together = finder.solve() if isinstance(finder, RestingCamera) else None
+    results.conclude(predictor, together)
+    if failure is not None:
+        raise failure
+    if results.unreadable:
+        raise UserError(
+            f"{len(results.unreadable)} of {len(sources)} images and videos could not be read whole (see above): "
+            "what was found in the others is complete"
+        )
+    return 0
+
+
+class _Results:
+    """Tells what is found, as it comes and at the end."""
+
+    def __init__(self, order: Order, as_json: bool) -> None:
+        self._order = order
+        self._as_json = as_json
+        self._entries: list[dict[str, Any]] = []
+        self.count = 0
+        self.unreadable: list[dict[str, Any]] = []
+
+    def add(self, entry: dict[str, Any]) -> None:
+        if self._order.out is not None:
+            files.append_json_line(self._order.out, entry)
+        if "error" in entry:
+            self.unreadable.append(entry)
+            print(f"warning: {entry['error']}", file=sys.stderr, flush=True)
+            return
+        self.count += 1
+        if self._as_json:
+            self._entries.append(entry)
+        else:
+            print("\n".join(_told(entry)), flush=True)
+
+    def close(self) -> None:
+        """Leave no file in which nothing is."""
+        out = self._order.out
+        if out is not None and not (self.count or self.unreadable):
+            out.unlink(missing_ok=True)
+
+    def conclude(self, predictor: Predictor, together: dict[str, Any] | None) -> None:
+        if self._as_json:
+            document = {
+                "model": str(self._order.model),
+                "skeleton": [list(edge) for edge in predictor.info.skeleton],
+                "images": self._entries,
+                "unreadable": self.unreadable,
+            }
+            print(json.dumps(document | ({} if together is None else {"pose": together}), allow_nan=False))
+        elif together is not None:
+            print("\n".join([f"all {together['images']} images together", *told(together)]))
+
+
+def _finder(order: Order, predictor: Predictor) -> PoseFinder | RestingCamera | None:
+    if order.camera is None:
+        return None
+    if order.joints_by_image is not None:
+        return RestingCamera.of(predictor.info, order.camera, order.joints_by_image, order.robot)
+    finder = PoseFinder.of(predictor.info, order.camera, order.joints, order.robot)
+    if finder.missing:
+        names = ", ".join(finder.missing)
+        print(f"warning: The robot {finder.robot.name} has no {names}: the pose goes by the others", file=sys.stderr)
+    return finder
+
+
+def _check(order: Order) -> None:
+    joints = [order.joints, order.joints_by_image]
+    if order.camera is None and [*joints, order.robot, order.camera_size] != [None] * 4:
+        raise UserError(
+            "--joints, --robot and --camera-size are for the robot's pose, which needs --camera fx,fy,cx,cy: add it"
+        )
+    if None not in joints:
+        raise UserError("--joints and --joints-by-image are both there: give one of them")
+    if order.frames is not None and order.frames < 1:
+        raise UserError(f"--frames is {order.frames}: it must be at least 1")
+    if not 0 <= order.peaks <= 100:
+        raise UserError(f"--peaks is {order.peaks}: it must be between 0 and 100")
+    if order.out is not None and order.out.exists():
+        raise UserError(f"There is a file {order.out} already: choose another --out")
+
+
+def scales(text: str) -> tuple[float, ...]:
+    """Numbers with commas between, such as ``0.8,1,1.25``.
+
+    Raises:
+        UserError: if they are not, or no use.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as problem:
+        raise UserError(f"--scales is {text}: write numbers with commas between, such as 0.8,1,1.25") from problem
+    if not all(0.1 <= v <= 8 for v in values) or len(values) > 16:
+        raise UserError(f"--scales is {text}: at most 16 numbers from 0.1 to 8")
+    return values
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"The folder {folder} can't be made ({problem.strerror}): choose another") from problem
+
+
+def _create(path: Path) -> None:
+    try:
+        open(path, "xb").close()
+    except OSError as problem:
+        raise files.WriteError(path, problem) from problem
+
+
+def _entries(
+    order: Order, sources: Sequence[Source], predictor: Predictor, finder_or_all: PoseFinder | RestingCamera | None
+) -> Generator[dict[str, Any], None, None]:
+    """What is found in each picture; of what can't be read, ``image`` and ``error``.
+
+    Raises:
+        UserError: if the only source can't be read at all, or something can't be written.
+    """
+    camera = CameraSize(order.camera_size)
+    for source in sources:
+        finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
+        video: VideoOverlay | None = None
+        if order.overlay is not None and source.kind != "image":
+            name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
+            video = VideoOverlay(_free_file(order.overlay, name, ".mp4"), source.rate())
+        try:
+            for picture in _readable(source, order.frames, alone=len(sources) == 1):
+                if isinstance(picture, UserError):
+                    yield {"image": source.name, "error": str(picture)}
+                    continue
+                here, scale = finder, (1.0, 1.0)
+                if finder is not None:
+                    try:
+                        scale = camera.scale(finder.numbers, one_line(source.name), picture.photograph.size)
+                    except UserError as problem:
+                        if len(sources) == 1:
+                            raise
+                        yield {"image": source.name, "error": str(problem)}
+                        break
+                    here = finder.resized(scale)
+                (found,) = predictor.predict([picture.pixels], order.scales, order.peaks)
+                found = in_whole(found, picture.photograph)
+                pose = here.find(found) if here is not None else None
+                if finder is not None and isinstance(finder_or_all, RestingCamera):
+                    finder_or_all.add(finder, [k.to_image(Fit(*scale)) for k in found])
+                if order.overlay is not None:
+                    drawn = _drawn(picture, found, predictor, here, pose)
+                    if video is not None:
+                        video.add(np.asarray(drawn))
+                    else:
+                        _save(_free_file(order.overlay, Path(source.name).stem, ".png"), drawn)
+                yield _entry(picture, found) | ({} if pose is None else {"pose": pose})
+        except UserError:
+            if video is not None:
+                video.abandon()
+            raise
+        finally:
+            # Ended by Ctrl-C, too: what was drawn until then is kept.
+            if video is not None:
+                video.close()
+
+
+def _readable(source: Source, frames: int | None, *, alone: bool) -> Iterator[Picture | UserError]:
+    """All pictures of a source, and then why there are no more, if that is none of its end.
+
+    Raises:
+        UserError: if it gives none, and is the only one or a webcam.
+    """
+    count = 0
+    try:
+        for picture in source.pictures(frames):
+            count += 1
+            yield picture
+    except UserError as problem:
+        if source.kind == "webcam" or (alone and not count):
+            raise
+        yield problem
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    with files.Replacement(path, ending=".png") as temporary:
+        picture.save(temporary, "PNG")
+
+
+def _drawn(
+    picture: Picture, found: Sequence[Found], predictor: Predictor, finder: PoseFinder | None,
+    pose: dict[str, Any] | None,
+) -> Image.Image:  # fmt: skip
+    """A copy with keypoints and axes drawn on; of a very large picture it is a smaller one."""
+    scale = picture.photograph.scale
+    places = Fit(*scale).to_input(np.array([(k.u, k.v) for k in found]))
+    drawn = draw(picture.pixels, predictor.info, places.tolist(), [k.confidence for k in found])
+    if finder is not None and pose is not None:
+        finder.resized(scale).draw(drawn, pose)
+    return drawn
+
+
+def _entry(picture: Picture, found: Sequence[Found]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": picture.source}
+    width, height = picture.photograph.width, picture.photograph.height
+    if picture.frame is not None:
+        entry |= {"frame": picture.frame, "seconds": picture.seconds}
+    return {**entry, "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}
+
+
+def _told(entry: dict[str, Any]) -> list[str]:
+    frame = f" frame {entry['frame']} at {entry['seconds']:.2f} s" if "frame" in entry else ""
+    lines = [f"{one_line(entry['image'])}{frame} ({entry['width']} × {entry['height']})"]
+    for k in entry["keypoints"]:
+        (uu, uv), (_, vv) = k["covariance"]
+        spread = max(0.0, uu * vv - uv * uv) ** 0.25
+        lines.append(f"  {k['name']:<24} {k['u']:8.1f} {k['v']:8.1f} ± {spread:4.1f} px   {k['confidence']:4.0%}")
+        if len(k.get("peaks", ())) > 1:
+            places = ", ".join(f"({p['u']:.1f}, {p['v']:.1f}) {p['score']:.0%}" for p in k["peaks"])
+            lines.append(f"  {'':<24} peaks: {places}")
+    return lines + (told(entry["pose"]) if "pose" in entry else [])
+
+
+def _free_file(folder: Path, stem: str, suffix: str) -> Path:
+    return folder / free_name(stem, lambda n: (folder / n).exists(), separator="-", ending=suffix)

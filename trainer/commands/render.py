@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints render``: a labelled data set on disk, and a contact sheet of its first pictures.
+
+Read :func:`render` from top to bottom.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...core import blend_file, files, run_folder
+from ...core.errors import UserError
+from ...core.input_files import read_json
+from ...core.messages.obstruction import Obstruction
+from ...core.messages.samples import Sample
+from ...core.processes.folder_lock import FolderLock
+from ...core.processes.lifeline import end_with_parent
+from ...core.processes.session import Programs, Status
+from ...core.scene import catalogue
+from ...core.settings import schema as settings_module
+from ...core.settings.schema import Settings
+from ..datasets import contact_sheet, sample_label
+from ..datasets.coco_writer import CocoDataSet
+from ..datasets.ndds_writer import NddsDataSet
+from ..datasets.render_workers import RenderingError, RenderWorkers, StoppedError, build_scene, chosen_blender
+from ..datasets.sample_label import Body
+from ..datasets.writer import MANIFEST, MOST, DataSet, Finished, Manifest
+from .endings import noted
+from .run_display import Display
+
+FORMATS: dict[str, type[DataSet]] = {"coco": CocoDataSet, "ndds": NddsDataSet}
+
+PLAIN_SECONDS = 2.0
+"""Seconds between two lines of progress where stderr is not a terminal: the panel reads them."""
+
+LIFELINE_GRACE = 8.0
+"""Seconds to end in order once the process that started this one is gone."""
+
+
+Finish = Callable[[Sample], NDArray[np.uint8]]
+"""Makes the picture that is written from a sample."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for on the command line.
+
+    Attributes:
+        source: a settings file, or the folder of a run.
+        count: samples; None takes as many as a sheet shows.
+        format: ``coco`` or ``ndds``; None where only a sheet is wanted.
+        out: the data set's folder.
+        workers: how many; None leaves it to the settings.
+        preset: varies what this preset varies instead of what the settings say.
+        sheet: picture file of the contact sheet.
+        transparent: leave the background and the camera's own faults away, and write RGBA.
+        blender: command of the Blender that renders; empty leaves it to the settings.
+    """
+
+    source: Path
+    count: int | None = None
+    format: str | None = None
+    out: Path | None = None
+    seed: int = 0
+    workers: int | None = None
+    preset: str | None = None
+    sheet: Path | None = None
+    transparent: bool = False
+    blender: str = ""
+
+    def check(self) -> None:
+        """Refuse what can't be done.
+
+        Raises:
+            UserError: in one sentence.
+        """
+        if self.count is not None and not 1 <= self.count <= MOST:
+            raise UserError(f"--count is {self.count}: it must be between 1 and {MOST:,}".replace(",", " "))
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}: it must not be negative")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise UserError(f"--workers is {self.workers}: it must be between 1 and 256")
+        if self.format is not None and self.out is None:
+            raise UserError("A data set needs a folder: give --out DIR")
+        if self.out is not None and self.format is None:
+            raise UserError(f"A data set needs a format: give --format {' or '.join(FORMATS)}")
+        if self.out is None and self.sheet is None:
+            raise UserError("There is nothing to write: give --format and --out for a data set, or --sheet FILE")
+        if self.out is not None and self.count is None:
+            raise UserError("A data set needs a number of samples: give --count N")
+        if self.sheet is not None:
+            contact_sheet.check_path(self.sheet)
+        if self.out is None and self.count is not None and self.count > contact_sheet.MOST:
+            raise UserError(f"--count is {self.count}: a contact sheet shows at most {contact_sheet.MOST} pictures")
+
+
+def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> int:
+    """Carry out an order, until it is done, Ctrl-C or SIGTERM.
+
+    Args:
+        lifeline: whether to end when stdin closes.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        UserError: if the order can't be carried out.
+    """
+    order.check()
+    begun = time.monotonic()
+    display = Display(PLAIN_SECONDS)
+    with noted() as received:
+        if lifeline:
+            end_with_parent(lambda: received.append(signal.SIGTERM), LIFELINE_GRACE)
+        job = _Job(order, display, lambda: bool(received))
+        try:
+            job.run()
+        except StoppedError:
+            display.say(f"stopped; {job.progress()}" + ("" if order.out is None else ", the same command goes on"))
+            return 128 + received[0]
+        except RenderingError as problem:
+            display.say(f"error: {problem}")
+            return 1
+        except (files.WriteError, OSError) as problem:
+            raise job.explain(problem) from problem
+    seconds = time.monotonic() - begun
+    display.say(f"{job.progress()}, {job.rendered} of them now, in {seconds:.0f} s")
+    for path in (order.out, order.sheet):
+        if path is not None:
+            display.say(f"            {path}")
+    if as_json:
+        paths = {name: None if p is None else str(p) for name, p in (("out", order.out), ("sheet", order.sheet))}
+        summary = {
+            **paths, "format": order.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds,
+            "obstruction": job.obstruction.to_dict(),
+        }  # fmt: skip
+        print(json.dumps(summary))
+    return 0
+
+
+class _Job:
+    """One order while it is carried out."""
+
+    def __init__(self, order: Order, display: Display, interrupted: Callable[[], bool]) -> None:
+        self.order = order
+        self.display = display
+        self.interrupted = interrupted
+        self.count = order.count or contact_sheet.USUAL
+        self.whole = 0
+        self.rendered = 0
+        self.data: DataSet | None = None
+        self.obstruction = Obstruction()
+        self._status = Status()
+        self._kept: dict[int, Finished] = {}
+        self._lock = threading.Lock()
+
+    def progress(self) -> str:
+        """How far it is, for example ``57 of 100 samples``."""
+        return f"{self.whole} of {self.count} samples"
+
+    def explain(self, problem: files.WriteError | OSError) -> UserError:
+        """A full disk, or a folder that can't be written, in one sentence."""
+        if isinstance(problem, OSError):
+            problem = files.WriteError(self.order.out or problem.filename or tempfile.gettempdir(), problem)
+        if problem.full and self.order.out is not None:
+            return UserError(
+                f"There is no room for {self.order.out} ({problem.why}): free some and give the same command again "
+                f"({self.progress()} are there, each of them whole)"
+            )
+        return problem
+
+    def run(self) -> None:
+        """Everything, from the settings to the last file."""
+        order = self.order
+        settings = load_source(order)
+        programs = find_programs(settings)
+        with self._folder(settings) as run:
+            settings, robots = self._prepare(run, settings, programs)
+            bodies = sample_label.bodies(settings, [str(r["name"]) for r in robots])
+            done: set[int] = set()
+            if order.format is not None:
+                self.data = FORMATS[order.format](run, bodies, settings.render.masks)
+                files.sweep(run, *(p for p in run.iterdir() if p.is_dir()))
+                self.data.begin()
+                done = set(self.data)
+            missing = [i for i in range(self.count) if i not in done]
+            self.whole = self.count - len(missing)
+            if missing:
+                self._render(run, settings, programs, bodies, missing)
+            if self.data is not None:
+                self.data.finish()
+            if order.sheet is not None:
+                self._show("drawing the contact sheet")
+                contact_sheet.save(order.sheet, self._sheet_pictures(), bodies)
+
+    @contextmanager
+    def _folder(self, settings: Settings) -> Iterator[Path]:
+        """The data set's folder; one that is thrown away where only a sheet is wanted."""
+        order = self.order
+        if order.out is None or order.format is None:
+            with tempfile.TemporaryDirectory(prefix="robot_keypoints_") as scratch:
+                yield Path(scratch)
+            return
+        manifest = Manifest.of(order.format, order.seed, order.transparent, settings, order.preset)
+        with ExitStack() as held:
+            if (order.out / MANIFEST).exists():
+                held.callback(FolderLock(order.out).release)
+                manifest.claim(order.out)
+            else:
+                manifest.claim(order.out)  # a folder of other files is left as it is
+                held.callback(FolderLock(order.out).release)
+            yield order.out
+
+    def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
+        """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
+        (run / run_folder.LOGS).mkdir(exist_ok=True)
+        if (run / run_folder.SCENE).exists() and not blend_file.is_whole(run / run_folder.SCENE):
+            self.display.say(f"warning: {run / run_folder.SCENE} is cut off or damaged; it is built again")
+            (run / run_folder.SCENE).unlink()
+        if not (run / run_folder.SCENE).exists():
+            self._show("building the scene")
+            settings_module.save(settings, run / run_folder.SETTINGS)
+            for warning in build_scene(run, programs, self.interrupted):
+                self.display.say(f"warning: {warning}")
+            self.obstruction = Obstruction.read(run)
+        # As the scene's builder has completed them, but with today's workers.
+        settings = replace(settings_module.load(run / run_folder.SETTINGS), workers=settings.workers)
+        remedy = f"remove {run / run_folder.SCENE}, and it is written again with the scene"
+        robots = read_json(run / run_folder.ROBOTS, remedy)
+        if not isinstance(robots, list) or not all(
+            isinstance(r, dict) and isinstance(r.get("name"), str) for r in robots
+        ):
+            raise UserError(f"{run / run_folder.ROBOTS} does not tell the robots' names: {remedy}")
+        return settings, robots
+
+    def _render(
+        self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
+    ) -> None:
+        first = 0.0
+        with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
+            self._show("starting the workers")
+            finish = finisher(settings, self.order.transparent)  # torch is loaded meanwhile
+            with Writers() as writers:
+                while workers.left:
+                    if self.interrupted():
+                        raise StoppedError
+                    sample = workers.receive(0.2)
+                    self._status.notices = workers.notices
+                    if sample is not None:
+                        writers.add(partial(self._write, sample, bodies, finish))
+                    if self.rendered:
+                        first = first or time.monotonic()
+                        self._show(f"rendering: {self.progress()}{self._pace(first, len(missing))}")
+
+    def _pace(self, first: float, count: int) -> str:
+        """Samples per second since the first one came, and how long ``count`` of them still take."""
+        seconds = time.monotonic() - first
+        if self.rendered < 3 or seconds < 0.5:
+            return ""
+        rate = (self.rendered - 1) / seconds
+        left = round((count - self.rendered) / rate)
+        return f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
+
+    def _write(self, sample: Sample, bodies: Sequence[Body], finish: Finish) -> None:
+        """Finish, label and write one sample; called from the writers' threads."""
+        index = sample.sequence
+        finished = Finished(index, finish(sample), sample_label.label(sample, index, bodies), sample.mask)
+        if self.data is not None:
+            self.data.write(finished)
+        with self._lock:
+            if self.data is None:
+                self._kept[index] = finished
+            self.whole += 1
+            self.rendered += 1
+
+    def _sheet_pictures(self) -> list[tuple[Image.Image, dict[str, Any]]]:
+        if self.data is None:
+            return [(Image.fromarray(s.image), dict(s.label)) for _, s in sorted(self._kept.items())]
+        return [self.data.read(i) for i in range(min(self.count, contact_sheet.USUAL))]
+
+    def _show(self, message: str) -> None:
+        self._status.message = message
+        self.display.show(self._status)
+
+
+class Writers:
+    """A few threads that finish and write; :meth:`add` waits while they are behind, and passes on what they raise."""
+
+    def __init__(self) -> None:
+        threads = min(8, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads, "writer")
+        self._waiting: deque[Future[None]] = deque()
+        self._most = 2 * threads
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Everything that was added is written, or the first error raised."""
+        self._pool.shutdown()
+        while self._waiting and kind is None:
+            self._waiting.popleft().result()
+
+    def add(self, task: Callable[[], None]) -> None:
+        """Have one sample written soon."""
+        while self._waiting and (len(self._waiting) >= self._most or self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(task))
+
+
+def load_source(order: Order) -> Settings:
+    """The settings that an order starts from.
+
+    Raises:
+        UserError: if they can't be read, or name a Blender that the user has not named.
+    """
+    path = order.source / run_folder.SETTINGS if order.source.is_dir() else order.source
+    settings = settings_module.load(path)
+    if order.preset is not None:
+        kept = tuple(v for v in settings.variables if catalogue.find(v.name) is None)
+        settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=order.preset))
+    workers = settings.workers
+    count = workers.count if order.workers is None else order.workers
+    workers = replace(workers, count=count, adaptive=0, blender=chosen_blender(settings, order.blender))
+    return replace(settings, workers=workers)
+
+
+def find_programs(settings: Settings) -> Programs:
+    """The Blender that renders.
+
+    Raises:
+        UserError: if there is none.
+    """
+    blender = settings.workers.blender
+    if not blender and importlib.util.find_spec("bpy") is None:
+        raise UserError("This Python has no bpy to render with: install bpy, or give --blender COMMAND")
+    return Programs.with_python(sys.executable, blender)
+
+
+def finisher(settings: Settings, transparent: bool) -> Finish:
+    """What turns a sample into the picture that is written: its hidden values decide, and nothing else."""
+    if transparent:
+        return lambda sample: sample.image
+    import torch
+
+    from ..images.fixed_finish import Finisher
+
+    torch.set_num_threads(1)  # the workers need the processor more
+    finishing = Finisher.of(settings)
+
+    def finish(sample: Sample) -> NDArray[np.uint8]:
+        image = torch.from_numpy(sample.image[None].copy())
+        finished = finishing.finish(image, [sample.hidden.values], [sample.hidden.seed])[0]
+        return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
+
+    return finish

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``predict --camera …`` adds: where the robot is, from the keypoints that the model found."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ...core.camera.intrinsics import Intrinsics, transform
+from ...core.errors import UserError
+from ...core.input_files import read_json_table
+from ...core.robot.keypoints import Keypoint
+from ...core.robot.robot import Joint, Robot
+from ..evaluation.keypoint_metrics import SURE
+from ..networks.model_file import ModelInfo
+from ..pose.ambiguous_poses import alternatives
+from ..pose.camera import Camera
+from ..pose.kinematics import Chain
+from ..pose.problem import Options, Solution, Status
+from ..pose.robot_points import LEAST, place_keypoints, robot_of, roles, with_fixed
+from ..pose.solve_joints import solve_joints
+from ..pose.solve_pose import solve_pose
+from .predictor import Found
+
+BEYOND = 0.05
+"""A sensor may read so much more than a joint's limit, radians or metres; what is further off are degrees."""
+
+UNKNOWN = math.pi
+"""Standard deviation, radians or metres, of a joint of which the keypoints tell nothing."""
+
+AXES = ((230, 40, 40), (40, 200, 60), (60, 110, 255))
+"""Colours of x, y and z."""
+
+STEPS = 16
+"""Pieces of an axis, so that it bends as the lens does."""
+
+
+@dataclass(frozen=True)
+class PlacedRobot:
+    """A robot, and which of its points a model's keypoints are.
+
+    Attributes:
+        points: by the keypoint's place in the model's order.
+        names: the model's keypoints.
+        missing: names of keypoints that the robot doesn't have.
+    """
+
+    robot: Robot
+    points: Mapping[int, Keypoint]
+    names: Sequence[str]
+    missing: Sequence[str]
+
+    @classmethod
+    def of(cls, info: ModelInfo, urdf: Path | None = None) -> PlacedRobot:
+        """The robot in the file ``urdf``, or else the one that comes with the model.
+
+        Raises:
+            UserError: if there is neither, or it can't be used.
+        """
+        robot = robot_of(info, urdf)
+        points, missing = place_keypoints(info, robot)
+        return cls(robot, points, info.keypoints, missing)
+
+
+@dataclass(frozen=True)
+class PoseFinder:
+    """A robot before a camera.
+
+    Attributes:
+        robot: with the known joints fixed.
+        given: positions of the known joints, radians or metres.
+        points: by the keypoint's place in the model's order.
+        names: the model's keypoints.
+        missing: names of keypoints that the robot doesn't have.
+        numbers: fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        option: how joints are given, where a sentence says so.
+    """
+
+    robot: Robot
+    given: Mapping[str, float]
+    points: Mapping[int, Keypoint]
+    names: Sequence[str]
+    missing: Sequence[str]
+    numbers: tuple[float, ...]
+    option: str = ""
+
+    @classmethod
+    def of(cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None) -> PoseFinder:
+        """What the command line asks for; see :func:`camera_numbers` and :func:`joint_positions`.
+
+        Raises:
+            UserError: if any of it can't be used.
+        """
+        numbers = camera_numbers(camera)
+        placed = PlacedRobot.of(info, urdf)
+        given = joint_positions(joints, placed.robot) if joints is not None else {}
+        return replace(cls.of_numbers(placed, numbers, given), option="--joints")
+
+    @classmethod
+    def of_numbers(cls, placed: PlacedRobot, camera: Sequence[float], joints: Mapping[str, float]) -> PoseFinder:
+        """Of fx, fy, cx, cy and then k1, k2, p1, p2, k3 or nothing, in pixels, and the joints that are known, radians
+        or metres.
+
+        Raises:
+            UserError: if a number is of no use, or a joint isn't the robot's or far beyond its limits.
+        """
+        Camera.of_numbers(camera)
+        numbers = (*map(float, camera), *[0.0] * (9 - len(camera)))
+        given = checked_joints(joints, placed.robot)
+        robot = with_fixed(placed.robot, given)
+        return cls(robot, given, placed.points, placed.names, placed.missing, numbers)
+
+    def find(self, found: Sequence[Found]) -> dict[str, Any]:
+        """The pose from keypoints of one image, in the model's order, as plain JSON values.
+
+        Returns:
+            ``status``, ``solved`` or why not, then with it ``sentence``, and ``undetermined``, joints that would have
+            to be given, where that is why. Of a pose: ``T_cam_base`` (4 × 4, metres),
+            ``covariance`` (6 × 6) of the small motion (ω, v) of the camera frame by which it may be wrong, a point p
+            going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
+            keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and
+            ``joints``, the positions that were given or found, radians or metres; those of which the keypoints tell
+            nothing are left out. Where all joints are known and other poses are at most a hundred times less likely,
+            ``alternatives`` has their ``T_cam_base``.
+        """
+        chain, pixels, spread, gate = self.seen(found)
+        used = gate[0].numpy()
+        if not used.any():
+            return _failed(Status.HIDDEN, f"No keypoint has a confidence of {SURE:.0%}, so there is nothing to go by.")
+        camera, options = Camera.of_numbers(self.numbers), Options(kernel="huber")
+        others: list[Any] = []
+        if chain.names:
+            moving, alike = roles(chain, used)
+            if alike and used.sum() >= LEAST:
+                return {**_failed(Status.DEGENERATE, _ask_for(alike, self.option)), "undetermined": alike}
+            chain = Chain.of(self.robot, list(self.points.values()), moving)
+        if chain.names:
+            solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
+        else:
+            places = chain(torch.zeros(0, dtype=torch.float64))
+            solution, others = _settled(places, pixels, camera, spread, gate, options)
+        status = Status(int(solution.status[0]))
+        if status != Status.SOLVED:
+            return _failed(status, status.sentence)
+        names = [self.names[j] for j in self.points]
+        return {
+            "status": "solved",
+            **measures(solution),
+            "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
+            "joints": {**self.given, **self._found_joints(chain, solution)},
+            **({"alternatives": others} if others else {}),
+        }
+
+    def seen(self, found: Sequence[Found]) -> tuple[Chain, Tensor, Tensor, Tensor]:
+        """What one image tells of the robot's N keypoints, as the solvers take it: where they are in the base frame,
+        their pixels ``(1, N, 2)``, the covariances ``(1, N, 2, 2)``, and which are sure ``(1, N)``."""
+        seen = [found[j] for j in self.points]
+        return (
+            Chain.of(self.robot, list(self.points.values())),
+            torch.tensor([[(k.u, k.v) for k in seen]], dtype=torch.float64),
+            torch.tensor([[k.covariance for k in seen]], dtype=torch.float64),
+            torch.tensor([[k.confidence >= SURE for k in seen]]),
+        )
+
+    def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
+        if solution.angles is None:
+            return {}
+        by_name = {j.name: j for j in self.robot.joints}
+        variances = solution.covariance[0].diagonal()[6:].tolist()
+        values = zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True)
+        return {n: _least_turn(by_name[n], value) for n, value, variance in values if variance < UNKNOWN**2}
+
+    def resized(self, scale: tuple[float, float]) -> PoseFinder:
+        """The finder for pictures whose width and height are multiplied by ``scale``."""
+        if scale == (1.0, 1.0):
+            return self
+        (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
+        return replace(self, numbers=(fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens))
+
+    def draw(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
+        """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
+        y green, z blue; nothing where there is no pose."""
+        if "T_cam_base" not in pose:
+            return
+        fx, fy, cx, cy, k1, k2, p1, p2, k3 = self.numbers
+        camera = Intrinsics(*picture.size, fx, fy, cx, cy, (k1, k2, p1, p2, k3))
+        canvas = ImageDraw.Draw(picture)
+        width = max(2, round(max(picture.size) / 160))
+        length = self.robot.reach() / 6
+        tips = [np.linspace(np.zeros(3), axis * length, STEPS + 1) for axis in np.eye(3)]
+        placed = [transform(pose["T_cam_base"], tip) for tip in tips]
+        # The nearest last, so that it covers the others.
+        for axis in sorted(range(3), key=lambda a: -placed[a][-1, 2]):
+            pixels, _ = camera.project(placed[axis])
+            limit = 4 * max(picture.size)
+            inside = np.isfinite(pixels).all(1) & (np.abs(np.nan_to_num(pixels, nan=math.inf)) < limit).all(1)
+            for a, b, both in zip(pixels[:-1], pixels[1:], inside[:-1] & inside[1:], strict=True):
+                if both:
+                    canvas.line([*a.tolist(), *b.tolist()], fill=AXES[axis], width=width)
+
+
+def measures(solution: Solution) -> dict[str, Any]:
+    """The first pose of a solution and how sure it is, as plain JSON values; see :meth:`PoseFinder.find`."""
+    residuals = solution.residuals[0][solution.residuals[0].isfinite().all(-1)]
+    return {
+        "T_cam_base": solution.pose[0].tolist(),
+        "covariance": solution.covariance[0, :6, :6].tolist(),
+        "reprojection_px": float(residuals.square().sum(-1).mean().sqrt()),
+    }
+
+
+def _settled(
+    places: Tensor, pixels: Tensor, camera: Camera, spread: Tensor, used: Tensor, options: Options
+) -> tuple[Solution, list[Any]]:
+    """The likeliest pose of points ``(N, 3)``, and further ones as nested lists."""
+    solution = solve_pose(places, pixels, camera, covariances=spread, used=used, options=options)
+    if int(solution.status[0]) != Status.SOLVED:
+        return solution, []
+    poses = alternatives(places, pixels[0], camera, spread[0], used[0], solution.pose[0], options)
+    best = solve_pose(places, pixels, camera, covariances=spread, used=used, initial=poses[:1], options=options)
+    likelier = int(best.status[0]) == Status.SOLVED and bool(best.cost[0] < solution.cost[0])
+    return best if likelier else solution, poses[1:].tolist()
+
+
+def told(pose: Mapping[str, Any]) -> list[str]:
+    """A pose of one image, or of several together, for people."""
+    if "T_cam_base" not in pose:
+        return [f"  no pose: {pose['sentence']}"]
+    matrix = np.array(pose["T_cam_base"])
+    x, y, z = matrix[:3, 3]
+    metres, degrees = _deviations(matrix, np.array(pose["covariance"]))
+    fitting = pose["inliers"] if isinstance(pose["inliers"], int) else len(pose["inliers"])
+    across = "; ".join(" ".join(f"{v:7.4f}" for v in row) for row in matrix[:3, :3])
+    lines = [
+        f"  {'T_cam_base':<24} ({x:.4f}, {y:.4f}, {z:.4f}) m ± {1000 * metres:.1f} mm, ± {degrees:.2f}°; "
+        f"{fitting} keypoints fit, {pose['reprojection_px']:.2f} px",
+        f"  {'':<24} [{across}]",
+    ]
+    if "alternatives" in pose:
+        n = len(pose["alternatives"])
+        lines.append(
+            f"  {'':<24} not for certain: {'another pose fits' if n == 1 else f'{n} other poses fit'} about as well"
+        )
+    if pose.get("joints"):
+        lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
+    return lines
+
+
+def camera_numbers(text: str) -> tuple[float, ...]:
+    """``fx,fy,cx,cy`` or ``fx,fy,cx,cy,k1,k2,p1,p2,k3`` as nine numbers.
+
+    Raises:
+        UserError: if it is not that, or a number is of no use.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as problem:
+        raise UserError(
+            f"--camera is {text}: write fx,fy,cx,cy or fx,fy,cx,cy,k1,k2,p1,p2,k3 as numbers with commas between"
+        ) from problem
+    Camera.of_numbers(values)
+    return (*values, *[0.0] * (9 - len(values)))
+
+
+def joint_positions(text: str, robot: Robot) -> dict[str, float]:
+    """``name=value,…``, or a JSON file with one object {name: value}, radians or metres.
+
+    Raises:
+        UserError: if it is not that, a joint isn't the robot's, or a value isn't finite or far beyond its limits.
+    """
+    return checked_joints(_pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text), robot)
+
+
+def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float]:
+    """Positions of joints, radians or metres by the joint's name, if a robot can have them.
+
+    Raises:
+        UserError: if a joint isn't the robot's, or a value isn't finite or far beyond its limits.
+    """
+    joints = {j.name: j for j in robot.joints if j.moving}
+    for name, value in values.items():
+        if name not in joints:
+            known = ", ".join(joints) or "none"
+            raise UserError(f"The robot {robot.name} has no joint {name!r} that moves: it has {known}")
+        _check(joints[name], value)
+    return dict(values)
+
+
+def _least_turn(joint: Joint, value: float) -> float:
+    """The position without whole turns, if the joint can go there."""
+    turned = math.remainder(value, math.tau)
+    if joint.kind == "continuous" or (joint.kind == "revolute" and joint.lower <= turned <= joint.upper):
+        return turned
+    return value
+
+
+def _check(joint: Joint, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(f"The joint {joint.name} is {value}: give a finite number")
+    limited = joint.kind != "continuous" and joint.upper > joint.lower
+    if limited and not joint.lower - BEYOND <= value <= joint.upper + BEYOND:
+        unit = "metres" if joint.kind == "prismatic" else "radians"
+        raise UserError(
+            f"The joint {joint.name} is {value:g}, beyond its limits {joint.lower:g} and {joint.upper:g}: give {unit}"
+        )
+
+
+def _pairs(text: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (p.strip() for p in part.partition("="))
+        if name in values:
+            raise UserError(f"--joints has {name} twice: give it once")
+        try:
+            values[name] = float(number)
+        except ValueError as problem:
+            raise UserError(
+                f"--joints has {part.strip() or 'an empty part'}: write name=value with commas between, or a JSON file"
+            ) from problem
+    return values
+
+
+def _from_file(text: str) -> dict[str, float]:
+    document = read_json_table(text, "give --joints name=value,… or a JSON file with a number for each joint")
+    if not is_table(document):
+        raise UserError(f"{text} is not one JSON object with a number for each joint: write it so")
+    return dict(document)
+
+
+def is_table(document: Any) -> bool:
+    """Whether it is numbers by name."""
+    return isinstance(document, dict) and all(type(v) is float for v in document.values())
+
+
+def _failed(status: Status, sentence: str) -> dict[str, Any]:
+    return {"status": status.name.lower(), "sentence": sentence}
+
+
+def _ask_for(names: Sequence[str], option: str) -> str:
+    one = len(names) == 1
+    those = f"the joint {names[0]}" if one else f"the joints {', '.join(names)}"
+    wanted = "give its position" if one else "give their positions"
+    if option:
+        wanted = f"add {option} {','.join(f'{n}=…' for n in names)}"
+    return f"The keypoints can't tell {those} from a motion of the camera: {wanted}."
+
+
+def _deviations(pose: NDArray[np.float64], covariance: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard deviations, all directions together, of the base's place in metres and of its turn in degrees."""
+    x, y, z = pose[:3, 3]
+    # A turn about the camera's centre moves the base as well.
+    moves = np.hstack([np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]]), np.eye(3)])
+    place = float(np.trace(moves @ covariance @ moves.T))
+    return math.sqrt(max(0.0, place)), math.degrees(math.sqrt(max(0.0, float(np.trace(covariance[:3, :3])))))

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What networks learn by: a loss of each stage and each image, of maps, of coordinates, or of both.
+
+Two families. ``l2`` and ``smooth_l1`` squash every cell by itself (a sigmoid) and want a Gaussian of height one, as the
+paper does. ``cross_entropy``, ``coordinates`` and ``sum`` take all cells of a map and one more, "outside the image", as
+the outcomes of one draw (a softmax) and want a Gaussian of mass one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from . import codec
+
+MAP_LOSSES = ("l2", "smooth_l1")
+DRAW_LOSSES = ("cross_entropy", "coordinates", "sum")
+LOSSES = (*MAP_LOSSES, *DRAW_LOSSES)
+
+BEND = 0.1
+"""Where smooth L1 turns from squares to lines; maps lie in 0 … 1, so that the usual 1 would leave squares alone."""
+
+HIDDEN = 1
+"""Visibility of a keypoint inside the image that something hides (COCO)."""
+
+
+def weights_of(visibility: Tensor, hidden_weight: float) -> Tensor | None:
+    """What each keypoint weighs: ``hidden_weight`` where something hides it, else 1; None where all weigh 1.
+
+    Args:
+        visibility: as COCO has it, ``(B, J)``: 0 outside, 1 hidden, 2 visible.
+
+    Returns:
+        ``(B, J)`` float32 on the same device.
+    """
+    if hidden_weight == 1.0:
+        return None
+    return torch.where(visibility == HIDDEN, hidden_weight, 1.0).float()
+
+
+def squash(loss: str, logits: Tensor) -> Tensor:
+    """Belief maps of a network that learns by ``loss``: one sigmoid per cell, or a softmax over each map's cells."""
+    if loss in MAP_LOSSES:
+        return torch.sigmoid(logits)
+    return torch.softmax(logits.flatten(2), -1).view_as(logits)
+
+
+def confidence(loss: str, logits: Tensor, outside: Tensor | None) -> Tensor:
+    """Belief that each keypoint lies inside the image, ``(B, J)``.
+
+    By a draw, it is 1 - P(outside), which is learned. By maps it is a map's highest value, as in the paper: the targets
+    of keypoints outside are empty.
+    """
+    cells = logits.flatten(2)
+    if outside is None:
+        return torch.sigmoid(cells.amax(-1))
+    return torch.sigmoid(torch.logsumexp(cells, -1) - outside)
+
+
+def stage_losses(
+    loss: str, logits: Sequence[Tensor], outside: Tensor | None, keypoints: Tensor, width: int, height: int,
+    stride: int, sigma: float, weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Loss of each stage and image ``(S, B)``, a mean over keypoints.
+
+    Args:
+        loss: one of :data:`LOSSES`.
+        logits: a map ``(B, J, H, W)`` of each stage.
+        outside: logits ``(B, J)``; by a draw only.
+        keypoints: pixels of the input ``(B, J, 2)``; NaN is outside.
+        width, height: of the input.
+        weights: of the keypoints ``(B, J)``; they don't change what the others add.
+    """
+    target = codec.encode(keypoints, width, height, stride, sigma, peak=loss in MAP_LOSSES)
+    if loss in MAP_LOSSES:
+        each = [_map_loss(loss, m, target) for m in logits]
+    else:
+        assert outside is not None
+        beyond = ~codec.inside(keypoints, width, height)
+        each = [_draw_loss(loss, m, outside, target, beyond, stride, sigma) for m in logits]
+    stacked = torch.stack(each)
+    return (stacked if weights is None else stacked * weights).mean(-1)
+
+
+def _map_loss(loss: str, logits: Tensor, target: Tensor) -> Tensor:
+    """``(B, J)``: summed over cells, nearly all of which are empty, so that a mean's gradients would be tiny."""
+    maps = torch.sigmoid(logits)
+    if loss == "l2":
+        return ((maps - target) ** 2).sum((-2, -1))
+    return F.smooth_l1_loss(maps, target, reduction="none", beta=BEND).sum((-2, -1))
+
+
+def _draw_loss(
+    loss: str, logits: Tensor, outside: Tensor, target: Tensor, beyond: Tensor, stride: int, sigma: float
+) -> Tensor:
+    """``(B, J)``.
+
+    ``cross_entropy`` is less the target's own entropy, so that zero means that all is learned. ``coordinates`` is how
+    far the mean of the map lies from the target's, in targets' widths, squared below one width; whether a keypoint is
+    outside, which no coordinate tells, adds its own cross-entropy.
+    """
+    cells = logits.flatten(2)
+    result = torch.zeros_like(outside)
+    if loss in ("cross_entropy", "sum"):
+        log_p = torch.log_softmax(torch.cat([cells, outside[..., None]], -1), -1)
+        wanted = target.flatten(2)
+        entropy: Tensor = torch.special.entr(wanted).sum(-1)
+        result = -(wanted * log_p[..., :-1]).sum(-1) - beyond * log_p[..., -1] - entropy
+    if loss in ("coordinates", "sum"):
+        maps = torch.softmax(cells, -1).view_as(logits)
+        # Both means are of cells, so that a keypoint beyond the outermost cell's centre asks for nothing impossible.
+        distance = (_mean(maps, stride) - _mean(target, stride)).square().sum(-1) / sigma**2
+        huber = torch.where(distance < 1, 0.5 * distance, distance.clamp_min(1.0).sqrt() - 0.5)
+        result = result + huber * ~beyond
+    if loss == "coordinates":
+        odds = torch.logsumexp(cells, -1) - outside
+        result = result + F.binary_cross_entropy_with_logits(odds, (~beyond).float(), reduction="none")
+    return result
+
+
+def _mean(maps: Tensor, stride: int) -> Tensor:
+    """``(B, J, 2)`` pixels; zero of empty maps."""
+    height, width = maps.shape[-2:]
+    x = codec.cell_centres(width, stride, maps.device).to(maps.dtype)
+    y = codec.cell_centres(height, stride, maps.device).to(maps.dtype)
+    return torch.stack([(maps.sum(-2) * x).sum(-1), (maps.sum(-1) * y).sum(-1)], -1)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it takes to build a network again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ...core.errors import UserError
+from ...core.settings.schema import TrainingSettings
+from ..maps.losses import LOSSES
+
+KINDS = ("light", "vgg", "mobilenet", "resnet", "efficientnet")
+STRIDES = (2, 4, 8)
+OWN_LOSS = {kind: "l2" if kind == "vgg" else "cross_entropy" for kind in KINDS}
+OWN_WIDTH = {"light": 32, "vgg": 128, "mobilenet": 64, "resnet": 64, "efficientnet": 64}
+OWN_STRIDE = 4
+LEAST_WIDTH, MOST_WIDTH = 4, 1024
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The settings that make a network what it is; :meth:`resolved` fills in what is left to the network.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        keypoints: number of maps J.
+        sigma: standard deviation of the targets, pixels of the network's input.
+        stages: refinement stages and the first one together; ``vgg`` only.
+        width: channels of ``light``'s first level, of ``vgg``'s stages, of the others' decoder; 0 is the network's own.
+        stride: pixels of the input for each cell of the maps: 2, 4 or 8; 0 is the network's own.
+        dropout: share of the features left out before the last layer while learning.
+        loss: one of :data:`.LOSSES`, or ``auto`` for the network's own.
+        hidden_weight: weight of hidden keypoints in the loss; see :func:`.losses.weights_of`.
+    """
+
+    kind: str
+    keypoints: int
+    sigma: float
+    stages: int = 6
+    width: int = 0
+    stride: int = 0
+    dropout: float = 0.0
+    loss: str = "auto"
+    hidden_weight: float = 1.0
+
+    @classmethod
+    def of(cls, training: TrainingSettings, keypoints: int, sigma: float) -> NetworkConfig:
+        """What a run's settings ask for, resolved.
+
+        Raises:
+            UserError: if no network can be built so.
+        """
+        t = training
+        if t.stride and t.stride not in STRIDES:
+            raise UserError(f"training.stride = {t.stride} fits no network: set 2, 4 or 8, or 0 for the network's own")
+        if 0 < t.width < LEAST_WIDTH:
+            raise UserError(
+                f"training.width = {t.width} is too narrow: set {LEAST_WIDTH} at least, or 0 for the network's own"
+            )
+        config = cls(
+            t.network, keypoints, sigma, t.stages, t.width, t.stride, t.dropout, t.loss, t.hidden_weight
+        )  # fmt: skip
+        return config.resolved()
+
+    def resolved(self) -> NetworkConfig:
+        """The settings with the network's own values in place of 0 and ``auto``, so that it says the same for ever."""
+        return replace(
+            self,
+            width=self.width or OWN_WIDTH[self.kind],
+            stride=self.stride or OWN_STRIDE,
+            loss=OWN_LOSS[self.kind] if self.loss == "auto" else self.loss,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: if the document is not one.
+        """
+        kind, width = str(data["kind"]), int(data["width"])
+        config = cls(
+            kind, int(data["keypoints"]), float(data["sigma"]), int(data["stages"]), width, int(data["stride"]),
+            float(data["dropout"]), str(data["loss"]), float(data["hidden_weight"]),
+        )  # fmt: skip
+        sizes_fit = (
+            1 <= config.keypoints <= 4096 and 1 <= config.stages <= 64
+            and (width == 0 or LEAST_WIDTH <= width <= MOST_WIDTH) and config.stride in (0, *STRIDES)
+        )  # fmt: skip
+        names_fit = kind in KINDS and config.loss in ("auto", *LOSSES)
+        numbers_fit = 0 < config.sigma < 1e4 and 0 <= config.dropout < 1 and 0 <= config.hidden_weight < 1e6
+        if not (sizes_fit and names_fit and numbers_fit):
+            raise ValueError(f"no such network: {config}")
+        return config

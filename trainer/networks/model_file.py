@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models and checkpoints on disk: safetensors and JSON, written whole or not at all, executing nothing when read."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import UserError
+from ...core.messages.model_document import read_header
+from ...core.robot.keypoints import Keypoint
+from ...core.robot.robot import triple
+from ...core.settings.schema import MOST_INPUT
+from . import factory, tensor_file
+from .covariance_calibration import Calibration
+from .factory import KeypointNetwork, NetworkConfig
+
+SCHEMA = 2
+
+MOST_WEIGHTS = 1 << 29
+"""Numbers in a network's weights; none of the usual settings has a tenth of them."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself besides its weights.
+
+    Attributes:
+        width, height: size of the network's input in training, pixels.
+        robot: ``Robot.to_dict()``, or None.
+        training: summary of the training so far.
+        places: where each keypoint sits, or nothing, as in models of earlier versions.
+        first_look: size of the input over that of the images it was trained on; below 1 it looks twice
+            (:mod:`.two_looks`).
+        calibration: of the covariances; None where it was never learned, as in models of earlier versions.
+    """
+
+    network: NetworkConfig
+    width: int
+    height: int
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    robot: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    places: tuple[Keypoint, ...] = ()
+    first_look: float = 1.0
+    calibration: Calibration | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document in the file's metadata."""
+        return {
+            "schema": SCHEMA,
+            "network": self.network.to_dict(),
+            "input": {"width": self.width, "height": self.height},
+            "first_look": self.first_look,
+            "keypoints": list(self.keypoints),
+            "skeleton": [list(edge) for edge in self.skeleton],
+            "robot": self.robot,
+            "normalisation": {"mean": list(factory.MEAN), "std": list(factory.STD)},
+            "training": self.training,
+            "places": [{"frame": k.frame, "offset": list(k.offset), "robot": k.robot} for k in self.places],
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: if the document is not one.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+        names = tuple(str(n) for n in data["keypoints"])
+        config = NetworkConfig.from_dict(data["network"])
+        width, height = int(data["input"]["width"]), int(data["input"]["height"])
+        if config.keypoints != len(names) or min(width, height) < 1 or width * height > MOST_INPUT:
+            raise ValueError("keypoints or input size do not fit the network")
+        edges = tuple((str(a), str(b)) for a, b in data["skeleton"])
+        if not {n for edge in edges for n in edge} <= set(names):
+            raise ValueError("the skeleton refers to other keypoints")
+        if data["robot"] is not None and not isinstance(data["robot"], dict):
+            raise ValueError("the robot is not a table")
+        told = data.get("places") or ()
+        if told and len(told) != len(names):
+            raise ValueError("not every keypoint has a place")
+        places = tuple(
+            Keypoint(n, str(p["frame"]), triple(p["offset"]), str(p["robot"]))
+            for n, p in zip(names, told, strict=False)
+        )
+        if not all(math.isfinite(v) for p in places for v in p.offset):
+            raise ValueError("a place is no number")
+        look = float(data.get("first_look", 1.0))
+        if not 0.0 < look <= 1.0:
+            raise ValueError(f"a first look of {look}")
+        learned = data.get("calibration")
+        calibration = None if learned is None else Calibration.from_dict(learned, len(names))
+        training = dict(data["training"])
+        return cls(config, width, height, names, edges, data["robot"], training, places, look, calibration)
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:
+    """Write a model file.
+
+    Raises:
+        UserError: if a weight is no finite number, or the file can't be written.
+    """
+    tensor_file.write(path, weights, info.to_dict())
+
+
+def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[KeypointNetwork, ModelInfo]:
+    """Read a model file; the network is in evaluation mode.
+
+    Raises:
+        UserError: if there is no such file, it is cut off or damaged, or it is not a model of ours or of another
+            version of it.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: choose the model.safetensors in it")
+    if not file.exists():
+        raise UserError(f"There is no model file at {file}: choose another")
+    try:
+        header = read_header(file)
+        _check_schema(file, header.document)
+        info = ModelInfo.from_dict(header.document)
+        _check_shapes(info.network, header.shapes)
+        tensors = tensor_file.read_tensors(header)
+        net = factory.build(info.network)
+        net.load_state_dict(tensors)
+        net.calibration = info.calibration
+    except UserError:
+        raise
+    except OSError as problem:
+        raise UserError(f"{file} can't be read ({problem.strerror or problem}): choose another model") from problem
+    except Exception as problem:  # a foreign file can break any of these steps in its own way
+        raise UserError(f"{file} is not a model of Robot Keypoints: choose a model.safetensors of a run") from problem
+    net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return net, info
+
+
+def _check_shapes(config: NetworkConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a file whose tensors are not those of its network, before either takes memory.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    with torch.device("meta"):
+        expected = {k: tuple(v.shape) for k, v in factory.build(config).state_dict().items()}
+    if expected != shapes:
+        raise ValueError("the weights are of another network")
+    if sum(math.prod(s) for s in expected.values()) > MOST_WEIGHTS:
+        raise ValueError("the network is too large")
+
+
+def _check_schema(file: Path, data: Any) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema == SCHEMA or type(schema) is not int or "network" not in data:
+        return
+    newer = schema > SCHEMA
+    raise UserError(
+        f"{file} has the {'newer' if newer else 'older'} form {schema} of model files, and this Robot Keypoints reads "
+        f"form {SCHEMA}: {'update Robot Keypoints' if newer else 'train the model again'}"
+    )
+
+
+@dataclass
+class Checkpoint:
+    """Everything that a run needs to go on.
+
+    Attributes:
+        tensors: weights, their running average and the optimiser's state, by dotted name.
+        state: plain JSON values: counters, priors, the optimiser's numbers.
+        generators: states of random-number generators, by name.
+    """
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+    generators: dict[str, Tensor]
+
+    def save(self, path: Path) -> None:
+        """One file, so that its parts always belong together."""
+        generators = {k: base64.b64encode(v.numpy().tobytes()).decode() for k, v in self.generators.items()}
+        document = {"schema": SCHEMA, "state": self.state, "generators": generators}
+        tensor_file.write(path, self.tensors, document)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Inverse of :meth:`save`.
+
+        Raises:
+            UserError: if there is none, or it can't be read.
+        """
+        if not path.is_file():
+            raise UserError(f"There is no checkpoint at {path}: start a new run")
+        try:
+            header = read_header(path)
+            document = header.document
+            if document["schema"] != SCHEMA:
+                raise ValueError(f"schema {document['schema']!r}")
+            generators = {
+                k: torch.frombuffer(bytearray(base64.b64decode(v, validate=True)), dtype=torch.uint8)
+                for k, v in document["generators"].items()
+            }
+            return cls(tensor_file.read_tensors(header), dict(document["state"]), generators)
+        except UserError:
+            raise
+        except Exception as problem:  # a damaged file can break any of these steps in its own way
+            raise UserError(f"The checkpoint {path} can't be read: start a new run") from problem
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries below ``prefix.``, without it."""
+    return {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}
+
+
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What AdamW keeps of each parameter."""
+
+
+def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors named ``INDEX.NAME``; its settings come from the run's settings again."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{k}": torch.as_tensor(v) for i, entries in state.items() for k, v in entries.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Inverse of :func:`flatten_optimiser`.
+
+    Raises:
+        ValueError: if they are not of such an optimiser.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters) or not tensor.is_floating_point():
+            raise ValueError(f"the optimiser has no {name}")
+        parameter = parameters[int(index)]
+        if key not in MOMENTS or tensor.shape != (() if key == "step" else parameter.shape):
+            raise ValueError(f"the optimiser has no {name} of this shape")
+        if key != "exp_avg" and bool((tensor < 0).any()):
+            raise ValueError(f"{name} is negative")
+        if key != "step":
+            # In the parameter's own layout, in which it was computed: another one may round differently.
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+        state.setdefault(int(index), {})[key] = tensor
+    if any(entries.keys() != MOMENTS for entries in state.values()):
+        raise ValueError("the optimiser lacks a part of its state")
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The validation and test images of a run: taken before anything is learned, from the initial priors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...core import run_folder
+from ...core.errors import UserError
+from ...core.messages.samples import Sample
+from ...core.scene.scene_model import Hidden
+from ...core.settings.schema import Settings
+from ..evaluation.evaluate import EvaluationSet
+from ..evaluation.sample_set import SampleSet
+from ..images.fixed_finish import Finisher
+from .sample_stream import SampleStream
+
+SMALL = 1 << 20
+"""Bytes of all that a sample has besides its image, at most."""
+
+LEAST = 16
+"""Images of both sets together that a run can't do without."""
+
+
+class HeldOut:
+    """Both sets; neither is there before it was collected or loaded.
+
+    Attributes:
+        hidden: values of the validation images.
+    """
+
+    def __init__(self, run: Path, settings: Settings) -> None:
+        """Find the backgrounds; no images are collected yet.
+
+        Raises:
+            UserError: if a theme of backgrounds holds no photographs.
+        """
+        self._run = run
+        self._settings = settings
+        self._finisher = Finisher.of(settings, validation=True)
+        self.validation: EvaluationSet | None = None
+        self.test: EvaluationSet | None = None
+        self.hidden: tuple[Hidden, ...] = ()
+
+    def __len__(self) -> int:
+        """Images of both sets."""
+        return sum(len(data) for data in (self.validation, self.test) if data is not None)
+
+    def collect(self, stream: SampleStream, enough: Callable[[], bool], waiting: Callable[[str], bool]) -> bool:
+        """Take the images from the stream and keep them on disk; False where that was broken off.
+
+        Args:
+            enough: whether to make do with what is there.
+            waiting: is told how it goes, again and again, and answers whether to go on.
+        """
+        t = self._settings.training
+        wanted = t.validation_images + t.test_images
+        samples: list[Sample] = []
+        while len(samples) < wanted and not (len(samples) >= LEAST and enough()):
+            if not waiting(f"collecting {len(samples)} of {wanted} validation and test images"):
+                return False
+            if stream.wait(0.1):
+                samples += [s for s in stream.take(wanted - len(samples)) if s.version == 0]
+        count = min(max(round(t.validation_images / wanted * len(samples)), LEAST // 2), len(samples) - LEAST // 2)
+        # Samples come from the workers in turn; mixing them keeps any pattern of turns out of the sets.
+        order = np.random.default_rng(t.seed).permutation(len(samples)).tolist()
+        self._keep("validation", samples, order[:count])
+        self._keep("test", samples, order[count:])
+        return True
+
+    def load(self) -> None:
+        """The sets of a run that is resumed.
+
+        Raises:
+            UserError: if they can't be read, or are not of the run's settings.
+        """
+        t, render = self._settings.training, self._settings.render
+        most = (t.validation_images + t.test_images) * (4 * render.width * render.height + SMALL)
+        for name in ("validation", "test"):
+            self._use(name, SampleSet.load(run_folder.samples(self._run, name), most))
+
+    def _keep(self, name: str, samples: Sequence[Sample], indices: Sequence[int]) -> None:
+        chosen = SampleSet.of([samples[i] for i in indices])
+        (self._run / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
+        chosen.save(run_folder.samples(self._run, name))
+        self._use(name, chosen)
+
+    def _use(self, name: str, samples: SampleSet) -> None:
+        render = self._settings.render
+        expected = (render.height, render.width, 4)
+        lacking = {v.name for v in self._settings.variables} - samples.hidden[0].values.keys()
+        joints = (len(self._settings.keypoints), 2)
+        if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != joints or lacking:
+            raise UserError(
+                f"The {name} images in {self._run} do not fit its settings.toml: undo the change or start a new run"
+            )
+        data = EvaluationSet.of(samples, self._finisher)
+        if name == "test":
+            self.test = data
+        else:
+            self.validation = data
+            self.hidden = samples.hidden
