@@ -29,7 +29,7 @@ ROLES = {
     "scene": "addon.worker.process",
     "worker": "addon.worker.process",
     "devices": "addon.worker.process",
-    "check": "addon.services.scene_check",
+    "check": "addon.worker.scene_inspection",
     "environment": "core.processes.environment_builder",
 }
 

@@ -10,7 +10,7 @@ import bpy
 from ..core.processes.lifeline import COMMAND
 from .prediction import follow_video, model_server, pose_from_photo
 from .properties import preferences, renamed, scene as scene_properties
-from .services import contact_sheet, model_evaluation, scene_check, trainer_environment, training_run
+from .services import contact_sheet, model_evaluation, scene_check, timer, trainer_environment
 from .ui import overlay, plot_icons
 from .ui.operators import (
     bones as bones_operators,
@@ -33,6 +33,7 @@ from .ui.panels import (
     robot as robot_panel,
     training as training_panel,
 )
+from .worker import scene_inspection
 
 MODULES = (
     scene_properties,
@@ -63,7 +64,7 @@ def _run_command(arguments: list[str]) -> int:
     from .worker import process as worker_process
 
     if arguments[:1] == ["check"]:
-        return scene_check.main(arguments[1:])
+        return scene_inspection.main(arguments[1:])
     return worker_process.main(arguments)
 
 
@@ -80,13 +81,13 @@ def register() -> None:
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
     bpy.types.UI_MT_button_context_menu.append(variables_operators.draw_context_menu)
     overlay.register()
-    training_run.register()
+    timer.register()
 
 
 def unregister() -> None:
     """Undo :func:`register`, backwards; the run, the environment's building and the model server end."""
     global _command
-    training_run.unregister()
+    timer.unregister()
     trainer_environment.SERVICE.shutdown()
     follow_video.SERVICE.stop()
     pose_from_photo.forget()

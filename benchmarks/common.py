@@ -14,9 +14,10 @@ from robot_keypoints.core import run_folder
 from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
 from robot_keypoints.core.messages.samples import SampleContract
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import Programs
-from robot_keypoints.core.settings import schema as settings_module
-from robot_keypoints.core.settings.schema import Settings, complete
+from robot_keypoints.core.processes.programs import Programs
+from robot_keypoints.core.settings import toml_file
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import Settings
 from robot_keypoints.trainer.commands import demo
 
 
@@ -44,11 +45,11 @@ def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[Sa
         folder: where the scene is made, and logs are written.
         run: what the workers call themselves part of.
     """
-    from robot_keypoints.addon.worker import process as worker_process
+    from robot_keypoints.addon.worker import scene_builder
 
-    settings_module.save(settings, folder / run_folder.SETTINGS)
+    toml_file.save(settings, folder / run_folder.SETTINGS)
     (folder / "logs").mkdir()
-    worker_process.build_scene(settings, folder)
+    scene_builder.build_scene(settings, folder)
     render = settings.render
     hub = Hub("127.0.0.1", 0)
     e = hub.endpoints

@@ -45,7 +45,7 @@ from robot_keypoints.trainer.networks.factory import NetworkConfig
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from robot_keypoints.trainer.pose.problem import Options
 from robot_keypoints.trainer.pose.solve_pose import solve_pose
-from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training import setup
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
 from robot_keypoints.trainer.training.engine import Batch, Engine
 from robot_keypoints.trainer.training.replay_store import ReplayStore
@@ -282,7 +282,7 @@ def as_trained(
 
 def model_info(settings: Settings, recording: Recording) -> ModelInfo:
     """The training of a model on the recording."""
-    return replace(trainer.model_info(settings, Path()), robot=recording.robot)
+    return replace(setup.model_info(settings, Path()), robot=recording.robot)
 
 
 class Course:
@@ -298,7 +298,7 @@ class Course:
             render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
             memory=4 * kept * render.width * render.height, reuse=t.reuse, fresh_share=t.fresh_share, seed=1,
         )  # fmt: skip
-        self.finishing = trainer.finishing(settings, CUDA, 1)
+        self.finishing = setup.finishing(settings, CUDA, 1)
 
     def pipeline(self, *, ahead: bool) -> Pipeline:
         """Batches of the store, one at a time."""

@@ -27,18 +27,21 @@ from feedback import PRECISION, TEST, VALIDATION, Data, summary
 from numpy.typing import NDArray
 from recording import Recording
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit
-from robot_keypoints.core.settings.schema import TrainingSettings, load_robot
+from robot_keypoints.core.robot.visibility import SURE
+from robot_keypoints.core.settings.completion import load_robot
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
-from robot_keypoints.trainer.evaluation.keypoint_metrics import SURE, errors_percent
+from robot_keypoints.trainer.evaluation.keypoint_metrics import errors_percent
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.networks import factory
-from robot_keypoints.trainer.networks.model_file import flatten_optimiser, load_model, restore_optimiser
+from robot_keypoints.trainer.networks.model_file import load_model
 from robot_keypoints.trainer.pose import rigid_motion
 from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.kinematics import Chain
 from robot_keypoints.trainer.pose.problem import Options
 from robot_keypoints.trainer.pose.solve_pose import solve_pose
 from robot_keypoints.trainer.training.batch_pipeline import Finishing
+from robot_keypoints.trainer.training.checkpoint import flatten_optimiser, restore_optimiser
 from robot_keypoints.trainer.training.engine import Batch, Engine
 from robot_keypoints.trainer.training.replay_store import RawBatch
 from robot_keypoints.trainer.training.schedule import learning_rate, pose_share

@@ -31,7 +31,7 @@ from PIL import Image
 from robot_keypoints.core import files, run_folder
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.scene.scene_model import Hidden
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings import completion, toml_file
 from robot_keypoints.core.settings.schema import Settings
 
 RUN = "recording"
@@ -68,7 +68,7 @@ class Recording:
         )  # fmt: skip
         robot = path / ROBOT
         known = json.loads(robot.read_text(encoding="utf-8")) if robot.exists() else None
-        return cls(settings_module.load(path / SETTINGS), images, keypoints, visibility, values, known)
+        return cls(toml_file.load(path / SETTINGS), images, keypoints, visibility, values, known)
 
     @classmethod
     def _unpack(cls, file: Path) -> Recording:
@@ -77,7 +77,7 @@ class Recording:
             keypoints, visibility, values = (np.load(io.BytesIO(archive.read(f"{n}.npy"))) for n in LABELS)
             coded = [archive.read(_image_name(i)) for i in range(count)]
             with tempfile.TemporaryDirectory() as folder:
-                settings = settings_module.load(Path(archive.extract(SETTINGS, folder)))
+                settings = toml_file.load(Path(archive.extract(SETTINGS, folder)))
         first = np.asarray(Image.open(io.BytesIO(coded[0])).convert("RGBA"))
         images = np.empty((count, *first.shape), np.uint8)
 
@@ -98,7 +98,7 @@ class Recording:
 
         with zipfile.ZipFile(file, "w") as archive, ThreadPoolExecutor() as pool:
             with tempfile.TemporaryDirectory() as folder:
-                settings_module.save(self.settings, Path(folder, SETTINGS))
+                toml_file.save(self.settings, Path(folder, SETTINGS))
                 archive.write(Path(folder, SETTINGS), SETTINGS)
             archive.writestr(COUNT, json.dumps(len(self.images)))
             archive.writestr(ROBOT, json.dumps(self.robot))
@@ -140,7 +140,7 @@ def record(folder: Path, settings: Settings, count: int) -> None:
     import common  # which needs Blender's library
 
     folder.mkdir(parents=True)
-    files.write_json(folder / ROBOT, settings_module.load_robot(settings.robot).to_dict())
+    files.write_json(folder / ROBOT, completion.load_robot(settings.robot).to_dict())
     settings = replace(settings, workers=replace(settings.workers, count=2, adaptive=0))
     render, joints = settings.render, len(settings.keypoints)
     names = [v.name for v in settings.variables]
@@ -168,8 +168,8 @@ def record(folder: Path, settings: Settings, count: int) -> None:
 
 def described(file: Path) -> Settings:
     """The settings in a file, completed by the robot's own keypoints and priors."""
-    settings = settings_module.load(file)
-    return settings_module.complete(settings, *settings_module.load_robots(settings))
+    settings = toml_file.load(file)
+    return completion.complete(settings, *completion.load_robots(settings))
 
 
 def ur10(size: str, preset: str) -> Settings:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import common
 import numpy as np
-from robot_keypoints.core.processes.session import Programs, Session
+from robot_keypoints.core.processes.programs import Programs
+from robot_keypoints.core.processes.session import Session
 
 
 def resident_mib(pid: int) -> float | None:

@@ -25,10 +25,10 @@ import common
 import numpy as np
 import zmq
 from PIL import Image
+from robot_keypoints.core.messages.envelope import encode_request
 from robot_keypoints.core.messages.pose_publishing import PoseListener
-from robot_keypoints.core.messages.samples import encode_request
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
 
 WIDTH, HEIGHT = 320, 240

@@ -24,9 +24,9 @@ import numpy as np
 from robot_keypoints.core import run_folder
 from robot_keypoints.core.messages.pose_publishing import PoseListener
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.schema import VariableSettings
 from robot_keypoints.trainer.images import image_file
 from robot_keypoints.trainer.inference.predictor import Predictor
@@ -50,7 +50,7 @@ def render(folder: Path, count: int, width: int, height: int) -> tuple[list[Path
     settings = replace(
         settings, variables=variables, render=replace(settings.render, width=width, height=height, samples=2)
     )
-    settings_module.save(settings, folder / run_folder.SETTINGS)
+    toml_file.save(settings, folder / run_folder.SETTINGS)
     command = ["cli", "render", str(folder / run_folder.SETTINGS), "--count", str(count), "--format", "coco"]
     subprocess.run([sys.executable, str(LAUNCHER), *command, "--out", str(folder / "data")], check=True)
     document = json.loads((folder / "data" / "annotations.json").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ import torch
 from recording import Recording, as_sample
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.trainer.networks import device, factory
-from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training import setup
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
 from robot_keypoints.trainer.training.engine import Engine
 from robot_keypoints.trainer.training.replay_store import ReplayStore
@@ -79,7 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     with tempfile.TemporaryDirectory() as folder:
-        info = trainer.model_info(settings, Path(folder))
+        info = setup.model_info(settings, Path(folder))
     net = factory.build(info.network).to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
     render = settings.render
     precision = device.decide(net, t.precision, t.batch_size, render.width, render.height)
@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[float]] = {"memory": []}
     loops: dict[str, Pipeline] = {}
     for name, ahead in (("loop", False), ("loop, next batch in a thread", True)):
-        loops[name] = Pipeline(store, stream, trainer.finishing(settings, target, 1), target, ahead=ahead)
+        loops[name] = Pipeline(store, stream, setup.finishing(settings, target, 1), target, ahead=ahead)
         found[name] = []
     first = loops["loop"].next(never)
     assert first is not None

@@ -29,9 +29,9 @@ def consume(settings_toml: str, pipe: Connection) -> None:
     """Receive and decode samples until told to stop; answers with how many came."""
     from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
     from robot_keypoints.core.messages.samples import SampleContract
-    from robot_keypoints.core.settings import schema as settings_module
+    from robot_keypoints.core.settings import toml_file
 
-    settings = settings_module.load(settings_toml)
+    settings = toml_file.load(settings_toml)
     hub = Hub("127.0.0.1", 0)
     e = hub.endpoints
     pipe.send((e.samples, e.news, e.control))
@@ -48,17 +48,17 @@ def consume(settings_toml: str, pipe: Connection) -> None:
 def measure(preset: str, width: int, height: int, samples: int, frames: int) -> dict[str, float]:
     """Milliseconds of each, and the ratios of their rates."""
     import bpy
-    from robot_keypoints.addon.worker import process as worker_process
+    from robot_keypoints.addon.worker import process as worker_process, scene_builder
     from robot_keypoints.core import run_folder
     from robot_keypoints.core.messages.run_sockets import Endpoints, Link
-    from robot_keypoints.core.settings import schema as settings_module
+    from robot_keypoints.core.settings import toml_file
 
     folder = common.scratch()
     settings = common.ur10_settings(preset)
     render = replace(settings.render, width=width, height=height, samples=samples)
     settings = replace(settings, render=render)
-    settings_module.save(settings, folder / run_folder.SETTINGS)
-    worker_process.build_scene(settings, folder)
+    toml_file.save(settings, folder / run_folder.SETTINGS)
+    scene_builder.build_scene(settings, folder)
     place, renderer = worker_process.prepare(folder / run_folder.SCENE, settings)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")

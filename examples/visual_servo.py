@@ -33,16 +33,18 @@ from robot_keypoints.addon.worker import level_of_detail
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages.model_client import ModelClient, Refusal, Server
+from robot_keypoints.core.messages.model_client import ModelClient, Server
 from robot_keypoints.core.messages.pose import PoseRequest
 from robot_keypoints.core.messages.pose_publishing import PoseListener, PublishedPose
+from robot_keypoints.core.messages.prediction import Refusal
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.robot.keypoints import Keypoint, joint_keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
 from servo_control import SURE, Seen, Servo, View
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,7 @@ from robot_keypoints.core import files, run_folder
 from robot_keypoints.core.messages.run_sockets import Endpoints, Link
 from robot_keypoints.core.messages.samples import Instance, Sample
 from robot_keypoints.core.processes.lifeline import end_with_parent
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings import schema as settings_module, toml_file
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     options = parser.parse_args(sys.argv[sys.argv.index("robot_keypoints") + 1 :])
     stopped = threading.Event()
     end_with_parent(stopped.set)
-    settings = settings_module.load(options.run / "settings.toml")
+    settings = toml_file.load(options.run / "settings.toml")
     if options.job == "scene":
         print("warning: this robot is made of sticks", file=sys.stderr)
         files.write_json(options.run / run_folder.ROBOTS, [{"name": "stick"} for _ in settings.robots])

@@ -21,15 +21,16 @@ import numpy as np
 import zmq
 from robot_keypoints.core.camera.intrinsics import Intrinsics, transform
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.pose import PoseRequest
-from robot_keypoints.core.messages.samples import MessageError, encode_request, parse
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, PoseFinder
+from robot_keypoints.trainer.inference.pose_finder import PoseFinder
 from robot_keypoints.trainer.inference.predictor import Found
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.pose.robot_points import PlacedRobot
 
 SPREAD = ((0.04, 0.01), (0.01, 0.02))
 

@@ -39,20 +39,17 @@ WIDE = {
 def modules(package: str = "robot_keypoints") -> SimpleNamespace:
     """The parts of the package that are needed, under whatever name it is known."""
     names = (
-        "addon.worker.process",
-        "addon.worker.labels",
-        "addon.robot.rig",
-        "addon.worker.renderer",
-        "addon.stage.stage",
-        "core.settings.schema",
-    )
-    return SimpleNamespace(**{n.split(".")[1]: importlib.import_module(f"{package}.{n}") for n in names})
+        "addon.robot.rig", "addon.stage.stage", "addon.worker.labels", "addon.worker.process", "addon.worker.renderer",
+        "addon.worker.scene_builder", "core.robot.keypoints", "core.settings.completion", "core.settings.schema",
+        "core.settings.toml_file",
+    )  # fmt: skip
+    return SimpleNamespace(**{n.rsplit(".", 1)[-1]: importlib.import_module(f"{package}.{n}") for n in names})
 
 
 def staged(m: SimpleNamespace, settings: Any) -> tuple[Any, Any]:
     """The completed settings and the stage, in an empty scene."""
-    robots = m.settings.load_robots(settings)
-    complete = m.settings.complete(settings, *robots)
+    robots = m.completion.load_robots(settings)
+    complete = m.completion.complete(settings, *robots)
     armature = m.rig.build(bpy.context.scene, robots[0])
     return complete, m.stage.Stage(bpy.context.scene, armature, complete)
 
@@ -90,7 +87,7 @@ def centre_errors(m: SimpleNamespace, settings: Any, draws: int, seed: int = 0) 
     for obj in m.rig.robot_meshes(stage.armature):
         obj.hide_render = True
     spheres = [sphere(f"proof {k.name}") for k in settings.keypoints]
-    renderer = m.render.Renderer(stage.scene, settings.render, 2, stage.camera)
+    renderer = m.renderer.Renderer(stage.scene, settings.render, 2, stage.camera)
     model, rng = settings.scene_model(), np.random.default_rng(seed)
     errors = []
     for _ in range(draws):
@@ -138,8 +135,8 @@ def visibility(m: SimpleNamespace, run: Path, cases: int, seed: int = 0) -> tupl
     The run's own scene as a worker prepares it, level of detail included; each sphere is looked at closely, by the same
     camera turned to it.
     """
-    settings = m.settings.load(run / "settings.toml")
-    stage, renderer = m.background.prepare(run / "scene.blend", settings)
+    settings = m.toml_file.load(run / "settings.toml")
+    stage, renderer = m.process.prepare(run / "scene.blend", settings)
     scene, camera = stage.scene, stage.camera.object
     surface = importlib.import_module(type(stage.seen).__module__).SURFACE
     probe = sphere("proof")
@@ -225,9 +222,9 @@ def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
     Each link is rendered alone, with all others as holes.
     """
     run = run_of(m, urdf, "balanced", (200, 150))
-    settings = m.settings.load(run / "settings.toml")
+    settings = m.toml_file.load(run / "settings.toml")
     settings = replace(settings, render=replace(settings.render, samples=8, masks=True))
-    stage, renderer = m.background.prepare(run / "scene.blend", settings)
+    stage, renderer = m.process.prepare(run / "scene.blend", settings)
     model, rng = settings.scene_model(), np.random.default_rng(2)
     right = total = 0
     for _ in range(draws):
@@ -263,22 +260,22 @@ def run_of(m: SimpleNamespace, urdf: Path, preset: str, size: tuple[int, int] = 
     varied."""
     folder = Path(tempfile.mkdtemp())
     packages = {"example-robot-data": str(urdf.parents[3])}
-    settings = m.settings.Settings(
-        robot=m.settings.RobotSettings("urdf", str(urdf), packages=packages),
-        scene=m.settings.SceneSettings(preset=preset),
-        render=m.settings.RenderSettings(width=size[0], height=size[1], samples=1),
+    settings = m.schema.Settings(
+        robot=m.schema.RobotSettings("urdf", str(urdf), packages=packages),
+        scene=m.schema.SceneSettings(preset=preset),
+        render=m.schema.RenderSettings(width=size[0], height=size[1], samples=1),
     )
-    (robot,) = m.settings.load_robots(settings)
-    keypoints = importlib.import_module(m.settings.Keypoint.__module__).joint_keypoints(robot)
+    (robot,) = m.completion.load_robots(settings)
+    keypoints = m.keypoints.joint_keypoints(robot)
     # Joints' centres mostly lie inside links, so twice as many points lie anywhere about them.
     rng = np.random.default_rng(0)
     about = [
-        m.settings.Keypoint(f"{k.name} {i}", k.frame, tuple(rng.normal(0, 0.07 * robot.reach(), 3).tolist()))
+        m.schema.Keypoint(f"{k.name} {i}", k.frame, tuple(rng.normal(0, 0.07 * robot.reach(), 3).tolist()))
         for i, k in enumerate(keypoints * 2)
     ]
-    settings = m.settings.complete(replace(settings, keypoints=(*keypoints, *about)), robot)
-    m.settings.save(settings, folder / "settings.toml")
-    m.background.build_scene(settings, folder, complete=True)
+    settings = m.completion.complete(replace(settings, keypoints=(*keypoints, *about)), robot)
+    m.toml_file.save(settings, folder / "settings.toml")
+    m.scene_builder.build_scene(settings, folder, complete=True)
     return folder
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from robot_keypoints.core.messages.envelope import MessageError
 from robot_keypoints.core.messages.events import Posterior
 from robot_keypoints.core.messages.run_sockets import Endpoints, Link
-from robot_keypoints.core.messages.samples import MessageError, Sample
+from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
 from robot_keypoints.core.settings.schema import (
@@ -92,7 +93,7 @@ class Worker:
     """Sends samples from a thread until it is closed; an adaptive one follows the posteriors."""
 
     def __init__(self, run: Path, identity: str, endpoints: Endpoints, index: int, *, adaptive: bool = False) -> None:
-        from robot_keypoints.core.settings.schema import load
+        from robot_keypoints.core.settings.toml_file import load
 
         self.model = load(run / "settings.toml").scene_model()
         self.sent = 0

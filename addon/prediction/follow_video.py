@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import Intrinsics
 from ...core.errors import UserError
-from ...core.messages.model_client import Prediction
+from ...core.messages.envelope import MessageError
 from ...core.messages.pose import PoseRequest
 from ...core.messages.pose_publishing import PoseListener, PublishedPose
-from ...core.messages.samples import MessageError
+from ...core.messages.prediction import Prediction
 from ..robot import joint_positions, rig
 from . import model_server, photo_source, pose_from_photo, robot_match
 from .photo_lens import Lens

@@ -14,10 +14,11 @@ import bpy
 
 from ...core import files
 from ...core.errors import UserError
-from ...core.messages.model_client import ModelClient, Prediction, Refusal, Server
+from ...core.messages.model_client import ModelClient, Server
 from ...core.messages.model_document import knows_robot
+from ...core.messages.prediction import Prediction, Refusal
 from ...core.processes.child_process import Child
-from ...core.processes.session import LAUNCHER
+from ...core.processes.programs import LAUNCHER
 from ...core.robot.urdf_writer import to_urdf
 from ..properties import preferences
 from ..robot import armature_as_robot, rig

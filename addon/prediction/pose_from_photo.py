@@ -12,9 +12,9 @@ import numpy as np
 
 from ...core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert
 from ...core.errors import UserError
-from ...core.messages.model_client import ModelClient, Prediction, Refusal
+from ...core.messages.model_client import ModelClient
 from ...core.messages.pose import PoseRequest, PredictedPose
-from ..properties import scene_robots
+from ...core.messages.prediction import Prediction, Refusal
 from ..robot import rig
 from . import model_server, photo_lens, photo_source, robot_match
 from .photo_lens import Lens
@@ -200,7 +200,7 @@ def place(
     else:
         base = np.array(armature.matrix_world.normalized())
         photo_lens.place(camera, base @ invert(relative) @ BLENDER_FROM_OPENCV)
-        reach = scale * scene_robots.reach(armature)
+        reach = scale * rig.reach(armature)
         # Nothing of the robot may be cut off.
         camera.data.clip_end = max(camera.data.clip_end, 10 * (float(np.linalg.norm(relative[:3, 3])) + reach))
         camera.data.clip_start = min(camera.data.clip_start, 0.05 * reach)

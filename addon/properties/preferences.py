@@ -12,7 +12,7 @@ from bpy.props import StringProperty
 
 from ...core.errors import UserError
 from ...core.processes import own_programs
-from ...core.processes.session import LAUNCHER, Programs
+from ...core.processes.programs import LAUNCHER, Programs
 from .from_dataclass import fields
 
 PACKAGE = __package__.rsplit(".", 2)[0]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
-import numpy as np
 
 from ...core.errors import UserError
 from ...core.names import free_name
@@ -16,6 +15,7 @@ from ...core.robot import keypoints as core_keypoints
 from ...core.robot.keypoints import Keypoint
 from ...core.scene import catalogue
 from ..robot import rig
+from ..robot.rig import reach
 from . import choice_names, scene_check_report, scenery, variable_list
 from .from_dataclass import quietly
 from .variable_list import Default
@@ -84,16 +84,6 @@ def _bones(armature: bpy.types.Object, names: set[str]) -> tuple[tuple[Keypoint,
         if bone.name in names and parent is not None:
             edges.append((parent.name, bone.name))
     return keypoints, tuple(edges)
-
-
-def reach(armature: bpy.types.Object) -> float:
-    """How far a robot reaches from its origin, metres; a user's own armature as it stands at rest."""
-    robot = rig.robot_of(armature)
-    if robot is not None:
-        return robot.reach()
-    scale = np.array(armature.matrix_world.to_scale())
-    ends = [np.array(p) * scale for bone in armature.data.bones for p in (bone.head_local, bone.tail_local)]
-    return max((float(np.linalg.norm(p)) for p in ends), default=0.0) or 1.0
 
 
 def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:

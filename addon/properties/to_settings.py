@@ -24,6 +24,7 @@ from ...core.settings.schema import (
     TrainingSettings,
     WorkerSettings,
 )
+from ..robot import rig
 from . import choice_names, scene_robots, variable_list
 from .from_dataclass import quietly
 from .variable_list import exact
@@ -110,7 +111,7 @@ def _write_robots(scene: bpy.types.Scene, settings: Settings) -> None:
 
     if settings.robot.kind == "armature" and armature(settings.robot.armature) is not None:
         group.armature = armature(settings.robot.armature)
-        group.reach = scene_robots.reach(group.armature)
+        group.reach = rig.reach(group.armature)
     group.others.clear()
     for other in settings.others:
         found = armature(other.armature or other.name)

@@ -18,7 +18,7 @@ import tomli_w
 from ...core import files
 from ...core.errors import UserError
 from ...core.scene import presets
-from ...core.settings import schema as core
+from ...core.settings import schema as core, toml_file
 
 _read: dict[Path, tuple[int, dict[str, core.VariableSettings]]] = {}
 
@@ -49,7 +49,7 @@ def load(name: str) -> dict[str, core.VariableSettings]:
         raise UserError(f"The preset {name} is no longer at {path}: choose another") from problem
     known = _read.get(path)
     if known is None or known[0] != stamp:
-        known = (stamp, {v.name: v for v in core.load(path).variables})
+        known = (stamp, {v.name: v for v in toml_file.load(path).variables})
         _read[path] = known
     return known[1]
 
@@ -73,7 +73,7 @@ def save(name: str, variables: Sequence[core.VariableSettings]) -> Path:
     if name.lower() in list(presets.PRESETS) + [p.label.lower() for p in presets.PRESETS.values()]:
         raise UserError(f"{name} is one of the presets that come with the extension: choose another name")
     path = folder() / f"{name}.toml"
-    document = {"version": core.VERSION, "variables": [dataclasses.asdict(v) for v in variables]}
+    document = {"version": toml_file.VERSION, "variables": [dataclasses.asdict(v) for v in variables]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

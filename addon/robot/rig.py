@@ -255,3 +255,18 @@ def robot_meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
         if o.type == "MESH" and o not in own and any(m.type == "ARMATURE" and m.object == armature for m in o.modifiers)
     ]
     return own + deformed
+
+
+def reach(armature: bpy.types.Object) -> float:
+    """How far a robot reaches from its origin, metres; a user's own armature as it stands at rest."""
+    robot = robot_of(armature)
+    if robot is not None:
+        return robot.reach()
+    scale = np.array(armature.matrix_world.to_scale())
+    ends = [np.array(p) * scale for bone in armature.data.bones for p in (bone.head_local, bone.tail_local)]
+    return max((float(np.linalg.norm(p)) for p in ends), default=0.0) or 1.0
+
+
+def upright(armature: bpy.types.Object) -> NDArray[np.float64]:
+    """``T_world_base`` ``(4, 4)`` of a robot, without the scale of its armature."""
+    return np.array(Matrix.LocRotScale(*armature.matrix_world.decompose()[:2], None))

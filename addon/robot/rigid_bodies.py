@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import bmesh
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.camera.intrinsics import invert
-from ...core.settings.schema import Settings
-from ..properties import scene_robots
-from ..stage.object_pool import most, upright
 from . import rig
 from .kinematics import BASE, Kinematics
 
@@ -23,10 +19,6 @@ Integers = NDArray[np.int64]
 
 UNIT = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
 """Corners ``(8, 3)`` of the unit cube."""
-
-
-LEGS = 0.2
-"""A robot whose joints move something this far below its base, in reaches and at rest, stands on legs."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +59,6 @@ def find(scene: bpy.types.Scene, kinematics: Kinematics) -> list[Body]:
                     (points[used] @ back[:3, :3].T + back[:3, 3], corners.reshape(-1, 3).astype(np.int64))
                 )
     return [_joined(name, found[name]) for name in kinematics.names if name in found]
-
-
-def on_ground(scene: bpy.types.Scene, kinematics: Kinematics, settings: Settings) -> Settings:
-    """Settings whose floor is given above the robot's base, where the user's is given above what it stands on.
-
-    A robot stands on its base, unless it has legs: then on its lowest point at rest.
-    """
-    if not (settings.scene.above_floor or most(settings, "surroundings/floor")):
-        return settings
-    rest, base = kinematics.rest(), invert(upright(kinematics.armature))
-    lowest = 0.0
-    for body in (b for b in find(scene, kinematics) if kinematics.moved_by(b.frame)):
-        frame = base @ rest[kinematics.rows[body.frame]]
-        lowest = min(lowest, float((body.vertices @ frame[2, :3]).min() + frame[2, 3]))
-    if lowest > -LEGS * scene_robots.reach(kinematics.armature):
-        return settings
-    return replace(settings, scene=replace(settings.scene, floor=settings.scene.floor + lowest))
 
 
 def hull(body: Body) -> Floats:

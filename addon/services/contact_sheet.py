@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import run_folder
 from ...core.messages.obstruction import Obstruction
-from ...core.processes.session import LAUNCHER
+from ...core.processes.programs import LAUNCHER
 from ..base import plots
 from ..properties import preferences, scene_check_report
 from .jobs import Job, scene_ready

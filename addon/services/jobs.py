@@ -15,7 +15,7 @@ import bpy
 from ...core import run_folder
 from ...core.errors import UserError
 from ...core.processes.child_process import Child
-from ...core.settings import schema as core
+from ...core.settings import toml_file
 from ...core.settings.schema import Settings
 from ..base.saving import save_copy
 from .trainer_environment import State
@@ -70,7 +70,7 @@ class Job:
         """
         self.prepare_empty()
         save_copy(self.folder / run_folder.SCENE)
-        core.save(settings, self.folder / run_folder.SETTINGS)
+        toml_file.save(settings, self.folder / run_folder.SETTINGS)
         return self.folder
 
     def prepare_empty(self) -> Path:
@@ -188,6 +188,6 @@ def scene_ready(scene: bpy.types.Scene) -> Settings:
     Raises:
         UserError: naming what is missing.
     """
-    from .training_run import ready_settings
+    from .run_preparation import ready_settings
 
     return ready_settings(scene)

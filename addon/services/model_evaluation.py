@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
-from ...core.processes.session import LAUNCHER
+from ...core.processes.programs import LAUNCHER
 from ..properties import preferences
 from .jobs import Job
 from .trainer_environment import clean_environment

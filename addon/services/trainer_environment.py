@@ -17,7 +17,7 @@ import bpy
 from ...core.errors import UserError
 from ...core.processes.child_process import Child
 from ...core.processes.environment_builder import check_folder, python_in
-from ...core.processes.session import LAUNCHER
+from ...core.processes.programs import LAUNCHER
 from ..properties import preferences
 
 CHECK_DEADLINE = 180.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...core.camera.image_resampling import Resampler
 from ...core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, orbit
 from ..base import blender_versions
-from ..properties import scene_robots
+from ..robot import rig
 from ..robot.link_meshes import as_matrix
 
 CAMERA = "Keypoints Camera"
@@ -33,7 +33,7 @@ class Camera:
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
         self.scene = scene
-        self.object = _camera(scene, scene_robots.reach(armature))
+        self.object = _camera(scene, rig.reach(armature))
         self._armature = armature
         self._size: tuple[int, int] | None = None
         self._offset = (0.0, 0.0)

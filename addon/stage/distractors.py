@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
-from ..robot import rigid_bodies
 from ..robot.kinematics import Kinematics
 from ..robot.link_boxes import Outline
-from . import distractor_meshes, distractor_placement, pattern_nodes
+from ..robot.rig import upright
+from . import distractor_meshes, distractor_placement, ground, pattern_nodes
 from .camera import Camera
-from .object_pool import NOWHERE, camera_pose, clear, most, place, upright
+from .object_pool import NOWHERE, camera_pose, clear, most, place
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Objects:
             reach: of the first robot, metres.
         """
         self._camera, self._base, self._reach = camera, robots[0].armature, reach
-        self._floor = rigid_bodies.on_ground(scene, robots[0], settings).scene.floor
+        self._floor = ground.on_ground(scene, robots[0], settings).scene.floor
         self._most = {n: most(settings, f"objects/{n}") for n in ("count", "front", "cables")}
         self._solids: list[_Item] = []
         self._cables: list[_Item] = []

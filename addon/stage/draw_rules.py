@@ -21,12 +21,13 @@ from ...core.robot.keypoints import Keypoint
 from ...core.scene import catalogue
 from ...core.scene.scene_model import Hidden, SceneModel
 from ...core.settings.schema import Settings
-from ..properties import scene_robots
 from ..robot import rig, rigid_bodies
 from ..robot.collisions import Collisions
 from ..robot.kinematics import Kinematics, joint_variables
+from ..robot.rig import upright
+from . import ground
 from .camera import SENSOR_MM
-from .object_pool import camera_pose, most, upright
+from .object_pool import camera_pose, most
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class Admission:
         Args:
             robots: by name, ``""`` for the first.
         """
-        settings = rigid_bodies.on_ground(scene, robots[""], settings)
+        settings = ground.on_ground(scene, robots[""], settings)
         rules = settings.scene
         # Wherever there is a floor, nothing may reach below it.
         floors = bool(most(settings, "surroundings/floor"))
@@ -55,7 +56,7 @@ class Admission:
         self.tries = self.admitted = self.forced = 0
         self._next_note = FIRST_NOTE
         self._first = robots[""].armature
-        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * scene_robots.reach(self._first))
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * rig.reach(self._first))
         self._size = (settings.render.width, settings.render.height)
         self._share, self._floor = rules.framing, rules.floor - BELOW
         self._framing: _Framing | None = None

@@ -13,8 +13,8 @@ from ...core.camera.intrinsics import BLENDER_FROM_OPENCV, orbit
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
 from ..robot.link_meshes import as_matrix
+from ..robot.rig import upright
 from . import prior_support
-from .object_pool import upright
 from .world import World
 
 LAMP = "Keypoints Lamp"

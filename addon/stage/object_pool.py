@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Quaternion
+from mathutils import Quaternion
 from numpy.typing import ArrayLike, NDArray
 
 from ...core.scene import catalogue
@@ -25,11 +25,6 @@ def place(obj: bpy.types.Object, at: ArrayLike, turn: Quaternion, scale: ArrayLi
     obj.location = at
     obj.rotation_quaternion = turn
     obj.scale = scale
-
-
-def upright(armature: bpy.types.Object) -> NDArray[np.float64]:
-    """``T_world_base`` ``(4, 4)`` of a robot, without the scale of its armature."""
-    return np.array(Matrix.LocRotScale(*armature.matrix_world.decompose()[:2], None))
 
 
 def camera_pose(armature: bpy.types.Object, v: Mapping[str, float]) -> NDArray[np.float64]:

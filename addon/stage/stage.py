@@ -14,7 +14,6 @@ from ...core.errors import UserError
 from ...core.robot import keypoints
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
-from ..properties import scene_robots
 from ..robot import rig
 from ..robot.kinematics import Kinematics, joint_variables
 from ..worker.instance_labels import Details
@@ -49,13 +48,13 @@ class Stage:
             name: rig.Frames(scene, robot, [k.frame for k in settings.keypoints if k.robot == name])
             for name, robot in self.armatures.items()
         }
-        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * scene_robots.reach(armature))
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * rig.reach(armature))
         self._posers = {
             name: (rig.Poser(robot), joint_variables(name, robot)) for name, robot in self.armatures.items()
         }
         self._check()
         self.camera = Camera(scene, armature)
-        reach = scene_robots.reach(armature)
+        reach = rig.reach(armature)
         self.kinematics = {
             name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
         }

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from ...core.camera.intrinsics import invert, orbit, transform
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
-from ..robot import rigid_bodies
 from ..robot.kinematics import Kinematics
 from ..robot.link_boxes import Outline
-from . import pattern_nodes
+from ..robot.rig import upright
+from . import ground, pattern_nodes
 from .light import blackbody
-from .object_pool import NOWHERE, camera_pose, clear, most, place, upright
+from .object_pool import NOWHERE, camera_pose, clear, most, place
 from .world import World
 
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ class Surroundings:
         """
         self._world = world
         self._base, self._reach = robots[0].armature, reach
-        self._height = rigid_bodies.on_ground(scene, robots[0], settings).scene.floor
+        self._height = ground.on_ground(scene, robots[0], settings).scene.floor
         floors, walls = most(settings, "surroundings/floor"), most(settings, "surroundings/walls")
         clear(COLLECTION)
         self._floor: _Surface | None = None

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 
-from ...core.messages.model_client import PredictedKeypoint, Prediction
+from ...core.messages.prediction import PredictedKeypoint, Prediction
 from ..base import plots
 from ..prediction import follow_video, model_server, pose_from_photo
 from ..services import contact_sheet, scene_check

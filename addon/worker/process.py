@@ -24,21 +24,21 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ...core import files, run_folder
-from ...core.errors import UserError, one_line
+from ...core import run_folder
+from ...core.errors import UserError
+from ...core.messages.envelope import MessageError, encode_request
 from ...core.messages.events import Posterior
 from ...core.messages.run_sockets import Endpoints, Link
-from ...core.messages.samples import MessageError, Sample, encode_request
+from ...core.messages.samples import Sample
 from ...core.processes.lifeline import end_with_parent
 from ...core.scene.scene_model import SceneModel
-from ...core.settings import schema as settings_module, validation
+from ...core.settings import toml_file
 from ...core.settings.schema import Settings
-from ..base.saving import save_copy
-from ..properties import scenery
 from ..robot import rig
 from ..stage.stage import Stage
-from . import graphics_cards, labels, level_of_detail, obstruction, settings_completion
+from . import graphics_cards, labels, level_of_detail, obstruction
 from .renderer import Renderer
+from .scene_builder import build_scene, open_scene
 
 WELCOME_DEADLINE = 60.0
 WORKER_NICENESS = 5
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"graphics card: {card}", flush=True)
         return 0
     try:
-        settings = settings_module.load(options.run / run_folder.SETTINGS)
+        settings = toml_file.load(options.run / run_folder.SETTINGS)
         if options.job == "scene":
             left_out: tuple[str, ...] = ()
             if not (options.run / run_folder.SCENE).exists():
@@ -89,51 +89,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tuple[str, ...]:
-    """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
-
-    Args:
-        run: the folder to write to.
-        complete: whether to fill in what the settings leave out, write ``settings.toml`` again, and the robots'
-            kinematics to ``robots.json``. Whoever has read the settings already must not want that.
-
-    Returns:
-        names of the objects of Blender's start-up file that were left out.
-
-    Raises:
-        UserError: if a robot can't be loaded or a file not be written.
-    """
-    left_out: tuple[str, ...] = ()
-    names = ["", *(r.name for r in settings.others)]
-    if settings.robot.kind == "armature":
-        _open(Path(settings.robot.path))
-        built = [rig.find(bpy.context.scene, r.armature or r.name) for r in settings.robots]
-        needed = [k.frame for k in settings.keypoints] + scenery.named(v.path for v in settings.variables)
-        left_out = scenery.leave_out_startup(bpy.context.scene, needed)
-    else:
-        bpy.ops.wm.read_homefile(use_empty=True)
-        built = []
-        for source, robot in zip(settings.robots, settings_module.load_robots(settings), strict=True):
-            notes = list(robot.warnings)
-            armature = rig.build(bpy.context.scene, robot, notes)
-            for note in notes:
-                print(f"warning: {one_line(note)}", file=sys.stderr)
-            armature.name = source.name or armature.name
-            armature.location = source.position
-            armature.rotation_euler[2] = source.yaw
-            built.append(armature)
-        bpy.context.view_layer.update()
-    if complete:
-        settings = settings_completion.complete(settings, dict(zip(names, built, strict=True)))
-        validation.check(settings)
-        settings_module.save(settings, run / run_folder.SETTINGS)
-        files.write_json(run / run_folder.ROBOTS, [settings_completion.describe(a) for a in built])
-    if settings.robot.kind != "armature":
-        Stage(bpy.context.scene, built[0], settings)
-    save_copy(run / run_folder.SCENE)
-    return left_out
-
-
 def look(run: Path, left_out: tuple[str, ...]) -> None:
     """Look whether anything of a user's own scene hides the robots, warn, and keep what was found in the run's folder.
 
@@ -143,7 +98,7 @@ def look(run: Path, left_out: tuple[str, ...]) -> None:
     Raises:
         UserError: if the scene lacks what the settings name.
     """
-    settings = settings_module.load(run / run_folder.SETTINGS)
+    settings = toml_file.load(run / run_folder.SETTINGS)
     if settings.robot.kind != "armature":
         return  # nothing stands there but what is ours
     stage = open_stage(run / run_folder.SCENE, settings)
@@ -237,7 +192,7 @@ def open_stage(path: Path, settings: Settings) -> Stage:
     Raises:
         UserError: if the file is missing or the scene lacks what the settings name.
     """
-    _open(path)
+    open_scene(path)
     scene = bpy.context.scene
     stage = Stage(scene, rig.find(scene, settings.robot.armature), settings)
     stage.seen.in_viewport_too()
@@ -271,17 +226,6 @@ def make_sample(
         instances=truth.instances,
         mask=truth.mask,
     )
-
-
-def _open(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"There is no scene file at {path}: choose another")
-    try:
-        bpy.ops.wm.open_mainfile(filepath=str(path.absolute()), load_ui=False)
-    except RuntimeError as problem:
-        raise UserError(
-            f"{path} can't be opened as a .blend file ({' '.join(str(problem).split())}): choose another"
-        ) from problem
 
 
 def _welcome(link: Link, model: SceneModel) -> SceneModel:

@@ -10,7 +10,8 @@ from typing import Any
 import bpy
 
 from ...core.scene import catalogue
-from ...core.settings.schema import Settings, complete_scene
+from ...core.settings.completion import complete_scene
+from ...core.settings.schema import Settings
 from ..properties import scene_robots
 from ..robot import rig
 
@@ -32,7 +33,7 @@ def complete(settings: Settings, armatures: Mapping[str, bpy.types.Object]) -> S
             skeleton=settings.skeleton or (() if settings.keypoints else tuple(e for p in parts for e in p.skeleton)),
         ),
         [default.settings.variable() for p in parts for default in p.joints.values()],
-        catalogue.REACH_SHARE * scene_robots.reach(armatures[""]),
+        catalogue.REACH_SHARE * rig.reach(armatures[""]),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
-from .samples import SCHEMA, MessageError, dump, finite, parse, whole_number
+from .envelope import SCHEMA, MessageError, dump, finite, parse, whole_number
 
 
 class State(TypedDict):

@@ -8,7 +8,6 @@ older than one answer.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,48 +17,19 @@ from typing import Any
 
 import zmq
 
-from ..errors import UserError, one_line
-from .pose import PoseRequest, PredictedPose
-from .run_sockets import Endpoints, Security
-from .samples import MALFORMED, MessageError, encode_request, parse, whole_number
+from ..errors import UserError
+from .curve_security import Security
+from .envelope import MessageError, encode_request
+from .pose import PoseRequest
+from .prediction import Prediction, Refusal, decode_answer
+from .run_sockets import Endpoints
+from .samples import MALFORMED
 
 ANSWER_DEADLINE = 20.0
 """A request that is not answered within so many seconds is given up."""
 MAX_ANSWER = 1 << 20
 AT_ONCE = 64
 """Messages that are looked at in one call."""
-
-
-@dataclass(frozen=True)
-class PredictedKeypoint:
-    """One keypoint: pixels of the image that was sent, confidence 0 … 1, covariance ``(2, 2)`` in square pixels."""
-
-    name: str
-    u: float
-    v: float
-    confidence: float
-    covariance: tuple[tuple[float, float], tuple[float, float]] | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one request; ``skeleton`` links keypoints by name, ``pose`` is there where it was asked for."""
-
-    id: int
-    width: int
-    height: int
-    keypoints: tuple[PredictedKeypoint, ...]
-    skeleton: tuple[tuple[str, str], ...]
-    milliseconds: float
-    pose: PredictedPose | None = None
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The server's reason not to answer, one sentence."""
-
-    id: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -150,48 +120,3 @@ class ModelClient:
         with suppress(zmq.Again):
             self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data], zmq.NOBLOCK)
         self._next += 1
-
-
-def decode_answer(data: bytes) -> Prediction | Refusal:
-    """A server's answer.
-
-    Raises:
-        MessageError: if it is malformed.
-    """
-    header = parse(data)
-    try:
-        if header["type"] == "refused":
-            return Refusal(whole_number(header, "id"), one_line(str(header["reason"])))
-        if header["type"] != "prediction":
-            raise MessageError(f"an answer of type {header['type']!r}")
-        keypoints = tuple(decode_keypoint(k) for k in header["keypoints"])
-        skeleton = tuple((str(a), str(b)) for a, b in header["skeleton"])
-        return Prediction(
-            whole_number(header, "id"), whole_number(header, "width"), whole_number(header, "height"), keypoints,
-            skeleton, _finite(header["milliseconds"]),
-            None if header.get("pose") is None else PredictedPose.from_dict(header["pose"]),
-        )  # fmt: skip
-    except MALFORMED as problem:
-        if isinstance(problem, MessageError):
-            raise
-        raise MessageError("the answer lacks something") from problem
-
-
-def decode_keypoint(k: Mapping[str, Any]) -> PredictedKeypoint:
-    """One keypoint as a server writes it.
-
-    Raises:
-        MALFORMED: if it is malformed.
-    """
-    covariance = None
-    if k.get("covariance") is not None:
-        (a, b), (c, d) = k["covariance"]
-        covariance = ((_finite(a), _finite(b)), (_finite(c), _finite(d)))
-    return PredictedKeypoint(str(k["name"]), _finite(k["u"]), _finite(k["v"]), _finite(k["confidence"]), covariance)
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise MessageError(f"{value!r} is not finite")
-    return number

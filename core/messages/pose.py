@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..camera.intrinsics import Intrinsics
 from ..errors import UserError
-from .samples import MALFORMED, MessageError
+from .envelope import MessageError
+from .samples import MALFORMED
 
 FOCAL = ("fx", "fy", "cx", "cy")
 COEFFICIENTS = 5

@@ -17,10 +17,13 @@ from typing import Any
 
 import zmq
 
-from .model_client import MAX_ANSWER, PredictedKeypoint, decode_keypoint
+from .curve_security import Security
+from .envelope import MessageError, encode_request, parse
+from .model_client import MAX_ANSWER
 from .pose import PredictedPose
-from .run_sockets import Endpoints, Security
-from .samples import MALFORMED, MessageError, encode_request, parse
+from .prediction import PredictedKeypoint, decode_keypoint
+from .run_sockets import Endpoints
+from .samples import MALFORMED
 
 TOPIC = b"pose "
 QUEUE = 2

@@ -7,8 +7,6 @@ Every message carries ``schema`` and the ``run`` it belongs to. Whatever does no
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import one_line
 from ..scene.scene_model import Hidden, SceneModel
-
-SCHEMA = 1
-MAX_HEADER = 1 << 20
-MAX_IMAGE = 256 << 20
+from .envelope import MAX_HEADER, SCHEMA, MessageError, array_in, dump, finite, parse, whole_number
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What comes of taking a JSON value for something that it isn't."""
-
-
-class MessageError(ValueError):
-    """A message that is malformed, of another schema, or not of this run; the text is one line, whatever it quotes."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(one_line(reason))
 
 
 @dataclass(frozen=True)
@@ -178,8 +165,8 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     if mask is not None and contract.details and int(mask.max()) > sum(len(i.frames) for i in instances):
         raise MessageError(f"the mask names link {int(mask.max())}, which no instance has")
     j = contract.keypoints
-    keypoints = _array(header, "keypoints", (j, 2), missing=True)
-    visibility = _array(header, "visibility", (j,))
+    keypoints = array_in(header, "keypoints", (j, 2), missing=True)
+    visibility = array_in(header, "visibility", (j,))
     if not {0, 1, 2}.issuperset(visibility.tolist()):
         raise MessageError("a visibility is not 0, 1 or 2")
     inside = keypoints[visibility > 0]
@@ -201,15 +188,15 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     return Sample(
         image=np.frombuffer(frames[1], np.uint8).reshape(contract.height, contract.width, 4),
         keypoints=keypoints,
-        depths=_array(header, "depths", (j,)),
+        depths=array_in(header, "depths", (j,)),
         visibility=visibility.astype(np.int64),
         hidden=Hidden(bins, {k: float(v) for k, v in values.items()}),
         version=whole_number(header, "version"),
         worker=whole_number(header, "worker"),
         sequence=whole_number(header, "sequence"),
-        camera_matrix=_array(header, "camera_matrix", (3, 3)),
-        base_in_camera=_array(header, "base_in_camera", (4, 4)),
-        distortion=_array(header, "distortion", (5,)),
+        camera_matrix=array_in(header, "camera_matrix", (3, 3)),
+        base_in_camera=array_in(header, "base_in_camera", (4, 4)),
+        distortion=array_in(header, "distortion", (5,)),
         instances=instances,
         mask=mask,
     )
@@ -230,9 +217,9 @@ def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Ins
             raise MessageError(f"a joint of instance {name!r} has no finite position")
         result[name] = Instance(
             name,
-            _array(e, "base_in_camera", (4, 4)),
+            array_in(e, "base_in_camera", (4, 4)),
             {k: float(v) for k, v in joints.items()},
-            {k: _array(frames, k, (4, 4)) for k in frames},
+            {k: array_in(frames, k, (4, 4)) for k in frames},
             _box(e, contract),
         )
     return tuple(result.values())
@@ -241,88 +228,8 @@ def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Ins
 def _box(entry: Mapping[str, Any], contract: SampleContract) -> tuple[float, float, float, float] | None:
     if entry.get("box") is None:
         return None
-    left, top, right, bottom = _array(entry, "box", (4,)).tolist()
+    left, top, right, bottom = array_in(entry, "box", (4,)).tolist()
     inside = left > -0.51 and top > -0.51 and right < contract.width - 0.49 and bottom < contract.height - 0.49
     if not (left <= right and top <= bottom and inside):
         raise MessageError(f"a box is {left:g}, {top:g}, {right:g}, {bottom:g}")
     return left, top, right, bottom
-
-
-def encode_request(kind: str, **content: Any) -> bytes:
-    """A request or an answer on a control socket."""
-    return dump({"schema": SCHEMA, "type": kind, **content})
-
-
-def parse(data: bytes | memoryview, kind: str | None = None) -> dict[str, Any]:
-    """A JSON header of our schema, of type ``kind`` unless that is None.
-
-    Raises:
-        MessageError: if it is too long, not JSON, not an object, or of another schema or type.
-    """
-    if len(data) > MAX_HEADER:
-        raise MessageError(f"the header has {len(data)} bytes")
-    try:
-        header = json.loads(bytes(data), parse_constant=_refuse)
-    except (ValueError, RecursionError) as problem:
-        raise MessageError("the header is not JSON") from problem
-    if not isinstance(header, dict):
-        raise MessageError("the header is not an object")
-    if header.get("schema") != SCHEMA:
-        raise MessageError(f"the message has schema {header.get('schema')!r}; this program speaks {SCHEMA}")
-    if not isinstance(header.get("type"), str) or (kind is not None and header["type"] != kind):
-        raise MessageError(f"the message is of type {header.get('type')!r}, not {kind!r}")
-    return header
-
-
-def dump(value: Mapping[str, Any]) -> bytes:
-    """Encode a header as JSON.
-
-    Raises:
-        ValueError: if a number in it is not finite.
-    """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def finite(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def whole_number(header: Mapping[str, Any], name: str) -> int:
-    """One of a header's numbers that count something.
-
-    Raises:
-        MessageError: if it is none.
-    """
-    value = header.get(name)
-    if type(value) is not int or not 0 <= value < 1 << 53:
-        raise MessageError(f"{name} is {value!r}")
-    return value
-
-
-def _array(header: Mapping[str, Any], name: str, shape: tuple[int, ...], missing: bool = False) -> NDArray[np.float64]:
-    entries: list[Any] = [header.get(name)]
-    for size in shape:
-        if not all(type(e) is list and len(e) == size for e in entries):
-            raise MessageError(f"{name} is not of shape {shape}")
-        entries = list(itertools.chain.from_iterable(entries))
-    known = (float, int, type(None)) if missing else (float, int)
-    if not set(map(type, entries)).issubset(known):
-        raise MessageError(f"{name} holds {next(e for e in entries if type(e) not in known)!r}")
-    try:
-        values = np.array(entries, dtype=np.float64)
-    except OverflowError as problem:
-        raise MessageError(f"{name} holds a number that is too large") from problem
-    # None has become NaN; JSON itself has neither NaN nor infinity, but 1e999 reads as one.
-    if not np.isfinite(values).all() and (not missing or np.isinf(values).any()):
-        raise MessageError(f"{name} holds something that is not finite")
-    return values.reshape(shape)

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
-import shutil
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import blend_file, files, run_folder
 from ..errors import UserError, one_line
-from ..messages.events import Event, Metrics, Posterior, Progress, State
+from ..messages.events import Event, Posterior, Progress, State
 from ..messages.obstruction import Obstruction
 from ..messages.run_sockets import Endpoints, Link
 from ..robot.robot import Robot
-from ..settings.schema import Settings, save
+from ..settings.schema import Settings
+from ..settings.toml_file import save
 from .child_process import Child
 from .folder_lock import FolderLock
+from .programs import Programs
+from .run_status import Phase, ProcessStatus, Status
 
 SCENE_DEADLINE = 240.0
 TRAINER_DEADLINE = 180.0
@@ -34,101 +32,6 @@ WORKER_DEADLINE = 240.0
 STOP_DEADLINE = 8.0
 RESTARTS = 5
 """A worker that dies this often without having delivered a sample ends the run."""
-
-LAUNCHER = Path(__file__).resolve().parent.parent.parent / "launch.py"
-
-
-class Phase(Enum):
-    """Where a run stands."""
-
-    STARTING = "starting"
-    TRAINING = "training"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in (Phase.DONE, Phase.STOPPED, Phase.FAILED)
-
-
-@dataclass
-class ProcessStatus:
-    """One process as the user sees it; ``rate`` is samples or steps per second."""
-
-    name: str
-    state: str = "starting"
-    adapts: bool = False
-    rate: float = 0.0
-    restarts: int = 0
-    pid: int = 0
-
-
-@dataclass
-class Status:
-    """Everything a front end shows of a run.
-
-    Attributes:
-        message: one line on what is going on.
-        reason: why the run failed, with the last log lines of the process that did.
-        progress: the trainer's latest ``progress`` event.
-        metrics: every validation so far, oldest first.
-        concentrations: the latest posterior, by variable; ``version`` counts the updates.
-        notices: things that went wrong and were mended, oldest first.
-        warnings: what the builder of the scene had to say about the robots.
-        obstruction: what stands in the robots' way in a scene of the user's own, once somebody has looked.
-    """
-
-    phase: Phase = Phase.STARTING
-    message: str = "starting"
-    reason: str = ""
-    processes: dict[str, ProcessStatus] = field(default_factory=dict)
-    progress: Progress = field(default_factory=Progress)
-    metrics: list[Metrics] = field(default_factory=list)
-    concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    version: int = 0
-    notices: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    obstruction: Obstruction = field(default_factory=Obstruction)
-
-
-@dataclass(frozen=True)
-class Programs:
-    """How the processes are started: each a command to which arguments are appended."""
-
-    trainer: tuple[str, ...]
-    blender: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def with_python(cls, trainer_python: str, blender: str = "") -> Programs:
-        """The trainer in ``trainer_python``; workers in ``blender`` (a command), or in the same Python's bpy wheel.
-
-        The Blender must have this extension enabled: it is asked for the command that the extension registers.
-
-        Raises:
-            UserError: if a program does not exist.
-        """
-        trainer = (trainer_python, str(LAUNCHER))
-        if not blender:
-            return cls(trainer, trainer)
-        try:
-            command = shlex.split(blender, posix=sys.platform != "win32")
-        except ValueError:
-            command = []  # a quote without its partner
-        if not command or shutil.which(command[0]) is None:
-            raise UserError(f"There is no Blender at {blender!r}: give the path of its program")
-        return cls(trainer, (*command, "--background", "--command", "robot_keypoints"))
-
-    def worker(self, threads: int) -> list[str]:
-        """The command of a Blender that keeps to ``threads`` threads."""
-        if "--command" in self.blender:
-            start = self.blender.index("--background")
-            return [*self.blender[:start], "--threads", str(threads), *self.blender[start:]]
-        return [*self.blender, "--threads", str(threads)]
 
 
 class Session:

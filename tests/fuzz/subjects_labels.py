@@ -16,7 +16,8 @@ from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet
 from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
 from robot_keypoints.trainer.datasets.writer import DataSet, Finished
 from robot_keypoints.trainer.inference.camera_calibration import RestingCamera
-from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, joint_positions
+from robot_keypoints.trainer.inference.pose_arguments import joint_positions
+from robot_keypoints.trainer.pose.robot_points import PlacedRobot
 from subjects import Seed, command, contents
 
 COUNT = 2

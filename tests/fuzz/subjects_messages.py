@@ -14,17 +14,12 @@ import fake_blender
 import numpy as np
 import synthetic
 from PIL import Image
-from robot_keypoints.core.messages import model_client, pose_publishing
+from robot_keypoints.core.messages import pose_publishing, prediction
+from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
-from robot_keypoints.core.messages.samples import (
-    MessageError,
-    SampleContract,
-    decode_sample,
-    encode_request,
-    encode_sample,
-    parse,
-)
-from robot_keypoints.core.processes.session import Programs, Session
+from robot_keypoints.core.messages.samples import SampleContract, decode_sample, encode_sample
+from robot_keypoints.core.processes.programs import Programs
+from robot_keypoints.core.processes.session import Session
 from robot_keypoints.core.settings.schema import Settings
 from subjects import Seed
 
@@ -51,7 +46,7 @@ class Messages:
         self._session = Session(scratch / "run", settings, Programs(("none",), ("none",)))
         self._readers: dict[str, Callable[[Path], object]] = {
             "sample.json": self._sample, "posterior.json": self._posterior, "event.json": self._event,
-            "control.json": self._control, "answer.json": lambda p: model_client.decode_answer(p.read_bytes()),
+            "control.json": self._control, "answer.json": lambda p: prediction.decode_answer(p.read_bytes()),
             "published.json": lambda p: pose_publishing.PublishedPose.decode(pose_publishing.TOPIC + p.read_bytes()),
         }  # fmt: skip
 
@@ -158,4 +153,4 @@ class Requests:
         answer = parse(message)
         if answer["type"] == "refused":
             raise MessageError(answer["reason"])
-        assert isinstance(model_client.decode_answer(message), model_client.Prediction)
+        assert isinstance(prediction.decode_answer(message), prediction.Prediction)

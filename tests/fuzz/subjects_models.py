@@ -18,13 +18,13 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings import schema as settings_module, validation
+from robot_keypoints.core.settings import toml_file, validation
 from robot_keypoints.core.settings.schema import Settings
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.inference.predictor import Predictor
 from robot_keypoints.trainer.networks import factory, model_file, pretrained_weights
 from robot_keypoints.trainer.networks.model_file import ModelInfo
-from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training import setup, trainer
 from subjects import Seed, command, contents
 
 
@@ -121,7 +121,7 @@ class Runs:
     def seeds(self) -> Sequence[Seed]:
         settings = synthetic.settings(width=8, precision="float32", epochs=1, epoch_images=16, store_mb=64)
         (self._scratch / "logs").mkdir(parents=True)
-        settings_module.save(settings, self._scratch / "settings.toml")
+        toml_file.save(settings, self._scratch / "settings.toml")
         trainer = self._trainer(self._scratch, resume=False)
         try:
             trainer.run()
@@ -143,8 +143,8 @@ class Runs:
             trainer.close()
 
     def _trainer(self, folder: Path, *, resume: bool) -> trainer.Trainer:
-        settings = settings_module.load(folder / "settings.toml")
+        settings = toml_file.load(folder / "settings.toml")
         validation.check(settings)
         quiet = Quiet(settings)
-        info = trainer.model_info(settings, folder)
+        info = setup.model_info(settings, folder)
         return trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]

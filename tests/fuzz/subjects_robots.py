@@ -15,7 +15,7 @@ from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.package_paths import packages_in
 from robot_keypoints.core.robot.robot import Robot, Visual, as_matrix
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.core.settings import schema as settings_module, validation
+from robot_keypoints.core.settings import completion, toml_file, validation
 from robot_keypoints.core.settings.schema import Settings
 from subjects import Seed, contents
 
@@ -84,7 +84,7 @@ def use(robot: Robot) -> None:
     files: dict[str, mesh_reader.MeshData] = {}
     for visual in robot.visuals[:20]:
         mesh_reader.shape(visual, files)
-    settings = settings_module.complete(Settings(), robot)
+    settings = completion.complete(Settings(), robot)
     validation.check(settings)
     settings.scene_model().draw(np.random.default_rng(0))
 
@@ -210,8 +210,8 @@ epochs = 0
         Image.new("RGB", (8, 8), "grey").save(grey)
         photographs = {f"backgrounds/{t}/a.jpg": grey.read_bytes() for t in ("indoor", "outdoor")}
         settings = Settings()
-        settings = settings_module.complete(settings, *settings_module.load_robots(settings))
-        settings_module.save(settings, self._path)
+        settings = completion.complete(settings, *completion.load_robots(settings))
+        toml_file.save(settings, self._path)
         whole = self._path.read_bytes()
         return [
             Seed("settings.toml", {"settings.toml": own.encode(), **robot, **photographs}, ("settings.toml",)),
@@ -219,10 +219,10 @@ epochs = 0
         ]
 
     def attempt(self, entry: Path) -> None:
-        settings = settings_module.load(entry)
+        settings = toml_file.load(entry)
         if settings.robot.kind != "armature":
-            settings = settings_module.complete(settings, *settings_module.load_robots(settings))
+            settings = completion.complete(settings, *completion.load_robots(settings))
         validation.check(settings)
-        settings_module.save(settings, self._path)
-        assert settings_module.load(self._path) == settings
+        toml_file.save(settings, self._path)
+        assert toml_file.load(self._path) == settings
         settings.scene_model().draw(np.random.default_rng(0))

@@ -156,7 +156,7 @@ def _written(seed: Seed, folder: Path) -> Path:
 def _try(subject: Subject, entry: Path, *, valid: bool) -> tuple[str, str]:
     """``accepted``, ``refused`` or ``faults``, and what was wrong."""
     from robot_keypoints.core.errors import UserError
-    from robot_keypoints.core.messages.samples import MessageError
+    from robot_keypoints.core.messages.envelope import MessageError
 
     try:
         subject.attempt(entry)

@@ -13,19 +13,20 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from robot_keypoints.core.messages.envelope import parse
 from robot_keypoints.core.messages.events import Posterior, decode_event
-from robot_keypoints.core.messages.model_client import Prediction, Refusal, decode_answer
 from robot_keypoints.core.messages.pose import PoseRequest
 from robot_keypoints.core.messages.pose_publishing import PublishedPose
-from robot_keypoints.core.messages.samples import SampleContract, decode_sample, parse
+from robot_keypoints.core.messages.prediction import Prediction, Refusal, decode_answer
+from robot_keypoints.core.messages.samples import SampleContract, decode_sample
 from robot_keypoints.core.robot.robot import Robot
-from robot_keypoints.core.settings import schema as settings_module, validation
-from robot_keypoints.core.settings.schema import load_robot
+from robot_keypoints.core.settings import completion, toml_file, validation
+from robot_keypoints.core.settings.completion import load_robot
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.networks import device, factory
 from robot_keypoints.trainer.networks.model_file import load_model
-from robot_keypoints.trainer.training import run_state, trainer
+from robot_keypoints.trainer.training import run_state, setup
 from robot_keypoints.trainer.training.engine import Engine
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
@@ -47,8 +48,8 @@ def message(name: str) -> bytes:
 @pytest.mark.parametrize("name", ["arm.toml", "run/settings.toml", "panel/settings.toml"])
 def test_settings_have_the_values_that_the_file_has(name: str) -> None:
     written = tomllib.loads((BEFORE / name).read_text(encoding="utf-8"))
-    read = json.loads(json.dumps(dataclasses.asdict(settings_module.load(BEFORE / name))))
-    assert written.pop("version", 1) == settings_module.VERSION
+    read = json.loads(json.dumps(dataclasses.asdict(toml_file.load(BEFORE / name))))
+    assert written.pop("version", 1) == toml_file.VERSION
     if "path" in written["robot"]:  # which counts from the file's own folder
         written["robot"]["path"] = written["robot"]["path"] and str((BEFORE / name).parent / written["robot"]["path"])
     for part, values in written.items():
@@ -61,9 +62,9 @@ def test_settings_have_the_values_that_the_file_has(name: str) -> None:
 
 
 def test_settings_of_a_run_can_still_be_started() -> None:
-    settings = settings_module.load(BEFORE / "run" / "settings.toml")
+    settings = toml_file.load(BEFORE / "run" / "settings.toml")
     validation.check(settings)
-    assert settings_module.complete(settings, load_robot(settings.robot)) == settings, "a default would be added"
+    assert completion.complete(settings, load_robot(settings.robot)) == settings, "a default would be added"
 
 
 # ------------------------------------------------------------------------------------------- models and data sets
@@ -94,8 +95,8 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """Its engine takes every tensor, its logs keep all lines, its held-out samples are read."""
     shutil.copytree(BEFORE / "run", tmp_path / "run")
     run = tmp_path / "run"
-    settings = settings_module.load(run / "settings.toml")
-    info = trainer.model_info(settings, run)
+    settings = toml_file.load(run / "settings.toml")
+    info = setup.model_info(settings, run)
     assert info.robot == load_model(run / "model.safetensors", torch.device("cpu"))[1].robot
     saved = run_state.find(run)
     assert saved is not None
@@ -122,7 +123,7 @@ def test_a_runs_robot_is_read() -> None:
 
 
 def test_a_workers_sample_is_decoded() -> None:
-    model = settings_module.load(BEFORE / "run" / "settings.toml").scene_model()
+    model = toml_file.load(BEFORE / "run" / "settings.toml").scene_model()
     header = json.loads(message("sample.json"))
     contract = SampleContract.of(header["run"], 32, 32, 7, model, details=True, masks=True)
     sample = decode_sample([message(f"sample.{part}") for part in ("json", "image", "mask")], contract)
@@ -132,7 +133,7 @@ def test_a_workers_sample_is_decoded() -> None:
 
 
 def test_a_trainers_news_are_decoded() -> None:
-    settings = settings_module.load(BEFORE / "run" / "settings.toml")
+    settings = toml_file.load(BEFORE / "run" / "settings.toml")
     posterior = Posterior.decode(message("posterior.json"), RUN)
     assert posterior == Posterior(0, settings.scene_model().concentrations())
     for kind in ("state", "metrics", "progress"):

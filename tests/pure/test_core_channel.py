@@ -16,17 +16,12 @@ import numpy as np
 import pytest
 import zmq
 from robot_keypoints.core.errors import LONGEST, UserError
+from robot_keypoints.core.messages.addresses import is_loopback
+from robot_keypoints.core.messages.curve_security import Security
+from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.events import Posterior, State, encode_event
-from robot_keypoints.core.messages.run_sockets import QUEUE, Endpoints, Hub, Link, SampleReceiver, Security, is_loopback
-from robot_keypoints.core.messages.samples import (
-    Instance,
-    MessageError,
-    Sample,
-    SampleContract,
-    encode_request,
-    encode_sample,
-    parse,
-)
+from robot_keypoints.core.messages.run_sockets import QUEUE, Endpoints, Hub, Link, SampleReceiver
+from robot_keypoints.core.messages.samples import Instance, Sample, SampleContract, encode_sample
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from robot_keypoints.core.errors import LONGEST, UserError, one_line
-from robot_keypoints.core.messages.samples import MessageError, parse
+from robot_keypoints.core.messages.envelope import MessageError, parse
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 
 

@@ -18,8 +18,9 @@ import pytest
 import zmq
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import gate as gate_module
+from robot_keypoints.core.messages.curve_security import Security
 from robot_keypoints.core.messages.gate import COMMAND, GREETING, LONG, MORE, Gate, Limits
-from robot_keypoints.core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Hub, Security
+from robot_keypoints.core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Hub
 
 MEGABYTE = 1 << 20
 PATIENCE = 60.0

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 
 PATIENCE = 30.0
 

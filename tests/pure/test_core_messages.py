@@ -11,18 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from robot_keypoints.core.messages.envelope import MAX_HEADER, MessageError, encode_request, parse
 from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
-from robot_keypoints.core.messages.samples import (
-    MAX_HEADER,
-    Instance,
-    MessageError,
-    Sample,
-    SampleContract,
-    decode_sample,
-    encode_request,
-    encode_sample,
-    parse,
-)
+from robot_keypoints.core.messages.samples import Instance, Sample, SampleContract, decode_sample, encode_sample
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 

@@ -13,7 +13,8 @@ import pytest
 import synthetic
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes import own_programs
-from robot_keypoints.core.settings.schema import WorkerSettings, save
+from robot_keypoints.core.settings.schema import WorkerSettings
+from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.commands import main as cli
 
 

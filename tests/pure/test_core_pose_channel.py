@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import zmq
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.curve_security import Security
+from robot_keypoints.core.messages.envelope import MessageError, encode_request
 from robot_keypoints.core.messages.pose_publishing import TOPIC, PoseListener, PosePublisher, PublishedPose
-from robot_keypoints.core.messages.run_sockets import Security
-from robot_keypoints.core.messages.samples import MessageError, encode_request
 
 POINT = {"name": "a", "u": 1.5, "v": 2.5, "confidence": 0.9, "covariance": [[1.0, 0.0], [0.0, 2.0]]}
 FOUND: dict[str, Any] = {

@@ -20,9 +20,12 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.files import last_lines
 from robot_keypoints.core.processes import session as module
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import Phase, Programs, Session, Status
+from robot_keypoints.core.processes.programs import Programs
+from robot_keypoints.core.processes.run_status import Phase, Status
+from robot_keypoints.core.processes.session import Session
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings.schema import FeedbackSettings, RobotSettings, Settings, WorkerSettings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import FeedbackSettings, RobotSettings, Settings, WorkerSettings
 from robot_keypoints.trainer.commands.run_display import Display
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals")
@@ -75,7 +78,7 @@ if role == "worker":
 
 from robot_keypoints.core.messages.run_sockets import Hub
 from robot_keypoints.core.messages.events import Posterior, encode_event
-from robot_keypoints.core.messages.samples import parse
+from robot_keypoints.core.messages.envelope import parse
 
 identity = arguments[arguments.index("--identity") + 1]
 hub = Hub("127.0.0.1", 0)

@@ -11,6 +11,7 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings.asset_folders import training_themes, worlds
+from robot_keypoints.core.settings.completion import complete, load_robots
 from robot_keypoints.core.settings.schema import (
     AugmentationSettings,
     LinkGroup,
@@ -22,11 +23,8 @@ from robot_keypoints.core.settings.schema import (
     TrainingSettings,
     VariableSettings,
     WorkerSettings,
-    complete,
-    load,
-    load_robots,
-    save,
 )
+from robot_keypoints.core.settings.toml_file import load, save
 from robot_keypoints.core.settings.validation import check
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings import renamed, schema as settings_module
-from robot_keypoints.core.settings.schema import Settings, load, save
+from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.core.settings.toml_file import load, save
 
 OLD = """
 [training]

@@ -15,7 +15,7 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot import xacro
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.core.robot.xacro_budget import Budget
-from robot_keypoints.core.settings import schema
+from robot_keypoints.core.settings import completion, toml_file
 
 ARM = """<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro">
   <xacro:arg name="count" default="2"/>
@@ -123,11 +123,11 @@ def test_the_packages_own_xacro_files_are_refused_with_the_reason(name: str, wor
 
 def test_settings_hold_the_arguments(arm: Path, tmp_path: Path) -> None:
     text = """[robot]\nkind = "urdf"\npath = "urdf/arm.urdf.xacro"\n[robot.arguments]\ncount = "1"\n"""
-    (tmp_path / "settings.toml").write_text(f"version = {schema.VERSION}\n{text}")
-    loaded = schema.load(tmp_path / "settings.toml")
-    assert schema.load_robot(loaded.robot).links == ("base", "a")
-    schema.save(loaded, tmp_path / "again.toml")
-    assert schema.load(tmp_path / "again.toml").robot.arguments == {"count": "1"}
+    (tmp_path / "settings.toml").write_text(f"version = {toml_file.VERSION}\n{text}")
+    loaded = toml_file.load(tmp_path / "settings.toml")
+    assert completion.load_robot(loaded.robot).links == ("base", "a")
+    toml_file.save(loaded, tmp_path / "again.toml")
+    assert toml_file.load(tmp_path / "again.toml").robot.arguments == {"count": "1"}
 
 
 XACRO = 'xmlns:xacro="http://www.ros.org/wiki/xacro"'

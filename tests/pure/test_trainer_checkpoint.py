@@ -20,7 +20,9 @@ from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.networks import factory, model_file
-from robot_keypoints.trainer.networks.model_file import Checkpoint, ModelInfo
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.training import checkpoint
+from robot_keypoints.trainer.training.checkpoint import Checkpoint
 
 CONFIG = factory.NetworkConfig("light", 3, 1.0, width=8)
 INFO = ModelInfo(CONFIG, 64, 48, synthetic.NAMES, (("foot", "knee"),), None, {"step": 3})
@@ -127,7 +129,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(5)
     torch.rand(7, generator=generator)
     tensors = {f"network.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"optimiser.{k}": v for k, v in model_file.flatten_optimiser(optimiser).items()}
+    tensors |= {f"optimiser.{k}": v for k, v in checkpoint.flatten_optimiser(optimiser).items()}
     path = tmp_path / "latest.safetensors"
     Checkpoint(tensors, {"counters": {"step": 3}}, {"torch": generator.get_state()}).save(path)
 
@@ -135,8 +137,8 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert saved.state == {"counters": {"step": 3}}
     other = factory.build(CONFIG)
     other_optimiser = torch.optim.AdamW(other.parameters(), lr=1e-2)
-    other.load_state_dict(model_file.part(saved.tensors, "network"))
-    model_file.restore_optimiser(other_optimiser, model_file.part(saved.tensors, "optimiser"))
+    other.load_state_dict(checkpoint.part(saved.tensors, "network"))
+    checkpoint.restore_optimiser(other_optimiser, checkpoint.part(saved.tensors, "optimiser"))
     step(net, optimiser)
     step(other, other_optimiser)
     for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):

@@ -12,9 +12,9 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.messages.obstruction import Obstruction
-from robot_keypoints.core.processes.session import ProcessStatus, Status
+from robot_keypoints.core.processes.run_status import ProcessStatus, Status
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.core.settings.schema import load, save
+from robot_keypoints.core.settings.toml_file import load, save
 from robot_keypoints.core.settings.validation import check
 from robot_keypoints.trainer.commands import demo, doctor, main as cli, run_display
 from robot_keypoints.trainer.networks import factory, model_file

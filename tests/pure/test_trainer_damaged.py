@@ -18,10 +18,10 @@ from full_disk import room
 from robot_keypoints.core import files, run_folder
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings import toml_file
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
-from robot_keypoints.trainer.networks.model_file import Checkpoint
-from robot_keypoints.trainer.training import run_state, trainer
+from robot_keypoints.trainer.training import run_state, setup
+from robot_keypoints.trainer.training.checkpoint import Checkpoint
 from test_trainer_resume import lines, train, trainer_of
 
 LATEST = run_folder.checkpoint(Path())
@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run = tmp_path_factory.mktemp("run")
     settings = synthetic.settings(width=8, precision="float32", epochs=20, averaging=0.9)
     (run / "logs").mkdir()
-    settings_module.save(settings, run / "settings.toml")
+    toml_file.save(settings, run / "settings.toml")
     robot = load_urdf(builtin_urdf())
     (run / "robot.json").write_text(json.dumps(robot.to_dict()), encoding="utf-8")
     threads = torch.get_num_threads()
@@ -61,7 +61,7 @@ def run(whole: Path, tmp_path: Path) -> Path:
 def resume(run: Path) -> str:
     """Go on for a step and a validation; the sentence where that is refused."""
     try:
-        trainer = trainer_of(run, settings_module.load(run / "settings.toml"), resume=True, ahead=False)
+        trainer = trainer_of(run, toml_file.load(run / "settings.toml"), resume=True, ahead=False)
         try:
             train(trainer, 1)
             trainer._tell()
@@ -205,7 +205,7 @@ def test_a_line_that_was_begun_is_left_out_without_a_word(run: Path, capfd: pyte
     path = run / "metrics.jsonl"
     before = path.read_bytes()
     path.write_bytes(before + before[: len(before) // 2])
-    settings = settings_module.load(run / "settings.toml")
+    settings = toml_file.load(run / "settings.toml")
     trainer_of(run, settings, resume=True, ahead=False).close()
     assert path.read_bytes() == before and "damaged" not in capfd.readouterr().err
     path.write_bytes(before + b"\xff\n" + before)
@@ -239,7 +239,7 @@ def test_every_document_of_a_robot_is_read_or_refused(run: Path) -> None:
     for strange in mutations(document):
         path.write_text(json.dumps(strange), encoding="utf-8")
         try:
-            trainer.kinematics(run)
+            setup.kinematics(run)
         except UserError as problem:
             assert "\n" not in str(problem) and str(path) in str(problem)
 
@@ -248,7 +248,7 @@ def test_every_document_of_a_robot_is_read_or_refused(run: Path) -> None:
 def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_state(run: Path, size: int) -> None:
     """Whichever file is the first one that has no room: TensorBoard's, a line, the model, the checkpoint."""
     before = {f: (run / f).read_bytes() for f in (*FILES, "model.safetensors")}
-    trainer = trainer_of(run, settings_module.load(run / "settings.toml"), resume=True, ahead=False)
+    trainer = trainer_of(run, toml_file.load(run / "settings.toml"), resume=True, ahead=False)
     try:
         train(trainer, 1)
         with room(size), pytest.raises((OSError, files.WriteError)) as problem:

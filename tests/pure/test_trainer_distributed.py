@@ -15,7 +15,7 @@ import synthetic
 import torch
 from listening import listeners
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.images import sensor_effects
 from robot_keypoints.trainer.networks import factory

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from robot_keypoints.core.settings.schema import AugmentationSettings
+from robot_keypoints.trainer.images import views as image_views
 from robot_keypoints.trainer.images.sensor_effects import NAMES
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.inference.predictor import Predictor
@@ -41,9 +42,9 @@ def ramp(width: int, height: int) -> Tensor:
 
 @pytest.mark.parametrize("inner", [None, torch.tensor([[[0.9, -0.2, 5.0], [0.2, 0.9, -3.0]]])])
 def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
-    views = two_looks.boxes(torch.tensor([[40.0, 30.0]]), torch.tensor([[200.0, 150.0]]), VIEW)
+    views = image_views.boxes(torch.tensor([[40.0, 30.0]]), torch.tensor([[200.0, 150.0]]), VIEW)
     views = views if inner is None else views.of(inner)
-    shown = two_looks.sample(ramp(*IMAGE), views, VIEW)[0, :2]
+    shown = image_views.sample(ramp(*IMAGE), views, VIEW)[0, :2]
     points = torch.tensor([[[20.0, 30.0], [80.0, 60.0], [133.0, 101.0]]])
     told = views.points_to_image(points)[0]
     for (u, v), place in zip(points[0].long().tolist(), told, strict=True):
@@ -53,9 +54,9 @@ def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
 
 def test_a_whole_image_at_half_its_size_is_the_mean_of_squares_of_four() -> None:
     image = torch.rand(2, 3, 240, 320)
-    shown = two_looks.sample(image, two_looks.whole(2, IMAGE, VIEW), VIEW)
+    shown = image_views.sample(image, image_views.whole(2, IMAGE, VIEW), VIEW)
     torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(image, 2), atol=1e-4, rtol=0)
-    same = two_looks.sample(image, two_looks.whole(2, IMAGE, IMAGE), IMAGE)
+    same = image_views.sample(image, image_views.whole(2, IMAGE, IMAGE), IMAGE)
     torch.testing.assert_close(same, image, atol=1e-4, rtol=0)
 
 
@@ -64,12 +65,12 @@ def test_nothing_is_passed_over_however_small_the_view() -> None:
     image[..., 500, 700] = 64.0 * 64
     for side in (20, 40, 80):
         view = (side * 4 // 3, side)
-        shown = two_looks.sample(image, two_looks.whole(1, (1280, 960), view), view)
+        shown = image_views.sample(image, image_views.whole(1, (1280, 960), view), view)
         assert shown.sum() * (960 / side) ** 2 == pytest.approx(64 * 64, rel=0.35)
 
 
 def test_covariances_scale_with_the_view() -> None:
-    views = two_looks.boxes(torch.zeros(1, 2), torch.tensor([[80.0, 60.0]]), VIEW)
+    views = image_views.boxes(torch.zeros(1, 2), torch.tensor([[80.0, 60.0]]), VIEW)
     found = views.covariances_to_image(torch.eye(2).expand(1, 3, 2, 2))
     torch.testing.assert_close(found, 0.25 * torch.eye(2).expand(1, 3, 2, 2))
 
@@ -82,7 +83,7 @@ def test_the_closer_look_is_around_the_keypoints_within_the_image_and_no_finer_t
         [[100.0, 100.0], [500.0, 120.0]],  # one is not there
     ])  # fmt: skip
     counted = torch.tensor([[True, True], [True, True], [True, True], [True, False]])
-    views, worth = two_looks.around(points, counted, IMAGE, VIEW)
+    views, worth = image_views.around(points, counted, IMAGE, VIEW)
     assert worth.tolist() == [True, True, False, False]
     corners = views.points_to_image(torch.tensor([[-0.5, -0.5], [159.5, 119.5]]).expand(4, 2, 2))
     extents = corners[:, 1] - corners[:, 0]
@@ -147,7 +148,7 @@ def test_training_sees_whole_pictures_and_closer_ones_with_keypoints_where_they_
     whole = (scale - 2.0).abs() < 1e-6
     assert 16 < int(whole.sum()) < 48
     assert scale[~whole].min() >= 1.0 and scale[~whole].unique().numel() > 8
-    back = two_looks.Views(made.to_rendering).points_to_image(made.keypoints)
+    back = image_views.Views(made.to_rendering).points_to_image(made.keypoints)
     torch.testing.assert_close(back, points, atol=1e-3, rtol=0)
     for image, (u, v) in zip(made.images, made.keypoints[:, 0].tolist(), strict=True):
         if 1 <= u < 158 and 1 <= v < 118:

@@ -26,13 +26,14 @@ from robot_keypoints.trainer.datasets.coco_writer import CocoDataSet
 from robot_keypoints.trainer.datasets.ndds_writer import NddsDataSet
 from robot_keypoints.trainer.datasets.writer import DataSet, Finished
 from robot_keypoints.trainer.evaluation import pose_metrics
-from robot_keypoints.trainer.inference.pose_finder import PlacedRobot, PoseFinder
+from robot_keypoints.trainer.inference.pose_finder import PoseFinder
 from robot_keypoints.trainer.inference.predictor import Found, Predictor
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from robot_keypoints.trainer.pose.ambiguous_poses import likeliest
 from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.problem import Options, Status
+from robot_keypoints.trainer.pose.robot_points import PlacedRobot
 from robot_keypoints.trainer.pose.solve_pose import solve_pose
 from scipy.spatial.transform import Rotation
 

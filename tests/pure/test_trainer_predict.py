@@ -18,7 +18,7 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.images import image_file
 from robot_keypoints.trainer.inference import image_overlay, image_sources

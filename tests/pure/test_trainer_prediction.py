@@ -16,8 +16,8 @@ import pytest
 import torch
 import zmq
 from PIL import Image
-from robot_keypoints.core.messages.samples import encode_request, parse
-from robot_keypoints.core.processes import session
+from robot_keypoints.core.messages.envelope import encode_request, parse
+from robot_keypoints.core.processes import programs
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.trainer.inference.predictor import Predictor, fit_image
 from robot_keypoints.trainer.inference.request_queue import RequestQueue, take_in
@@ -114,7 +114,7 @@ class Server:
         model = folder / "model.safetensors"
         model_file.save_model(model, factory.build(CONFIG).state_dict(), INFO)
         ready = folder / "ready.json"
-        command = [sys.executable, str(session.LAUNCHER), "serve", str(model), "--ready", str(ready)]
+        command = [sys.executable, str(programs.LAUNCHER), "serve", str(model), "--ready", str(ready)]
         self.child = Child("serve", command, folder / "serve.log")
         end = time.monotonic() + 120
         while not ready.exists():

@@ -17,13 +17,15 @@ import pytest
 import synthetic
 import torch
 from PIL import Image
+from robot_keypoints.core.messages.envelope import encode_request
 from robot_keypoints.core.messages.events import Posterior
 from robot_keypoints.core.messages.run_sockets import Endpoints, Link
-from robot_keypoints.core.messages.samples import encode_request
-from robot_keypoints.core.processes import session
+from robot_keypoints.core.processes import programs
 from robot_keypoints.core.processes.child_process import Child
-from robot_keypoints.core.settings.schema import Settings, save
-from robot_keypoints.trainer.networks.model_file import Checkpoint, load_model
+from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.core.settings.toml_file import save
+from robot_keypoints.trainer.networks.model_file import load_model
+from robot_keypoints.trainer.training.checkpoint import Checkpoint
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
@@ -34,7 +36,7 @@ class Running:
     def __init__(self, run: Path, *, resume: bool = False) -> None:
         self.run = run
         (run / "logs" / "trainer.json").unlink(missing_ok=True)
-        command = [sys.executable, str(session.LAUNCHER), "trainer", "--run", str(run), "--identity", "test"]
+        command = [sys.executable, str(programs.LAUNCHER), "trainer", "--run", str(run), "--identity", "test"]
         self.child = Child("trainer", [*command, *(["--resume"] if resume else [])], run / "trainer.log", ENVIRONMENT)
         self.workers: list[synthetic.Worker] = []
         self.posteriors: list[Posterior] = []
@@ -242,7 +244,7 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, damage: str, word
     if damage == "checkpoint":
         (run / "checkpoints").mkdir()
         (run / "checkpoints" / "latest.safetensors").write_bytes(b"damaged")
-    command = [sys.executable, str(session.LAUNCHER), "trainer", "--run", str(run), "--identity", "test", "--resume"]
+    command = [sys.executable, str(programs.LAUNCHER), "trainer", "--run", str(run), "--identity", "test", "--resume"]
     child = Child("trainer", command, run / "trainer.log", ENVIRONMENT)
     try:
         assert child.wait(90)

@@ -24,8 +24,8 @@ from PIL import Image
 from robot_keypoints.core import files
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.processes.folder_lock import FolderLock
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings.schema import save
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.commands import main as cli, render as render_command
 
 TESTS = Path(__file__).resolve().parent.parent

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.messages.run_sockets import Endpoints
-from robot_keypoints.core.settings.schema import Settings, save
+from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.images import sensor_effects
-from robot_keypoints.trainer.networks.model_file import Checkpoint, load_model
+from robot_keypoints.trainer.networks.model_file import load_model
 from robot_keypoints.trainer.pose import loss as pose_loss
-from robot_keypoints.trainer.training import trainer
+from robot_keypoints.trainer.training import setup, trainer
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
+from robot_keypoints.trainer.training.checkpoint import Checkpoint
 from robot_keypoints.trainer.training.replay_store import RawBatch
 
 STEPS = 50
@@ -90,11 +92,11 @@ class Recorded:
 
 def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -> trainer.Trainer:
     quiet = Quiet(settings)
-    info = trainer.model_info(settings, folder)
+    info = setup.model_info(settings, folder)
     made = trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
     state = made.pipeline.state
     made.pipeline.close()
-    finish = trainer.finishing(settings, torch.device("cpu"), settings.training.seed)
+    finish = setup.finishing(settings, torch.device("cpu"), settings.training.seed)
     made.pipeline = Pipeline(Recorded(settings), quiet, finish, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
     made.pipeline.state = state
     return made

@@ -17,7 +17,7 @@ import zmq
 from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core.errors import LONGEST
-from robot_keypoints.core.messages.samples import MAX_HEADER, encode_request, parse
+from robot_keypoints.core.messages.envelope import MAX_HEADER, encode_request, parse
 from robot_keypoints.trainer.images import image_file
 from robot_keypoints.trainer.inference import request_queue
 from robot_keypoints.trainer.inference.image_feed import PictureFeed

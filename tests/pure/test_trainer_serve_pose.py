@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit, transform
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages.model_client import Prediction, decode_answer
+from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.pose import PoseRequest, PredictedPose
-from robot_keypoints.core.messages.samples import MessageError, encode_request, parse
+from robot_keypoints.core.messages.prediction import Prediction, decode_answer
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.inference import server_requests

@@ -21,12 +21,14 @@ import pytest
 import zmq
 from listening import listeners
 from PIL import Image
-from robot_keypoints.core.messages.model_client import ModelClient, Prediction
+from robot_keypoints.core.messages.curve_security import Security
+from robot_keypoints.core.messages.envelope import encode_request, parse
+from robot_keypoints.core.messages.model_client import ModelClient
 from robot_keypoints.core.messages.pose import PoseRequest
 from robot_keypoints.core.messages.pose_publishing import PoseListener, PublishedPose
-from robot_keypoints.core.messages.run_sockets import Hub, Link, Security
-from robot_keypoints.core.messages.samples import encode_request, parse
-from robot_keypoints.core.processes import session
+from robot_keypoints.core.messages.prediction import Prediction
+from robot_keypoints.core.messages.run_sockets import Hub, Link
+from robot_keypoints.core.processes import programs
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.inference import image_feed
@@ -334,7 +336,7 @@ class Process:
         model, ready = folder / "model.safetensors", folder / "ready.json"
         model_file.save_model(model, factory.build(INFO.network).state_dict(), INFO)
         words = ["serve", str(model), "--ready", str(ready), *options]
-        self.child = Child("serve", [sys.executable, str(session.LAUNCHER), *words], folder / "serve.log")
+        self.child = Child("serve", [sys.executable, str(programs.LAUNCHER), *words], folder / "serve.log")
         wait = time.monotonic() + 120
         while not ready.exists():
             assert self.child.exit_code is None and time.monotonic() < wait, self.child.last_words()

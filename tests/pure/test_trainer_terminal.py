@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import synthetic
 from PIL import Image
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.networks import factory, model_file
 from robot_keypoints.trainer.networks.model_file import ModelInfo

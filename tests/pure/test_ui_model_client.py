@@ -12,8 +12,9 @@ import pytest
 import zmq
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import model_client
-from robot_keypoints.core.messages.model_client import ModelClient, Prediction, Refusal, Server
-from robot_keypoints.core.messages.samples import encode_request, parse
+from robot_keypoints.core.messages.envelope import encode_request, parse
+from robot_keypoints.core.messages.model_client import ModelClient, Server
+from robot_keypoints.core.messages.prediction import Prediction, Refusal
 
 
 class FakeServer:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from blenders import RealBlender
 from PIL import Image
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings import toml_file
 
 COUNT = 16
 
@@ -37,14 +37,14 @@ def shown(blender: RealBlender, home: Path, scene: Path, out: Path) -> Shown:
         scene: a folder with ``scene.blend`` and ``settings.toml``.
         out: a new folder for the data set.
     """
-    settings = settings_module.load(scene / "settings.toml")
+    settings = toml_file.load(scene / "settings.toml")
     robots = [replace(r, path=str(scene / "scene.blend")) for r in settings.robots]
     settings = replace(
         settings, robot=robots[0], others=tuple(robots[1:]),
         render=replace(settings.render, width=96, height=72, samples=4, masks=True),
     )  # fmt: skip
     out.mkdir(parents=True)
-    settings_module.save(settings, out / "settings.toml")
+    toml_file.save(settings, out / "settings.toml")
     line = [
         sys.executable, str(LAUNCHER), "cli", "render", str(out / "settings.toml"), "--count", str(COUNT), "--format",
         "coco", "--out", str(out / "set"), "--workers", "1", "--transparent", "--blender", shlex.join(blender.command),

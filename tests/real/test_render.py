@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from blenders import RealBlender
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, SceneSettings, Settings, save
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, SceneSettings, Settings
+from robot_keypoints.core.settings.toml_file import save
 
 
 def test_a_data_set_of_the_ur10(

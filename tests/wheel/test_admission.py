@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from robot_keypoints.addon.robot import rig, rigid_bodies
 from robot_keypoints.addon.robot.kinematics import Kinematics, joint_variables
+from robot_keypoints.addon.stage import ground as stage_ground
 from robot_keypoints.addon.stage.draw_rules import TRIES, Admission, acceptance
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import labels, process as worker_process, settings_completion
@@ -21,13 +22,13 @@ from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.robot import IDENTITY, Joint, Mimic, Robot, Visual
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
+from robot_keypoints.core.settings.completion import complete
 from robot_keypoints.core.settings.schema import (
     RenderSettings,
     RobotSettings,
     SceneSettings,
     Settings,
     VariableSettings,
-    complete,
 )
 
 NO_FLOOR = VariableSettings("surroundings/floor", 0.5, 0.5, 1)
@@ -235,11 +236,11 @@ def test_a_robot_with_legs_stands_on_its_feet() -> None:
         armature.location = (0.0, 0.0, 3.0)
         bpy.context.view_layer.update()
         kinematics = Kinematics(bpy.context.scene, armature, joint_variables("", armature))
-        found = rigid_bodies.on_ground(bpy.context.scene, kinematics, settings).scene.floor
+        found = stage_ground.on_ground(bpy.context.scene, kinematics, settings).scene.floor
         if ground is not None:
             assert found == pytest.approx(ground, abs=1e-5)
         plain = replace(settings, scene=SceneSettings(), variables=(NO_FLOOR,))
-        assert rigid_bodies.on_ground(bpy.context.scene, kinematics, plain) is plain
+        assert stage_ground.on_ground(bpy.context.scene, kinematics, plain) is plain
 
 
 def test_without_a_rule_nothing_is_done() -> None:

@@ -15,8 +15,8 @@ import bpy
 import pytest
 import robot_keypoints
 from robot_keypoints.addon.properties import renamed as properties_renamed, scene_robots, to_settings
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings import renamed, schema as settings_module
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings import renamed, toml_file
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 
@@ -33,8 +33,8 @@ def test_a_run_is_resumed(tmp_path: Path) -> None:
     """With a third epoch: ten more steps, rendered by a worker from the old scene."""
     run = tmp_path / "run"
     shutil.copytree(BEFORE / "run", run)
-    settings = settings_module.load(run / "settings.toml")
-    settings_module.save(replace(settings, training=replace(settings.training, epochs=3)), run / "settings.toml")
+    settings = toml_file.load(run / "settings.toml")
+    toml_file.save(replace(settings, training=replace(settings.training, epochs=3)), run / "settings.toml")
     scene = (run / "scene.blend").read_bytes()
     lines = {name: (run / name).read_bytes() for name in ("metrics.jsonl", "priors.jsonl")}
     command("train", "--resume", run, "--json")
@@ -68,7 +68,7 @@ def test_what_the_panel_has_saved_in_a_scene_is_read(registered: None) -> None:
     """Every setting has the value that the earlier panel started a training with."""
     bpy.ops.wm.open_mainfile(filepath=str(BEFORE / "panel" / "scene.blend"))
     scene = bpy.context.scene
-    read, expected = to_settings.read(scene), settings_module.load(BEFORE / "panel" / "settings.toml")
+    read, expected = to_settings.read(scene), toml_file.load(BEFORE / "panel" / "settings.toml")
     assert replace(read, robot=replace(read.robot, path=expected.robot.path)) == expected
     assert scene.robot_keypoints.keypoints[0].name == "waist" and scene_robots.problem(scene) == ""
 
@@ -93,6 +93,6 @@ def test_the_panel_reads_settings_that_have_got_another_name(
         renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
     )
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    read, expected = to_settings.read(bpy.context.scene), settings_module.load(BEFORE / "panel" / "settings.toml")
+    read, expected = to_settings.read(bpy.context.scene), toml_file.load(BEFORE / "panel" / "settings.toml")
     assert expected.training.patience == 1
     assert (read.training, read.variables) == (expected.training, expected.variables)

@@ -14,7 +14,8 @@ from robot_keypoints.addon.worker import labels
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
-from robot_keypoints.core.settings.schema import RenderSettings, Settings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, Settings
 
 STILL = {"camera/azimuth": 0.6, "camera/distance": 1.6}
 

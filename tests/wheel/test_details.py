@@ -12,10 +12,10 @@ import pytest
 from proofs import inside_of_regions
 from robot_keypoints.addon.robot import rig
 from robot_keypoints.addon.stage.stage import Stage
-from robot_keypoints.addon.worker import labels, process as worker_process
+from robot_keypoints.addon.worker import labels, process as worker_process, scene_builder
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.messages.samples import Instance, SampleContract, decode_sample, encode_sample
-from robot_keypoints.core.settings import schema as settings_module
+from robot_keypoints.core.settings import completion, toml_file
 from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings, VariableSettings
 
 SIZE = (200, 150)
@@ -28,9 +28,9 @@ def pair(tmp_path: Path) -> tuple[Stage, Renderer]:
     """Two robots of one kind, as a worker prepares them."""
     render = RenderSettings(width=SIZE[0], height=SIZE[1], samples=16, masks=True)
     settings = Settings(others=(SECOND,), render=render)
-    settings = settings_module.complete(settings, *settings_module.load_robots(settings))
-    settings_module.save(settings, tmp_path / "settings.toml")
-    worker_process.build_scene(settings, tmp_path, complete=True)
+    settings = completion.complete(settings, *completion.load_robots(settings))
+    toml_file.save(settings, tmp_path / "settings.toml")
+    scene_builder.build_scene(settings, tmp_path, complete=True)
     return worker_process.prepare(tmp_path / "scene.blend", settings)
 
 

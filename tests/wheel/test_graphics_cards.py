@@ -10,7 +10,7 @@ import bpy
 import pytest
 from robot_keypoints.addon.worker import graphics_cards
 from robot_keypoints.addon.worker.renderer import Renderer
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.settings.schema import RenderSettings
 
 

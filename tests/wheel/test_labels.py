@@ -17,7 +17,8 @@ from robot_keypoints.addon.worker import labels, process as worker_process
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings.schema import RenderSettings, Settings, VariableSettings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, Settings, VariableSettings
 
 
 def staged(**render: object) -> tuple[Settings, Stage]:

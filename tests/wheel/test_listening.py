@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from listening import Listener, family, listeners
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.run_folder import BUILTIN_MODEL
-from robot_keypoints.core.settings.schema import RenderSettings, Settings, TrainingSettings, WorkerSettings, save
+from robot_keypoints.core.settings.schema import RenderSettings, Settings, TrainingSettings, WorkerSettings
+from robot_keypoints.core.settings.toml_file import save
 
 PATIENCE = 240.0
 """Seconds after which something that must happen is taken to have failed; no test measures time with it."""

@@ -21,7 +21,8 @@ from robot_keypoints.addon.worker.render_region import Region
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
-from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings
 
 NONE = {f"objects/{n}": 0.5 for n in ("count", "front", "cables")} | {
     f"surroundings/{n}": 0.5 for n in ("floor", "walls")

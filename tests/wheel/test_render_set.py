@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 from robot_keypoints.addon.robot import rig
 from robot_keypoints.core.camera.intrinsics import Intrinsics
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, SceneSettings, Settings, load, save
+from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, SceneSettings, Settings
+from robot_keypoints.core.settings.toml_file import load, save
 
 SMALL = RenderSettings(width=64, height=48, samples=1)
 

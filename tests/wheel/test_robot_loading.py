@@ -16,7 +16,7 @@ import robot_keypoints
 import trimesh
 from reference import ROBOTS
 from robot_keypoints.addon.robot import bones, import_decimation, rig
-from robot_keypoints.addon.services import training_run
+from robot_keypoints.addon.services import run_preparation
 from robot_keypoints.addon.ui.operators import robot as robot_operators
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import load_urdf
@@ -130,10 +130,10 @@ def test_a_robot_that_no_picture_would_show_is_told_and_not_trained(tmp_path: Pa
     load(urdf(tmp_path))
     assert "robot.urdf gives small no shapes" in group().notes
     with pytest.raises(UserError, match="small has no shapes, so no picture would show it"):
-        training_run.ready_settings(bpy.context.scene)
+        run_preparation.ready_settings(bpy.context.scene)
     load(urdf(tmp_path, "<collision><geometry><box size='.2 .2 .2'/></geometry></collision>"))
     assert "shown with its collision shapes" in group().notes and len(rig.robot_meshes(group().armature)) == 1
-    training_run.ready_settings(bpy.context.scene)
+    run_preparation.ready_settings(bpy.context.scene)
 
 
 @pytest.mark.parametrize(

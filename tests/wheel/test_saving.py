@@ -10,7 +10,7 @@ import bpy
 import pytest
 from full_disk import room
 from robot_keypoints.addon.base.saving import save_copy
-from robot_keypoints.addon.worker import process as worker_process
+from robot_keypoints.addon.worker import scene_builder
 from robot_keypoints.core import blend_file
 from robot_keypoints.core.errors import UserError
 
@@ -63,5 +63,5 @@ def test_a_relative_path_counts_from_where_the_process_is(tmp_path: Path, monkey
     assert os.environ.get("PWD") != str(tmp_path)
     save_copy(Path("scene.blend"))
     assert blend_file.is_whole(tmp_path / "scene.blend")
-    worker_process._open(Path("scene.blend"))
+    scene_builder.open_scene(Path("scene.blend"))
     assert bpy.data.filepath == str(tmp_path / "scene.blend")

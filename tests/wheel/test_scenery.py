@@ -18,8 +18,8 @@ from robot_keypoints.addon.base import saving
 from robot_keypoints.addon.properties import preferences, scene_check_report, scene_robots, scenery, to_settings
 from robot_keypoints.addon.worker import obstruction, process as worker_process
 from robot_keypoints.core.messages.obstruction import Obstruction
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings import schema as core
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
 
 
@@ -274,7 +274,7 @@ def own_scene(folder: Path, startup: bool) -> Path:
     path = folder / "cell.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     settings = Settings(RobotSettings("armature", str(path), "crane"), render=RenderSettings(width=64, height=48))
-    core.save(small(settings), folder / "settings.toml")
+    toml_file.save(small(settings), folder / "settings.toml")
     return folder / "settings.toml"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import bpy
 from robot_keypoints.addon.base.saving import save_copy
 from robot_keypoints.addon.robot import rig
-from robot_keypoints.addon.worker import process as worker_process
-from robot_keypoints.core.settings.schema import RobotSettings, Settings, load_robot
+from robot_keypoints.addon.worker import scene_builder
+from robot_keypoints.core.settings.completion import load_robot
+from robot_keypoints.core.settings.schema import RobotSettings, Settings
 
 
 def test_scripts_and_drivers_in_a_scene_do_not_run(tmp_path: Path) -> None:
@@ -26,8 +27,8 @@ def test_scripts_and_drivers_in_a_scene_do_not_run(tmp_path: Path) -> None:
     save_copy(tmp_path / "scene.blend")
     trace.unlink(missing_ok=True)
     for file in ("arm.blend", "scene.blend"):
-        worker_process._open(tmp_path / file)
+        scene_builder.open_scene(tmp_path / file)
         found = bpy.context.scene.objects[name]
         assert found.evaluated_get(bpy.context.evaluated_depsgraph_get()).location[0] == 0.0
-    worker_process.build_scene(Settings(robot=RobotSettings("armature", str(tmp_path / "arm.blend"), name)), tmp_path)
+    scene_builder.build_scene(Settings(robot=RobotSettings("armature", str(tmp_path / "arm.blend"), name)), tmp_path)
     assert not trace.exists()

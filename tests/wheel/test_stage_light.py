@@ -20,7 +20,8 @@ from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
-from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings, complete
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from robot_keypoints.addon.robot import rig
 from robot_keypoints.core import run_folder
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings import schema as core, validation
+from robot_keypoints.core.settings import completion, schema as core, toml_file, validation
 
 
 @pytest.fixture(autouse=True)
@@ -121,8 +121,8 @@ def test_a_run_s_file_can_be_written_and_read(tmp_path: Path) -> None:
     bpy.context.scene.robot_keypoints.armature = armature
     settings = to_settings.read(bpy.context.scene)
     validation.check(settings)
-    core.save(settings, tmp_path / "settings.toml")
-    again = core.load(tmp_path / "settings.toml")
+    toml_file.save(settings, tmp_path / "settings.toml")
+    again = toml_file.load(tmp_path / "settings.toml")
     assert again.robot.kind == "armature"
     assert again.robot.armature == armature.name
     assert again.robot.path == str(tmp_path / "scene.blend")
@@ -132,7 +132,7 @@ def test_a_run_s_file_can_be_written_and_read(tmp_path: Path) -> None:
 def test_choosing_the_armature_fills_in_what_the_core_would() -> None:
     robot = load_urdf(builtin_urdf())
     bpy.context.scene.robot_keypoints.armature = rig.build(bpy.context.scene, robot)
-    mine, reference = to_settings.read(bpy.context.scene), core.complete(core.Settings(), robot)
+    mine, reference = to_settings.read(bpy.context.scene), completion.complete(core.Settings(), robot)
     assert mine.keypoints == reference.keypoints
     assert mine.skeleton == reference.skeleton
     assert [v.name for v in mine.variables] == [v.name for v in reference.variables]

@@ -17,11 +17,12 @@ import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import preferences, scene_check_report
-from robot_keypoints.addon.services import contact_sheet, jobs, model_evaluation, scene_check, training_run
+from robot_keypoints.addon.services import contact_sheet, jobs, model_evaluation, scene_check, timer
 from robot_keypoints.addon.services.trainer_environment import State
 from robot_keypoints.addon.ui import warnings
-from robot_keypoints.core.processes.session import LAUNCHER
-from robot_keypoints.core.settings import schema as core
+from robot_keypoints.addon.worker import scene_inspection
+from robot_keypoints.core.processes.programs import LAUNCHER
+from robot_keypoints.core.settings import toml_file
 
 FAKE = """
 import json, pathlib, sys, time
@@ -72,7 +73,7 @@ def wait(job: jobs.Job, until: Callable[[], bool] | None = None, seconds: float 
     """As the timer does."""
     end = time.monotonic() + seconds
     while not (until() if until is not None else not job.running):
-        training_run.tick()
+        timer.tick()
         assert time.monotonic() < end, f"{job.name} takes too long: {job.message}"
         time.sleep(0.02)
 
@@ -96,7 +97,7 @@ def test_the_sheet_is_made_beside_the_window(fake: Callable[[str], None]) -> Non
     assert scene_check_report.obstruction().often == {"crate": 9}
     assert image.packed_file is not None and tuple(image.size) == (64, 48)
     assert (bpy.data.filepath, {o.name for o in bpy.data.objects}) == before
-    settings = core.load(contact_sheet.SERVICE.folder / "settings.toml")
+    settings = toml_file.load(contact_sheet.SERVICE.folder / "settings.toml")
     assert Path(settings.robot.path) == contact_sheet.SERVICE.folder / "scene.blend"
     folder = contact_sheet.SERVICE.folder
     bpy.ops.robot_keypoints.forget_sheet()
@@ -171,7 +172,7 @@ def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
     wait(scene_check.SERVICE, seconds=120.0)
     assert scene_check.SERVICE.state is State.OK, scene_check.SERVICE.reason
     report = scene_check_report.latest()
-    assert report.draws == scene_check.DRAWS and report.accepted == 0 < report.tried
+    assert report.draws == scene_inspection.DRAWS and report.accepted == 0 < report.tried
     assert "met the rules" in warnings.rules(group)
     assert report.inside["far"] == 0 and "Never inside" in warnings.keypoint("far")
     others = [n for n in report.seen if n not in ("far", "box")]
@@ -192,7 +193,7 @@ def test_the_check_s_command_refuses_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_report_survives_the_way_through_the_file(tmp_path: Path) -> None:
     report = scene_check_report.Report(4, 9, 4, {"a": 3}, {"a": 2}, 0.5)
-    (tmp_path / scene_check.REPORT).write_text(json.dumps(report.__dict__))
+    (tmp_path / scene_inspection.REPORT).write_text(json.dumps(report.__dict__))
     scene_check.SERVICE.finished(tmp_path)
     assert scene_check_report.latest() == report
     assert np.isfinite(report.camera_inside)

@@ -16,11 +16,11 @@ from refusals import refusal
 from robot_keypoints.addon.base import saving
 from robot_keypoints.addon.properties import preferences, scene_robots, to_settings
 from robot_keypoints.addon.robot import rig
-from robot_keypoints.addon.services import training_run
+from robot_keypoints.addon.services import run_preparation, training_run
 from robot_keypoints.addon.ui.operators import robot as robot_operators
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf
-from robot_keypoints.core.settings import schema
+from robot_keypoints.core.settings import toml_file
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_keypoints_are_added_moved_and_removed() -> None:
     armature.data.bones.active = armature.data.bones["base_link"]
     bpy.ops.robot_keypoints.keypoint_add()
     assert group().keypoints[-1].frame == "base_link"
-    training_run.ready_settings(bpy.context.scene)
+    run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_removing_a_keypoint_closes_the_skeleton() -> None:
@@ -176,7 +176,7 @@ def test_removing_a_keypoint_closes_the_skeleton() -> None:
     while group().keypoints:
         bpy.ops.robot_keypoints.keypoint_remove()
     with pytest.raises(UserError, match="no keypoints"):
-        training_run.ready_settings(bpy.context.scene)
+        run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_a_sample_follows_its_seed_and_its_ranges() -> None:
@@ -257,7 +257,7 @@ def test_a_blend_or_a_run_starts_no_program_that_the_preferences_do_not_name(tmp
     group().workers.blender = str(trap)
     run = tmp_path / "run"
     run.mkdir()
-    schema.save(to_settings.read(bpy.context.scene), run / "settings.toml")
+    toml_file.save(to_settings.read(bpy.context.scene), run / "settings.toml")
     for operator, words in (
         (bpy.ops.robot_keypoints.start_training, {}),
         (bpy.ops.robot_keypoints.contact_sheet, {}),

@@ -11,7 +11,7 @@ import pytest
 import robot_keypoints
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import labels as property_labels, scene as scene_properties
-from robot_keypoints.addon.services import trainer_environment, training_run
+from robot_keypoints.addon.services import timer, trainer_environment
 from robot_keypoints.addon.ui import overlay, plot_icons
 
 
@@ -41,7 +41,7 @@ def traces() -> dict[str, list[str]]:
             if name.startswith("robot_keypoints")
         ],
         "handlers": handlers,
-        "timers": ["tick"] if bpy.app.timers.is_registered(training_run.tick) else [],
+        "timers": ["tick"] if bpy.app.timers.is_registered(timer.tick) else [],
         "operators": dir(bpy.ops.robot_keypoints),
     }  # fmt: skip
 
@@ -122,5 +122,5 @@ def test_limits_are_those_of_the_settings(registered: None) -> None:
 
 def test_the_timer_survives_loading_a_file(registered: None) -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert bpy.app.timers.is_registered(training_run.tick)
+    assert bpy.app.timers.is_registered(timer.tick)
     assert model_server.SERVICE.prediction is None

@@ -13,10 +13,10 @@ import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon.properties import choice_names, scene_robots, to_settings
 from robot_keypoints.addon.robot import rig
-from robot_keypoints.addon.services import training_run
+from robot_keypoints.addon.services import run_preparation
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.scene import catalogue
-from robot_keypoints.core.settings import schema as core, validation
+from robot_keypoints.core.settings import completion, schema as core, validation
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +50,13 @@ def test_a_second_robot_is_taken_in_under_its_own_name() -> None:
     group().others[0].name = "left"
     after = read()
     assert [(r.name, r.armature) for r in after.others] == [("left", armature.name)]
-    reference = core.complete(
+    reference = completion.complete(
         core.Settings(others=(core.RobotSettings(name="left"),)), *[load_urdf(builtin_urdf())] * 2
     )
     assert after.keypoints == reference.keypoints and after.skeleton == reference.skeleton
     assert {v.name for v in after.variables} == {v.name for v in reference.variables}
     assert next(v for v in after.variables if v.name == "camera/roll").high == pytest.approx(0.5), "edits stay"
-    training_run.ready_settings(bpy.context.scene)
+    run_preparation.ready_settings(bpy.context.scene)
     bpy.ops.robot_keypoints.draw_sample(seed=3)
     angles = [armature.pose.bones[j.bone].rotation_euler[1] for j in rig.joints(armature)]
     assert all(a != 0 for a in angles)
@@ -98,7 +98,7 @@ def test_a_robot_that_is_gone_is_noticed() -> None:
     assert not bpy.ops.robot_keypoints.draw_sample.poll()
     bpy.ops.robot_keypoints.robot_remove()
     assert scene_robots.problem(bpy.context.scene) == ""
-    training_run.ready_settings(bpy.context.scene)
+    run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_the_first_robot_can_t_be_a_further_one_too() -> None:
@@ -216,12 +216,12 @@ def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) ->
     group().scene.worlds = group().augmentation.backgrounds = str(tmp_path / "none")
     assert ".exr" in group().worlds_note and "no photographs" in group().backgrounds_note
     with pytest.raises(Exception, match=r"none"):
-        training_run.ready_settings(bpy.context.scene)
+        run_preparation.ready_settings(bpy.context.scene)
     group().scene.worlds = str(tmp_path / "gone")
     assert "can't be read" in group().worlds_note
     group().scene.worlds = group().augmentation.backgrounds = ""
     assert group().worlds_note == group().backgrounds_note == ""
-    training_run.ready_settings(bpy.context.scene)
+    run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_keypoints_that_were_removed_stay_away() -> None:

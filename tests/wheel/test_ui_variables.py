@@ -20,12 +20,12 @@ from robot_keypoints.addon.properties import (
     user_presets,
     variable_list,
 )
-from robot_keypoints.addon.services import training_run  # fmt: skip
+from robot_keypoints.addon.services import run_preparation  # fmt: skip
 from robot_keypoints.addon.ui import warnings
 from robot_keypoints.addon.ui.operators import user_variable_suggestion
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.scene import catalogue, presets
-from robot_keypoints.core.settings import schema as core, validation
+from robot_keypoints.core.settings import completion, schema as core, toml_file, validation
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_every_group_of_the_catalogue_has_a_tab_and_every_variable_an_entry() ->
 @pytest.mark.parametrize("preset", list(presets.PRESETS))
 def test_a_preset_is_what_the_core_makes_of_it(preset: str) -> None:
     assert bpy.ops.robot_keypoints.preset_choose(name=preset) == {"FINISHED"}
-    wanted = core.complete_scene(
+    wanted = completion.complete_scene(
         core.Settings(scene=core.SceneSettings(preset)), [], catalogue.REACH_SHARE * group().reach
     )
     for v in wanted.variables:
@@ -147,7 +147,7 @@ def test_user_presets_suit_robots_of_any_size() -> None:
     assert settings("light/type").low == settings("light/type").high == 2.5
     assert not variable("sensor/noise").use
     # What a preset was, it stays: the file is read by the settings' own reader.
-    assert {v.name for v in core.load(user_presets.folder() / "my lab.toml").variables} == set(catalogue.BY_NAME)
+    assert {v.name for v in toml_file.load(user_presets.folder() / "my lab.toml").variables} == set(catalogue.BY_NAME)
 
 
 def test_presets_refuse_in_a_sentence(tmp_path: Path) -> None:
@@ -347,4 +347,4 @@ def test_a_report_s_warnings() -> None:
 
 def test_everything_is_ready_for_a_run() -> None:
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
-    assert len(training_run.ready_settings(bpy.context.scene).variables) == len(group().variables)
+    assert len(run_preparation.ready_settings(bpy.context.scene).variables) == len(group().variables)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from robot_keypoints.core.messages.envelope import encode_request, parse
 from robot_keypoints.core.messages.events import Posterior
 from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
-from robot_keypoints.core.messages.samples import SampleContract, encode_request, parse
-from robot_keypoints.core.processes.session import LAUNCHER
+from robot_keypoints.core.messages.samples import SampleContract
+from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings import schema as settings_module
-from robot_keypoints.core.settings.schema import RenderSettings, Settings, complete
+from robot_keypoints.core.settings import toml_file
+from robot_keypoints.core.settings.completion import complete
+from robot_keypoints.core.settings.schema import RenderSettings, Settings
 
 RUN = "0123456789abcdef"
 
@@ -30,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
     folder = tmp_path_factory.mktemp("run")
     robot = load_urdf(builtin_urdf())
     settings = complete(Settings(render=RenderSettings(width=64, height=48, samples=1)), robot)
-    settings_module.save(settings, folder / "settings.toml")
+    toml_file.save(settings, folder / "settings.toml")
     code, errors = finish([sys.executable, str(LAUNCHER), "scene", "--run", str(folder)])
     assert code == 0, errors
     return folder, settings
@@ -153,10 +155,10 @@ def test_a_killed_parent_takes_the_worker_along(run, trainer) -> None:
 def test_mistakes_are_one_sentence(run, tmp_path) -> None:
     folder, settings = run
     no_scene = tmp_path / "settings.toml"
-    settings_module.save(settings, no_scene)
+    toml_file.save(settings, no_scene)
     broken = replace(settings, keypoints=(replace(settings.keypoints[0], frame="nowhere"),), skeleton=())
     (tmp_path / "b").mkdir()
-    settings_module.save(broken, tmp_path / "b" / "settings.toml")
+    toml_file.save(broken, tmp_path / "b" / "settings.toml")
     (tmp_path / "b" / "scene.blend").write_bytes((folder / "scene.blend").read_bytes())
     for place, word in ((tmp_path, "scene.blend"), (tmp_path / "b", "nowhere")):
         command = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.robot.robot import Robot
 from ...core.robot.urdf_reader import load_urdf
+from ...core.settings.completion import complete
 from ...core.settings.schema import (
     RenderSettings,
     RobotSettings,
@@ -18,7 +19,6 @@ from ...core.settings.schema import (
     TrainingSettings,
     VariableSettings,
     WorkerSettings,
-    complete,
 )
 
 MINUTES = 9.5

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from ...core.processes.session import Programs
+from ...core.processes.programs import Programs
 
 LIBRARIES = (
     ("numpy", "numpy", "1.26"),

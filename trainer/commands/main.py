@@ -214,7 +214,7 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
 
 
 def _train(options: argparse.Namespace, begun: float) -> int:
-    from ...core.settings import schema as settings_module, validation
+    from ...core.settings import completion, toml_file, validation
     from ..datasets.render_workers import chosen_blender
     from . import run_display
 
@@ -226,7 +226,7 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         if not (options.resume / run_folder.SETTINGS).is_file():
             raise UserError(f"There is no run in {options.resume}: give the folder that holds its settings.toml")
     path = options.settings if options.resume is None else options.resume / run_folder.SETTINGS
-    settings = settings_module.load(path)
+    settings = toml_file.load(path)
     if options.workers is not None:
         if not 1 <= options.workers <= 256:
             raise UserError(f"--workers is {options.workers}: it must be between 1 and 256")
@@ -239,8 +239,8 @@ def _train(options: argparse.Namespace, begun: float) -> int:
         return run_display.follow(options.resume, settings, resume=True, rewrite=rewrite, as_json=options.json)
     robot = None
     if settings.robot.kind != "armature":
-        robot, *others = settings_module.load_robots(settings)
-        settings = settings_module.complete(settings, robot, *others)
+        robot, *others = completion.load_robots(settings)
+        settings = completion.complete(settings, robot, *others)
     validation.check(settings)
     if options.out is not None and (options.out / run_folder.SETTINGS).exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")

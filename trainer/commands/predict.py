@@ -22,7 +22,8 @@ from ..inference.camera_calibration import RestingCamera
 from ..inference.camera_size import CameraSize, Size
 from ..inference.image_overlay import draw
 from ..inference.image_sources import Picture, Source
-from ..inference.pose_finder import PoseFinder, told
+from ..inference.pose_finder import PoseFinder
+from ..inference.pose_text import told
 from ..inference.predictor import Fit, Found, Predictor, in_whole
 from ..inference.video_overlay import VideoOverlay
 from ..networks import device

@@ -34,9 +34,10 @@ from ...core.messages.obstruction import Obstruction
 from ...core.messages.samples import Sample
 from ...core.processes.folder_lock import FolderLock
 from ...core.processes.lifeline import end_with_parent
-from ...core.processes.session import Programs, Status
+from ...core.processes.programs import Programs
+from ...core.processes.run_status import Status
 from ...core.scene import catalogue
-from ...core.settings import schema as settings_module
+from ...core.settings import toml_file
 from ...core.settings.schema import Settings
 from ..datasets import contact_sheet, sample_label
 from ..datasets.coco_writer import CocoDataSet
@@ -238,12 +239,12 @@ class _Job:
             (run / run_folder.SCENE).unlink()
         if not (run / run_folder.SCENE).exists():
             self._show("building the scene")
-            settings_module.save(settings, run / run_folder.SETTINGS)
+            toml_file.save(settings, run / run_folder.SETTINGS)
             for warning in build_scene(run, programs, self.interrupted):
                 self.display.say(f"warning: {warning}")
             self.obstruction = Obstruction.read(run)
         # As the scene's builder has completed them, but with today's workers.
-        settings = replace(settings_module.load(run / run_folder.SETTINGS), workers=settings.workers)
+        settings = replace(toml_file.load(run / run_folder.SETTINGS), workers=settings.workers)
         remedy = f"remove {run / run_folder.SCENE}, and it is written again with the scene"
         robots = read_json(run / run_folder.ROBOTS, remedy)
         if not isinstance(robots, list) or not all(
@@ -334,7 +335,7 @@ def load_source(order: Order) -> Settings:
         UserError: if they can't be read, or name a Blender that the user has not named.
     """
     path = order.source / run_folder.SETTINGS if order.source.is_dir() else order.source
-    settings = settings_module.load(path)
+    settings = toml_file.load(path)
     if order.preset is not None:
         kept = tuple(v for v in settings.variables if catalogue.find(v.name) is None)
         settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=order.preset))

@@ -14,7 +14,9 @@ from typing import Any
 from ...core import run_folder
 from ...core.errors import UserError
 from ...core.input_files import read_json
-from ...core.processes.session import Phase, Programs, Session, Status
+from ...core.processes.programs import Programs
+from ...core.processes.run_status import Phase, Status
+from ...core.processes.session import Session
 from ...core.robot.robot import Robot
 from ...core.settings.schema import Settings
 from .endings import noted

@@ -14,7 +14,7 @@ import numpy as np
 from ...core.errors import UserError
 from ...core.input_files import open_regular, read_json
 from ...core.messages.samples import MALFORMED
-from ..evaluation import keypoint_metrics
+from ...core.robot import visibility as keypoint_visibility
 from ..images import image_file
 from .annotations import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated
 from .ndds_writer import CORNER, NOT_FOUND
@@ -104,12 +104,13 @@ def _robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str
             raise ValueError(f"the projected_location of {keypoint['name']} is not two finite numbers")
         # What DREAM marks as not found is behind the camera, far outside any image.
         seen = (
-            keypoint_metrics.inside(np.array([u, v]), width, height) and NOT_FOUND not in keypoint["projected_location"]
+            keypoint_visibility.inside(np.array([u, v]), width, height)
+            and NOT_FOUND not in keypoint["projected_location"]
         )
-        told = int(keypoint.get("visibility", keypoint_metrics.VISIBLE))
+        told = int(keypoint.get("visibility", keypoint_visibility.VISIBLE))
         points[str(keypoint["name"])] = (
             u,
             v,
-            max(keypoint_metrics.HIDDEN, min(told, keypoint_metrics.VISIBLE)) if seen else OUTSIDE,
+            max(keypoint_visibility.HIDDEN, min(told, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
         )
     return Annotation(points, None, entry.get("name"), *pose_of(known, str(entry.get("name") or "the robot")))

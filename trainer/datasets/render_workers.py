@@ -20,7 +20,8 @@ from ...core.messages.run_sockets import Hub, SampleReceiver
 from ...core.messages.samples import Sample, SampleContract, largest_sample
 from ...core.processes import own_programs
 from ...core.processes.child_process import Child
-from ...core.processes.session import RESTARTS, SCENE_DEADLINE, WORKER_DEADLINE, Programs
+from ...core.processes.programs import Programs
+from ...core.processes.session import RESTARTS, SCENE_DEADLINE, WORKER_DEADLINE
 from ...core.settings.schema import Settings
 
 SLOWEST = 20_000.0

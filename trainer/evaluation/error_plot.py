@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ...core import files
 from ...core.errors import UserError
+from ...core.robot import visibility as keypoint_visibility
 from . import keypoint_metrics
 from .keypoint_metrics import Measurement
 
@@ -152,7 +153,7 @@ def _curves(axis: Axes, measured: Measurement, people: Floats | None) -> None:
         _curve(axis, measured.percent[:, j], FAINT if len(measured.names) > 1 else MODEL, 1.0, "-")
     handles: list[Line2D] = []
     shown: list[tuple[str, Floats, str, float, Any]] = [("all keypoints", measured.percent, MODEL, 2.4, "-")]
-    parts = [("visible", keypoint_metrics.VISIBLE, "-"), ("hidden", keypoint_metrics.HIDDEN, (0, (4, 2)))]
+    parts = [("visible", keypoint_visibility.VISIBLE, "-"), ("hidden", keypoint_visibility.HIDDEN, (0, (4, 2)))]
     both = [(n, measured.of_visibility(v), s) for n, v, s in parts]
     if all(_known(e).size for _, e, _ in both):
         shown += [(n, e, INK, 1.2, s) for n, e, s in both]

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images import views as image_views
 from ..images.fixed_finish import Finisher
 from ..maps.losses import weights_of
-from ..networks import covariance_calibration, two_looks
+from ..networks import base as network_base, two_looks
 from ..networks.covariance_calibration import Calibration
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork
@@ -82,9 +83,14 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
-    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None, view: two_looks.Size | None = None,
-) -> Evaluation | None:  # fmt: skip
+    network: KeypointNetwork,
+    data: EvaluationSet,
+    precision: Precision,
+    batch: int,
+    interrupted: Callable[[], bool] = lambda: False,
+    deadline: float | None = None,
+    view: image_views.Size | None = None,
+) -> Evaluation | None:
     """Losses and keypoints of every image, or with a ``deadline`` of as many as fit, at least one batch.
 
     Args:
@@ -132,7 +138,7 @@ def _loss(
     taken: list[two_looks.Look],
     keypoints: Tensor,
     weights: Tensor | None,
-    view: two_looks.Size,
+    view: image_views.Size,
 ) -> Tensor:
     """The loss of each image ``(B,)``."""
     total = keypoints.new_zeros(len(keypoints))
@@ -146,9 +152,14 @@ def _loss(
 
 
 def learn_calibration(
-    network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int,
-    interrupted: Callable[[], bool] = lambda: False, deadline: float | None = None, view: two_looks.Size | None = None,
-) -> Calibration | None:  # fmt: skip
+    network: KeypointNetwork,
+    data: EvaluationSet,
+    precision: Precision,
+    batch: int,
+    interrupted: Callable[[], bool] = lambda: False,
+    deadline: float | None = None,
+    view: image_views.Size | None = None,
+) -> Calibration | None:
     """What the errors on images that the network hasn't learned from say about its covariances; it is the network's
     own from then on.
 
@@ -157,7 +168,7 @@ def learn_calibration(
     Returns:
         None, with the network as it was, as soon as ``interrupted()``, or where no keypoint is found.
     """
-    with covariance_calibration.set_aside(network) as start:
+    with network_base.set_aside(network) as start:
         found = evaluate(network, data, precision, batch, interrupted, deadline, view)
     if found is None:
         return None

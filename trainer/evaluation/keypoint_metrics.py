@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.messages.events import Metrics
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from ...core.robot.visibility import HIDDEN, SURE, VISIBLE, Floats, inside
 
 PCK_PERCENT = (1.0, 2.0, 5.0)
 
@@ -23,12 +21,6 @@ PCK_LIMIT = 10.0
 
 QUANTILES = (5, 25, 50, 75, 90, 95, 99)
 """Percentiles of a distribution of errors."""
-
-SURE = 0.5
-"""A keypoint of at least this confidence is claimed to lie inside the image."""
-
-HIDDEN, VISIBLE = 1, 2
-"""As in COCO; 0 is outside."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +56,6 @@ def errors_percent(predicted: Floats, true: Floats, width: int, height: int) -> 
     with np.errstate(invalid="ignore"):
         distance = np.linalg.norm(predicted - true, axis=-1) / math.hypot(width, height) * 100.0
     return np.where(inside(true, width, height), distance, np.nan)
-
-
-def inside(points: Floats, width: int, height: int) -> Flags:
-    """Whether pixels ``(…, 2)`` lie in the image area; NaN does not."""
-    with np.errstate(invalid="ignore"):
-        u, v = points[..., 0], points[..., 1]
-        return np.asarray((u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5))
 
 
 def localisation(errors: Floats, names: Sequence[str]) -> Localisation:

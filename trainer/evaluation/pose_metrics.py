@@ -14,18 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
+from ...core.robot import visibility as keypoint_visibility
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Robot
 from ..datasets.annotations import Item
 from ..datasets.keypoint_matching import Truth
-from ..inference.pose_finder import PlacedRobot, checked_joints
+from ..inference.pose_arguments import checked_joints
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import likeliest
 from ..pose.camera import Camera
 from ..pose.kinematics import Chain
 from ..pose.problem import Options, Status
 from ..pose.rigid_motion import angle_between
-from ..pose.robot_points import roles
+from ..pose.robot_points import PlacedRobot, roles
 from . import keypoint_metrics
 
 Floats = NDArray[np.float64]
@@ -160,7 +161,7 @@ def measure(
     camera = Camera.of_rows(lenses)
     chosen = np.ix_(rows, order)
     pixels, spread = torch.from_numpy(predicted[chosen]), torch.from_numpy(covariances[chosen])
-    used = torch.from_numpy(confidences[chosen] >= keypoint_metrics.SURE)
+    used = torch.from_numpy(confidences[chosen] >= keypoint_visibility.SURE)
     found, status = likeliest(places, pixels, camera, spread, used, Options(kernel="huber"))
     errors = pose_errors(found.numpy(), np.array(poses, np.float64), places.numpy())
     return PoseErrors(*errors, status.numpy())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
+from ...core.robot import visibility as keypoint_visibility
 from ..datasets.annotations import Annotated, Annotation, Item
 from ..datasets.coco_reader import read_coco
 from ..datasets.keypoint_matching import check_names, truth
@@ -79,9 +80,9 @@ class Ratings:
                 if not np.isnan(mean[i, j, 0]):
                     votes = self.visibility[:, i, j]
                     seen = (
-                        keypoint_metrics.VISIBLE
+                        keypoint_visibility.VISIBLE
                         if (votes == 2).sum() >= (votes == 1).sum()
-                        else keypoint_metrics.HIDDEN
+                        else keypoint_visibility.HIDDEN
                     )
                     points[name] = (float(mean[i, j, 0]), float(mean[i, j, 1]), seen)
             items.append(Item(item.name, item.path, item.width, item.height, (Annotation(points),)))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...core.robot import visibility as keypoint_visibility
 from ..maps.soft_argmax import squared_errors
 from . import keypoint_metrics
 
@@ -32,7 +33,7 @@ def normalised_errors(predicted: Floats, covariances: Floats, true: Floats, conf
     """
     tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float64)) for a in (predicted, covariances, true))
     errors = squared_errors(*tensors).numpy()
-    return np.where((confidences >= keypoint_metrics.SURE) & np.isfinite(errors) & (errors >= 0), errors, np.nan)
+    return np.where((confidences >= keypoint_visibility.SURE) & np.isfinite(errors) & (errors >= 0), errors, np.nan)
 
 
 @dataclass(frozen=True)

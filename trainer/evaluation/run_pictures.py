@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core import files
+from ...core.robot.visibility import SURE
 from ...core.scene import catalogue
 from ...core.scene.scene_model import SceneModel, Variable
 from ..networks.model_file import ModelInfo
 from .evaluate import Evaluation
-from .keypoint_metrics import SURE
 
 PICTURES = 12
 COLUMNS = 3

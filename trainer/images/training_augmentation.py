@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ...core.settings.schema import AugmentationSettings
 from ..maps.codec import inside
-from ..networks import two_looks
-from . import sensor_effects
+from . import sensor_effects, views as image_views
 from .backgrounds import Backgrounds
 from .procedural import Dice, mixed, shapes
 from .sensor_effects import Values, over, premultiply
@@ -114,7 +113,7 @@ class Augmentation:
         points = keypoints.to(self.device, torch.float32)
         views = self._views(rgba, points)
         if views is not None:
-            rgba, points = two_looks.sample(rgba, views, self._size), views.points_to_view(points)
+            rgba, points = image_views.sample(rgba, views, self._size), views.points_to_view(points)
         rgb = self._lay_over_backgrounds(rgba, known)
         self._draw_shapes(rgb, known)
         rgb = sensor_effects.apply(rgb, known, self._some_noise)
@@ -148,20 +147,20 @@ class Augmentation:
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return (low + (high - low) * torch.rand(count, generator=self._generator)).to(self.device)
 
-    def _views(self, rgba: Tensor, points: Tensor) -> two_looks.Views | None:
+    def _views(self, rgba: Tensor, points: Tensor) -> image_views.Views | None:
         """What is shown of each rendering; None where all of it is, as it is."""
         height, width = rgba.shape[-2:]
         twice = (width, height) != self._size
         if not twice and not self.settings.geometry:
             return None
-        views = two_looks.whole(len(rgba), (width, height), self._size, self.device)
+        views = image_views.whole(len(rgba), (width, height), self._size, self.device)
         if twice:
             zoom = torch.exp(self._uniform(len(rgba), -1, 1) * math.log(CLOSER_ZOOM))
             shift = CLOSER_SHIFT * torch.stack([self._uniform(len(rgba), -1, 1) for _ in range(2)], -1)
             counted = inside(points, width, height)
-            closer, worth = two_looks.around(points, counted, (width, height), self._size, zoom, shift)
+            closer, worth = image_views.around(points, counted, (width, height), self._size, zoom, shift)
             chosen = worth & (self._uniform(len(rgba), 0, 1) < CLOSER_SHARE)
-            views = two_looks.Views(torch.where(chosen[:, None, None], closer.to_image, views.to_image))
+            views = image_views.Views(torch.where(chosen[:, None, None], closer.to_image, views.to_image))
         return views.of(self._move(rgba)) if self.settings.geometry else views
 
     def _move(self, rgba: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ from ...core.input_files import read_json_table
 from ..networks.model_file import ModelInfo
 from ..pose.camera import Camera
 from ..pose.problem import Options, Status
+from ..pose.robot_points import PlacedRobot
 from ..pose.solve_pose import solve_pose
-from .pose_finder import PlacedRobot, PoseFinder, camera_numbers, is_table, measures
+from .pose_arguments import camera_numbers, is_table
+from .pose_finder import PoseFinder, measures
 from .predictor import Found
 
 Shot = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

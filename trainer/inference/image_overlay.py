@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..evaluation.keypoint_metrics import SURE
+from ...core.robot.visibility import SURE
 from ..networks.model_file import ModelInfo
 
 Box = tuple[float, float, float, float]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,28 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...core.camera.intrinsics import Intrinsics, transform
-from ...core.errors import UserError
-from ...core.input_files import read_json_table
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Joint, Robot
-from ..evaluation.keypoint_metrics import SURE
+from ...core.robot.visibility import SURE
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import alternatives
 from ..pose.camera import Camera
 from ..pose.kinematics import Chain
 from ..pose.problem import Options, Solution, Status
-from ..pose.robot_points import LEAST, place_keypoints, robot_of, roles, with_fixed
+from ..pose.robot_points import LEAST, PlacedRobot, roles, with_fixed
 from ..pose.solve_joints import solve_joints
 from ..pose.solve_pose import solve_pose
+from .pose_arguments import camera_numbers, checked_joints, joint_positions
 from .predictor import Found
-
-BEYOND = 0.05
-"""A sensor may read so much more than a joint's limit, radians or metres; what is further off are degrees."""
 
 UNKNOWN = math.pi
 """Standard deviation, radians or metres, of a joint of which the keypoints tell nothing."""
@@ -43,33 +37,6 @@ AXES = ((230, 40, 40), (40, 200, 60), (60, 110, 255))
 
 STEPS = 16
 """Pieces of an axis, so that it bends as the lens does."""
-
-
-@dataclass(frozen=True)
-class PlacedRobot:
-    """A robot, and which of its points a model's keypoints are.
-
-    Attributes:
-        points: by the keypoint's place in the model's order.
-        names: the model's keypoints.
-        missing: names of keypoints that the robot doesn't have.
-    """
-
-    robot: Robot
-    points: Mapping[int, Keypoint]
-    names: Sequence[str]
-    missing: Sequence[str]
-
-    @classmethod
-    def of(cls, info: ModelInfo, urdf: Path | None = None) -> PlacedRobot:
-        """The robot in the file ``urdf``, or else the one that comes with the model.
-
-        Raises:
-            UserError: if there is neither, or it can't be used.
-        """
-        robot = robot_of(info, urdf)
-        points, missing = place_keypoints(info, robot)
-        return cls(robot, points, info.keypoints, missing)
 
 
 @dataclass(frozen=True)
@@ -232,114 +199,12 @@ def _settled(
     return best if likelier else solution, poses[1:].tolist()
 
 
-def told(pose: Mapping[str, Any]) -> list[str]:
-    """A pose of one image, or of several together, for people."""
-    if "T_cam_base" not in pose:
-        return [f"  no pose: {pose['sentence']}"]
-    matrix = np.array(pose["T_cam_base"])
-    x, y, z = matrix[:3, 3]
-    metres, degrees = _deviations(matrix, np.array(pose["covariance"]))
-    fitting = pose["inliers"] if isinstance(pose["inliers"], int) else len(pose["inliers"])
-    across = "; ".join(" ".join(f"{v:7.4f}" for v in row) for row in matrix[:3, :3])
-    lines = [
-        f"  {'T_cam_base':<24} ({x:.4f}, {y:.4f}, {z:.4f}) m ± {1000 * metres:.1f} mm, ± {degrees:.2f}°; "
-        f"{fitting} keypoints fit, {pose['reprojection_px']:.2f} px",
-        f"  {'':<24} [{across}]",
-    ]
-    if "alternatives" in pose:
-        n = len(pose["alternatives"])
-        lines.append(
-            f"  {'':<24} not for certain: {'another pose fits' if n == 1 else f'{n} other poses fit'} about as well"
-        )
-    if pose.get("joints"):
-        lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
-    return lines
-
-
-def camera_numbers(text: str) -> tuple[float, ...]:
-    """``fx,fy,cx,cy`` or ``fx,fy,cx,cy,k1,k2,p1,p2,k3`` as nine numbers.
-
-    Raises:
-        UserError: if it is not that, or a number is of no use.
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError as problem:
-        raise UserError(
-            f"--camera is {text}: write fx,fy,cx,cy or fx,fy,cx,cy,k1,k2,p1,p2,k3 as numbers with commas between"
-        ) from problem
-    Camera.of_numbers(values)
-    return (*values, *[0.0] * (9 - len(values)))
-
-
-def joint_positions(text: str, robot: Robot) -> dict[str, float]:
-    """``name=value,…``, or a JSON file with one object {name: value}, radians or metres.
-
-    Raises:
-        UserError: if it is not that, a joint isn't the robot's, or a value isn't finite or far beyond its limits.
-    """
-    return checked_joints(_pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text), robot)
-
-
-def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float]:
-    """Positions of joints, radians or metres by the joint's name, if a robot can have them.
-
-    Raises:
-        UserError: if a joint isn't the robot's, or a value isn't finite or far beyond its limits.
-    """
-    joints = {j.name: j for j in robot.joints if j.moving}
-    for name, value in values.items():
-        if name not in joints:
-            known = ", ".join(joints) or "none"
-            raise UserError(f"The robot {robot.name} has no joint {name!r} that moves: it has {known}")
-        _check(joints[name], value)
-    return dict(values)
-
-
 def _least_turn(joint: Joint, value: float) -> float:
     """The position without whole turns, if the joint can go there."""
     turned = math.remainder(value, math.tau)
     if joint.kind == "continuous" or (joint.kind == "revolute" and joint.lower <= turned <= joint.upper):
         return turned
     return value
-
-
-def _check(joint: Joint, value: float) -> None:
-    if not math.isfinite(value):
-        raise UserError(f"The joint {joint.name} is {value}: give a finite number")
-    limited = joint.kind != "continuous" and joint.upper > joint.lower
-    if limited and not joint.lower - BEYOND <= value <= joint.upper + BEYOND:
-        unit = "metres" if joint.kind == "prismatic" else "radians"
-        raise UserError(
-            f"The joint {joint.name} is {value:g}, beyond its limits {joint.lower:g} and {joint.upper:g}: give {unit}"
-        )
-
-
-def _pairs(text: str) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, number = (p.strip() for p in part.partition("="))
-        if name in values:
-            raise UserError(f"--joints has {name} twice: give it once")
-        try:
-            values[name] = float(number)
-        except ValueError as problem:
-            raise UserError(
-                f"--joints has {part.strip() or 'an empty part'}: write name=value with commas between, or a JSON file"
-            ) from problem
-    return values
-
-
-def _from_file(text: str) -> dict[str, float]:
-    document = read_json_table(text, "give --joints name=value,… or a JSON file with a number for each joint")
-    if not is_table(document):
-        raise UserError(f"{text} is not one JSON object with a number for each joint: write it so")
-    return dict(document)
-
-
-def is_table(document: Any) -> bool:
-    """Whether it is numbers by name."""
-    return isinstance(document, dict) and all(type(v) is float for v in document.values())
 
 
 def _failed(status: Status, sentence: str) -> dict[str, Any]:
@@ -353,12 +218,3 @@ def _ask_for(names: Sequence[str], option: str) -> str:
     if option:
         wanted = f"add {option} {','.join(f'{n}=…' for n in names)}"
     return f"The keypoints can't tell {those} from a motion of the camera: {wanted}."
-
-
-def _deviations(pose: NDArray[np.float64], covariance: NDArray[np.float64]) -> tuple[float, float]:
-    """Standard deviations, all directions together, of the base's place in metres and of its turn in degrees."""
-    x, y, z = pose[:3, 3]
-    # A turn about the camera's centre moves the base as well.
-    moves = np.hstack([np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]]), np.eye(3)])
-    place = float(np.trace(moves @ covariance @ moves.T))
-    return math.sqrt(max(0.0, place)), math.degrees(math.sqrt(max(0.0, float(np.trace(covariance[:3, :3])))))

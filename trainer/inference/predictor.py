@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...core.errors import UserError
+from ..images import views as image_views
 from ..images.image_file import Photograph
 from ..maps import codec
 from ..networks import model_file, two_looks
@@ -144,7 +145,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _locate(
-        self, pixels: torch.Tensor, view: two_looks.Size, scales: Sequence[float], peaks: int
+        self, pixels: torch.Tensor, view: image_views.Size, scales: Sequence[float], peaks: int
     ) -> list[list[Found]]:
         """Keypoints of images ``(B, 3, H, W)`` in 0 … 1, in pixels of these."""
         network = self.network
@@ -188,7 +189,7 @@ class Fitted:
 
     pixels: NDArray[np.uint8]
     fit: Fit
-    view: two_looks.Size
+    view: image_views.Size
 
 
 def fit_image(image: NDArray[np.uint8], width: int, height: int, finest: float = 1.0) -> Fitted:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from ...core.messages.samples import MAX_IMAGE
+from ...core.messages.envelope import MAX_IMAGE
 from .turns import Turns
 
 AT_ONCE = 32

@@ -21,10 +21,11 @@ import zmq
 
 from ...core import files
 from ...core.errors import UserError
+from ...core.messages.curve_security import Security
+from ...core.messages.envelope import MAX_HEADER, MAX_IMAGE
 from ...core.messages.gate import Gate, Limits
 from ...core.messages.pose_publishing import PosePublisher
-from ...core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints, Security
-from ...core.messages.samples import MAX_HEADER, MAX_IMAGE
+from ...core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints
 from ...core.processes.lifeline import end_with_parent, is_held
 from . import image_sources
 from .camera_size import CameraSize, parse_size

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UserError
+from ...core.messages.envelope import MessageError, encode_request, parse
 from ...core.messages.pose import PoseRequest, joint_table
-from ...core.messages.samples import MessageError, encode_request, parse
 from ..images import image_file
 from ..images.image_file import Photograph
 from ..networks.model_file import ModelInfo
-from .pose_finder import PlacedRobot, PoseFinder
+from ..pose.robot_points import PlacedRobot
+from .pose_finder import PoseFinder
 from .predictor import Predictor, in_whole
 
 CHANNELS = {"rgb": 3, "rgba": 4}

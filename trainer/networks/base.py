@@ -8,6 +8,8 @@ into keypoints.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -195,3 +197,14 @@ def block(
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+@contextmanager
+def set_aside(network: KeypointNetwork) -> Iterator[Calibration]:
+    """The calibration to learn from, with which the network computes meanwhile; its own comes back afterwards."""
+    own, start = network.calibration, Calibration.start(network.config)
+    network.calibration = start
+    try:
+        yield start
+    finally:
+        network.calibration = own

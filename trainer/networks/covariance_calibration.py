@@ -10,8 +10,7 @@ these would make all the others' ellipses far too large.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,8 @@ from ..maps.losses import DRAW_LOSSES
 from .config import NetworkConfig
 
 if TYPE_CHECKING:
-    from .base import KeypointNetwork
+    pass
+
 
 MEDIAN = math.log(4)
 """Of chi-square with two degrees of freedom."""
@@ -130,14 +130,3 @@ def _without(covariances: Tensor, own: float) -> Tensor:
     mean = (high + low) / 2
     turned = covariances - middle[..., None, None] * torch.eye(2).to(covariances)
     return turned * ratio[..., None, None] + mean[..., None, None] * torch.eye(2).to(covariances)
-
-
-@contextmanager
-def set_aside(network: KeypointNetwork) -> Iterator[Calibration]:
-    """The calibration to learn from, with which the network computes meanwhile; its own comes back afterwards."""
-    own, start = network.calibration, Calibration.start(network.config)
-    network.calibration = start
-    try:
-        yield start
-    finally:
-        network.calibration = own

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +117,30 @@ def roles(chain: Chain, used: Sequence[bool] | NDArray[np.bool_]) -> tuple[list[
         if float(np.linalg.norm(left)) < RIGID * size:
             alike.append(name)
     return moving, alike
+
+
+@dataclass(frozen=True)
+class PlacedRobot:
+    """A robot, and which of its points a model's keypoints are.
+
+    Attributes:
+        points: by the keypoint's place in the model's order.
+        names: the model's keypoints.
+        missing: names of keypoints that the robot doesn't have.
+    """
+
+    robot: Robot
+    points: Mapping[int, Keypoint]
+    names: Sequence[str]
+    missing: Sequence[str]
+
+    @classmethod
+    def of(cls, info: ModelInfo, urdf: Path | None = None) -> PlacedRobot:
+        """The robot in the file ``urdf``, or else the one that comes with the model.
+
+        Raises:
+            UserError: if there is neither, or it can't be used.
+        """
+        robot = robot_of(info, urdf)
+        points, missing = place_keypoints(info, robot)
+        return cls(robot, points, info.keypoints, missing)

@@ -12,8 +12,8 @@ from typing import Any
 
 import zmq
 
+from ...core.messages.envelope import MessageError, encode_request, parse
 from ...core.messages.events import Event, Posterior, encode_event
-from ...core.messages.samples import MessageError, encode_request, parse
 
 POLL_MS = 50
 

@@ -45,7 +45,7 @@ from ...core import run_folder
 from ...core.errors import UserError
 from ...core.processes.child_process import Child
 from ...core.processes.lifeline import end_with_parent
-from ...core.processes.session import LAUNCHER
+from ...core.processes.programs import LAUNCHER
 from ...core.settings.schema import TrainingSettings
 from .replay_store import RawBatch
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...core.settings.schema import TrainingSettings
-from ..networks import device, model_file
+from ..networks import device
 from ..networks.cuda_graphs import GraphedTraining
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork, Output
+from . import checkpoint
 from .distributed import Group
 from .divergence import Watch
 from .objective import Objective
@@ -222,7 +223,7 @@ class Engine:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         if self.average is not self.network:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        return tensors | {f"optimiser.{k}": v for k, v in model_file.flatten_optimiser(self.optimiser).items()}
+        return tensors | {f"optimiser.{k}": v for k, v in checkpoint.flatten_optimiser(self.optimiser).items()}
 
     @property
     def generators(self) -> dict[str, Tensor]:
@@ -243,12 +244,12 @@ class Engine:
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: if they are not of such a network.
         """
-        self.network.load_state_dict(model_file.part(tensors, "network"))
+        self.network.load_state_dict(checkpoint.part(tensors, "network"))
         if self.average is not self.network:
             # A run that begins to average goes on from the weights as they are.
-            average = model_file.part(tensors, "average") or model_file.part(tensors, "network")
+            average = checkpoint.part(tensors, "average") or checkpoint.part(tensors, "network")
             self.average.load_state_dict(average)
-        model_file.restore_optimiser(self.optimiser, model_file.part(tensors, "optimiser"))
+        checkpoint.restore_optimiser(self.optimiser, checkpoint.part(tensors, "optimiser"))
         self.steps = int(state["steps"])
         self.watch.state = state["watch"]
         torch.set_rng_state(generators["torch"])

@@ -15,7 +15,7 @@ from ..networks import device, factory
 from ..networks.device import Precision
 from . import distributed, run_state
 from .engine import Engine
-from .trainer import finishing, model_info
+from .setup import finishing, model_info
 
 
 def follow(run: Path, settings: Settings, *, resume: bool) -> None:

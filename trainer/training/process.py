@@ -19,7 +19,7 @@ from ...core.messages.events import Posterior
 from ...core.messages.run_sockets import Hub, SampleReceiver
 from ...core.messages.samples import SampleContract, largest_sample
 from ...core.processes.lifeline import end_with_parent
-from ...core.settings import schema as settings_module, validation
+from ...core.settings import toml_file, validation
 from ...core.settings.schema import Settings
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as usage:
         return int(usage.code or 0)
     try:
-        settings = settings_module.load(options.run / run_folder.SETTINGS)
+        settings = toml_file.load(options.run / run_folder.SETTINGS)
         validation.check(settings)
         if int(os.environ.get("RANK", "0")) > 0:
             from .follower import follow
@@ -88,7 +88,8 @@ def _train(run: Path, identity: str, settings: Settings, resume: bool, started: 
             if not resume:
                 # The workers may begin while torch is being imported and the network measured.
                 files.write_json(run_folder.ready(run), ready)
-            from .trainer import Trainer, model_info
+            from .setup import model_info
+            from .trainer import Trainer
 
             trainer = Trainer(run, settings, model_info(settings, run), stream, switchboard, started, resume=resume)
             if resume:

@@ -13,7 +13,7 @@ from typing import Any
 from ...core import files, run_folder
 from ...core.errors import UserError
 from ...core.input_files import open_regular
-from ..networks.model_file import Checkpoint
+from .checkpoint import Checkpoint
 from .engine import Engine
 
 LOGS = (run_folder.METRICS, run_folder.PRIORS)

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ...core import run_folder
+from ...core.robot.visibility import inside
 from ...core.scene.scene_model import SceneModel
 from ..evaluation import error_plot
 from ..evaluation.evaluate import Evaluation, EvaluationSet
-from ..evaluation.keypoint_metrics import Measurement, inside
+from ..evaluation.keypoint_metrics import Measurement
 from ..evaluation.run_pictures import HISTOGRAMS, predictions_picture, priors_picture
 from ..inference.image_overlay import draw
 from ..networks.model_file import ModelInfo

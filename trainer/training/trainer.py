@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,25 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...core import files, run_folder
 from ...core.errors import UserError
-from ...core.input_files import LARGEST_TABLE, read_json
 from ...core.messages.events import Metrics, Posterior, Progress
-from ...core.robot.robot import Robot
 from ...core.scene.scene_model import SceneModel
-from ...core.settings.asset_folders import training_themes
 from ...core.settings.schema import Settings
 from ..evaluation import keypoint_metrics
 from ..evaluation.evaluate import Evaluation, evaluate, learn_calibration
-from ..images.training_augmentation import Augmentation
 from ..networks import device, factory, model_file, two_looks
 from ..networks.model_file import ModelInfo
-from . import distributed, feedback, run_state, uncertainty
-from .batch_pipeline import Finishing, Pipeline, Prepared
+from . import checkpoint, distributed, feedback, run_state, uncertainty
+from .batch_pipeline import Pipeline, Prepared
 from .control_server import Switchboard
 from .engine import LONGEST_COMPUTATION, Engine, Step
 from .held_out_sets import HeldOut
@@ -40,6 +34,7 @@ from .replay_store import ReplayStore
 from .run_state import RunState
 from .sample_stream import SampleStream
 from .schedule import exhausted, learning_rate, pose_share
+from .setup import finishing, versions
 
 COLLECTING_SHARE = 0.4
 """Share of a run's minutes that may go by before the first step; the sets are smaller where that is too short."""
@@ -309,7 +304,7 @@ class Trainer:
         self.state.data = self.pipeline.state
         run_state.save(self.folder, self.state, self.engine)
 
-    def _restore(self, saved: model_file.Checkpoint) -> None:
+    def _restore(self, saved: checkpoint.Checkpoint) -> None:
         self.sets.load()
         self.state = run_state.restore(self.folder, saved, self.engine)
         try:
@@ -474,65 +469,3 @@ class Trainer:
         elif fraction > 0.01:
             content["seconds_left"] = (self.clock.seconds - self.counters.collected) * (1 / fraction - 1)
         self.news.progress(self.counters, content)
-
-
-def finishing(settings: Settings, where: torch.device, seed: int) -> Finishing:
-    """What makes training images of raw batches.
-
-    Raises:
-        UserError: if a theme of backgrounds holds no photograph that can be read.
-    """
-    themes = training_themes(settings)
-    augmentation = Augmentation(settings.augmentation, *settings.input_size, seed, where, themes)
-    t = settings.training
-    return Finishing(augmentation, where, t.hidden_weight, poses=t.pose_weight > 0)
-
-
-def model_info(settings: Settings, folder: Path) -> ModelInfo:
-    """What the model file of the run in ``folder`` says before anything is learned.
-
-    Raises:
-        UserError: if no network can be built as the settings say.
-    """
-    t, (width, height) = settings.training, settings.input_size
-    sigma = t.target_sigma / 100 * math.hypot(width, height)
-    config = factory.NetworkConfig.of(t, len(settings.keypoints), sigma)
-    names = tuple(k.name for k in settings.keypoints)
-    return ModelInfo(
-        config,
-        width,
-        height,
-        names,
-        settings.skeleton,
-        kinematics(folder),
-        places=settings.keypoints,
-        first_look=settings.first_look,
-    )
-
-
-def kinematics(folder: Path) -> dict[str, Any] | None:
-    """The kinematics of a run's robot, as the run's folder has them; None where they are not known.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    path = folder / run_folder.ROBOT
-    if not path.exists():
-        return None
-    remedy = "copy it again from where it is whole, or remove it for a model without its robot's kinematics"
-    document = read_json(path, remedy, largest=LARGEST_TABLE)
-    try:
-        Robot.from_dict(document)
-    except (LookupError, TypeError, ValueError) as problem:
-        raise UserError(f"{path} does not describe a robot: {remedy}") from problem
-    return dict(document)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
-    from ... import __version__
-
-    return {
-        "robot_keypoints": __version__, "python": ".".join(map(str, sys.version_info[:3])),
-        "torch": str(torch.__version__), "numpy": np.__version__,
-    }  # fmt: skip

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...core.robot.visibility import inside
 from ...core.settings.schema import Settings
 from ..evaluation.evaluate import Evaluation, EvaluationSet
-from ..evaluation.keypoint_metrics import inside
+from ..images import views as image_views
 from ..networks import two_looks
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork
@@ -46,7 +47,7 @@ def scores(
 @torch.no_grad()
 def spreads(
     network: KeypointNetwork, data: EvaluationSet, precision: Precision, batch: int, passes: int, seed: int,
-    interrupted: Callable[[], bool] = lambda: False, view: two_looks.Size | None = None,
+    interrupted: Callable[[], bool] = lambda: False, view: image_views.Size | None = None,
 ) -> Floats | None:  # fmt: skip
     """The spread of the decoded keypoints over several passes with dropout, ``(N,)``, in percent of the diagonal.
 

@@ -11,7 +11,7 @@ from ....core.errors import UserError
 from ...base import user_errors
 from ...properties import scene_robots
 from ...properties.from_dataclass import fields
-from ...services import training_run
+from ...services import run_preparation, training_run
 from ...stage.stage import Stage
 
 
@@ -38,7 +38,7 @@ class KEYPOINTS_OT_draw_sample(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not self.properties.is_property_set("seed"):
             self.seed = secrets.randbelow(1 << 31)
-        settings = training_run.ready_settings(context.scene)
+        settings = run_preparation.ready_settings(context.scene)
         model = settings.scene_model()
         status = training_run.RUNNER.status
         if self.adapted and status is not None and status.concentrations:

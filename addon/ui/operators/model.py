@@ -11,7 +11,7 @@ from ....core.errors import UserError
 from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_lens, photo_source, pose_from_photo, viewport_capture
 from ...properties.from_dataclass import fields
-from ...services import model_evaluation, training_run
+from ...services import model_evaluation, timer, training_run
 
 
 @fields(
@@ -87,7 +87,7 @@ class KEYPOINTS_OT_unload_model(bpy.types.Operator):
         pose_from_photo.forget()
         model_server.SERVICE.unload()
         context.window_manager.robot_keypoints.live = False
-        training_run.redraw_viewports()
+        timer.redraw_viewports()
         return {"FINISHED"}
 
 

@@ -12,7 +12,7 @@ from ....core.messages.model_client import ANSWER_DEADLINE
 from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_source, pose_from_photo, robot_match
 from ...properties.from_dataclass import fields
-from ...services import training_run
+from ...services import timer
 
 TICK = 0.02
 PATH = {
@@ -122,15 +122,15 @@ class _FromImage:
         area = context.area
         if area is not None and area.type == "VIEW_3D":
             area.spaces.active.region_3d.view_perspective = "CAMERA"
-        training_run.redraw_viewports()
-        training_run.redraw_sidebars()
+        timer.redraw_viewports()
+        timer.redraw_sidebars()
         for note in pose_from_photo.notes(context.scene, found):
             self.report({"WARNING"}, note)
 
     def _refuse(self: Any, context: bpy.types.Context, problem: UserError) -> None:
         pose_from_photo.say(str(problem))
-        training_run.redraw_viewports()
-        training_run.redraw_sidebars()
+        timer.redraw_viewports()
+        timer.redraw_sidebars()
         self.report({"ERROR"}, str(problem))
 
 
@@ -167,7 +167,7 @@ class KEYPOINTS_OT_other_pose(bpy.types.Operator):
         offset = robot_match.match(scene, model_server.SERVICE.model.document).offset
         turned = pose_from_photo.other(scene, found)
         pose_from_photo.apply(scene, found.applied or pose_from_photo.CAMERA, turned, offset)
-        training_run.redraw_viewports()
+        timer.redraw_viewports()
         return {"FINISHED"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ....core.processes.session import Phase
+from ....core.processes.run_status import Phase
 from ...base import user_errors
 from ...properties import preferences
 from ...properties.from_dataclass import fields

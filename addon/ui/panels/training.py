@@ -7,7 +7,7 @@ import bpy
 
 from ....core import run_folder
 from ....core.messages.events import Progress
-from ....core.processes.session import Phase, ProcessStatus, Status
+from ....core.processes.run_status import Phase, ProcessStatus, Status
 from ...base import plots
 from ...base.formatting import chosen, count, duration, plural, shown_name, span
 from ...properties import choice_names, preferences, scene_robots

@@ -24,8 +24,8 @@ for engine in engines.split(","):
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     scenery.leave_out_startup(bpy.context.scene)
     start = time.monotonic()
-    render = m.settings.RenderSettings(engine=engine, width=640, height=480, samples=16 if engine != "workbench" else 8)
-    errors = proofs.centre_errors(m, m.settings.Settings(render=render), 1 if engine == "eevee" else 4)
+    render = m.schema.RenderSettings(engine=engine, width=640, height=480, samples=16 if engine != "workbench" else 8)
+    errors = proofs.centre_errors(m, m.schema.Settings(render=render), 1 if engine == "eevee" else 4)
     result["errors"][engine] = np.hypot(*errors.T).tolist()
     result["seconds"][engine] = time.monotonic() - start
 builtin = importlib.import_module(f"{MODULE}.core.robot.urdf_reader").builtin_urdf()

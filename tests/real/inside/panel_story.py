@@ -35,8 +35,8 @@ def unfold_everything(opened: set[str]) -> None:
 
 def fake_run(d: Driver) -> None:
     """As if a training had been adapting for a while."""
-    session, inspected = part("core.processes.session"), part("addon.properties.scene_check_report")
-    status = session.Status(phase=session.Phase.TRAINING, version=7)
+    run_status, inspected = part("core.processes.run_status"), part("addon.properties.scene_check_report")
+    status = run_status.Status(phase=run_status.Phase.TRAINING, version=7)
     group = bpy.context.scene.robot_keypoints
     status.concentrations = {v.name: tuple(range(1, v.bins + 1)) for v in group.variables if v.use}
     status.progress = {"step": 41, "images": 656, "fraction": 0.3, "seconds_left": 90.0, "stall_fraction": 0.01}
