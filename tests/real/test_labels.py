@@ -21,7 +21,7 @@ def test_labels_are_where_and_as_visible_as_they_say(
     target = tmp_path / "result.json"
     blender.run(
         home, "--background", "--python-exit-code", "1", "--python", str(INSIDE / "labels.py"), "--",
-        str(INSIDE.parents[1]), ENGINES, str(target), timeout=900,
+        str(INSIDE.parents[1] / "support"), ENGINES, str(target), timeout=900,
     )  # fmt: skip
     found = json.loads(target.read_text(encoding="utf-8"))
     print({k: v for k, v in found.items() if k != "errors"})

@@ -22,7 +22,7 @@ ANGLES = {
     "shoulder_pan_joint": 0.4, "shoulder_lift_joint": -1.1, "elbow_joint": 1.3, "wrist_1_joint": -0.5,
     "wrist_2_joint": 0.8, "wrist_3_joint": 0.3,
 }  # fmt: skip
-FAKE = Path(__file__).resolve().parents[1] / "fake_model.py"
+FAKE = Path(__file__).resolve().parents[1] / "support" / "fake_model.py"
 
 
 def movie(path: Path) -> None:

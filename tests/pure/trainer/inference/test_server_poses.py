@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Poses that a model server is asked for: the same as ``predict`` gives, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_network import ANGLES, CAMERA, INFO, LIFT, NAMES, PAN, POSE, Fake
+from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
+from robot_keypoints.core.messages.pose import PoseRequest, PredictedPose
+from robot_keypoints.core.messages.prediction import Prediction, decode_answer
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf
+from robot_keypoints.trainer.inference import server_requests
+from robot_keypoints.trainer.inference.pose_finder import PoseFinder
+from robot_keypoints.trainer.networks.model_file import ModelInfo
+
+
+def ask(pose: Any, fake: Fake | None = None, info: ModelInfo = INFO, urdf: Path | None = None) -> dict[str, Any]:
+    header = encode_request("predict", id=4, encoding="rgb", width=64, height=48, pose=pose)
+    frames = [b"me", b"", header, bytes(64 * 48 * 3)]
+    return parse(server_requests.answer(fake or Fake(), frames, server_requests.Poses(info, urdf))[0])  # type: ignore[arg-type]
+
+
+def asked(joints: dict[str, float] | None = None) -> dict[str, Any]:
+    return PoseRequest.of(CAMERA, joints).to_dict()
+
+
+def test_a_pose_as_predict_gives_it() -> None:
+    """Through the lens, with the joints known, and with only those known that no image tells."""
+    fake = Fake()
+    for joints in (ANGLES, {PAN: ANGLES[PAN], LIFT: ANGLES[LIFT]}):
+        answer = decode_answer(encode_request(**(kept := ask(asked(joints), fake)), kind=kept.pop("type")))
+        assert isinstance(answer, Prediction) and answer.pose is not None and answer.pose.status == "solved"
+        assert answer.pose.base_in_camera is not None and np.abs(answer.pose.base_in_camera - POSE).max() < 1e-4
+        assert answer.pose.joints is not None and answer.pose.joints.items() >= joints.items()
+        assert answer.pose.joints == pytest.approx({n: ANGLES[n] for n in answer.pose.joints}, abs=1e-4)
+        assert answer.pose.covariance is not None and answer.pose.covariance.shape == (6, 6)
+        assert answer.pose.inliers == NAMES and answer.pose.reprojection is not None
+        assert answer.pose.reprojection < 1e-3
+
+    numbers = ",".join(map(str, PoseRequest.of(CAMERA).camera))
+    finder = PoseFinder.of(INFO, numbers, ",".join(f"{n}={v}" for n, v in ANGLES.items()))
+    assert ask(asked(ANGLES))["pose"] == finder.find(fake.found)
+    assert "pose" not in ask(None)
+    straight = {"camera": {"fx": 61.0, "fy": 60.0, "cx": 32.2, "cy": 23.7}}
+    assert ask({**straight, "joints": ANGLES})["pose"]["status"] == "solved"
+
+
+def test_why_there_is_no_pose() -> None:
+    unsure = Fake()
+    unsure.found = [replace(k, confidence=0.2) for k in unsure.found]
+    for fake, joints, status, words in (
+        (unsure, ANGLES, "hidden", "nothing to go by"),
+        (
+            Fake(),
+            None,
+            "degenerate",
+            f"can't tell the joints {PAN}, {LIFT} from a motion of the camera: give their pos",
+        ),
+    ):
+        pose = PredictedPose.from_dict(ask(asked(joints), fake)["pose"])
+        assert (pose.status, pose.base_in_camera) == (status, None) and words in pose.sentence
+        assert "--" not in pose.sentence
+
+
+@pytest.mark.parametrize(
+    ("pose", "words"),
+    [
+        (7, "without a camera"),
+        ({"joints": ANGLES}, "without a camera"),
+        ({"camera": None}, "without a camera"),
+        ({"camera": {"fx": 1, "fy": 1, "cx": 1}}, "the camera's cy is None: give a finite number"),
+        ({"camera": {"fx": True, "fy": 1, "cx": 1, "cy": 1}}, "the camera's fx is True"),
+        ({"camera": {"fx": "9", "fy": 1, "cx": 1, "cy": 1}}, "the camera's fx is 9"),
+        ({"camera": {"fx": -3, "fy": 1, "cx": 1, "cy": 1}}, "fx and fy positive"),
+        ({"camera": {"fx": 3, "fy": 1, "cx": 1, "cy": 1, "distortion": [1]}}, "not a list of five numbers"),
+        ({"camera": {"fx": 3, "fy": 1, "cx": 1, "cy": 1, "distortion": [0, 0, 0, 0, None]}}, "distortion is None"),
+        ({"camera": {"fx": 3, "fy": 1, "cx": 1, "cy": 1, "skew": 1}}, "'skew', which means nothing"),
+        ({**asked(), "angles": {}}, "'angles', which means nothing"),
+        ({**asked(), "joints": [1]}, "not one table"),
+        ({**asked(), "joints": {PAN: None}}, f"the joint {PAN} is None"),
+        ({**asked(), "joints": {PAN: 10**400}}, "give a finite number"),
+        ({**asked(), "joints": {"elbow": 1}}, "has no joint 'elbow' that moves: it has shoulder_pan_joint"),
+        ({**asked(), "joints": {PAN: 90}}, "beyond its limits"),
+    ],
+)
+def test_a_mistake_is_refused_with_one_sentence(pose: Any, words: str) -> None:
+    answer = ask(pose)
+    assert (answer["type"], answer["id"]) == ("refused", 4)
+    assert words in answer["reason"] and "\n" not in answer["reason"]
+
+
+def test_the_robot_comes_from_the_model_or_from_a_file(tmp_path: Path) -> None:
+    armature = replace(INFO, robot=None)
+    assert "give its URDF with --robot" in ask(asked(ANGLES), info=armature)["reason"]
+    pose = ask(asked(ANGLES), info=armature, urdf=builtin_urdf())["pose"]
+    assert pose["status"] == "solved" and np.abs(np.array(pose["T_cam_base"]) - POSE).max() < 1e-4
+    assert ask(None, info=armature)["type"] == "prediction"
+    with pytest.raises(UserError, match="no URDF file"):
+        server_requests.Poses(INFO, tmp_path / "none.urdf")
+
+
+def test_a_model_that_gives_no_numbers_is_refused() -> None:
+    fake = Fake()
+    fake.found = [replace(k, u=math.nan) for k in fake.found]
+    assert "no number" in ask(None, fake)["reason"]
+
+
+def test_what_clients_send_is_checked_before() -> None:
+    """JSON has no NaN: a server could not even tell which request it was in."""
+    with pytest.raises(UserError, match=f"{PAN} is nan"):
+        PoseRequest.of(CAMERA, {PAN: math.nan})
+    with pytest.raises(UserError, match="isn't finite"):
+        PoseRequest.of(replace(CAMERA, fx=math.inf))
+    request = PoseRequest.of(CAMERA, ANGLES)
+    assert PoseRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"T_cam_base": [[1, 2]]}, {"T_cam_base": None}, {"covariance": [[0.0] * 6] * 5}, {"reprojection_px": "1"},
+        {"inliers": 4}, {"joints": []}, {"joints": {"a": None}}, {"alternatives": 3}, {"status": "other"},
+    ],
+)  # fmt: skip
+def test_malformed_poses_are_not_taken(change: dict[str, Any]) -> None:
+    document = ask(asked(ANGLES))["pose"]
+    assert PredictedPose.from_dict(document).status == "solved"
+    with pytest.raises(MessageError):
+        PredictedPose.from_dict({**document, **change})
