@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 import bpy
@@ -10,7 +11,7 @@ import bpy
 from ..core.processes.lifeline import COMMAND
 from .prediction import follow_video, model_server, pose_from_photo
 from .properties import preferences, renamed, scene as scene_properties
-from .services import contact_sheet, model_evaluation, scene_check, timer, trainer_environment
+from .services import contact_sheet, model_evaluation, scene_check, timer, trainer_environment, training_run
 from .ui import overlay, plot_icons
 from .ui.operators import (
     bones as bones_operators,
@@ -81,13 +82,23 @@ def register() -> None:
     _command = bpy.utils.register_cli_command(COMMAND, _run_command)
     bpy.types.UI_MT_button_context_menu.append(variables_operators.draw_context_menu)
     overlay.register()
-    timer.register()
+    for service in (
+        training_run.RUNNER, trainer_environment.SERVICE, contact_sheet.SERVICE, scene_check.SERVICE,
+        model_evaluation.SERVICE,
+    ):  # fmt: skip
+        timer.watch(service.tick)
+    for live in (model_server.SERVICE, follow_video.SERVICE):
+        timer.watch_live(live.tick, live.is_hurried)
+    timer.ensure_timer()
+    atexit.register(training_run.RUNNER.abandon)
 
 
 def unregister() -> None:
     """Undo :func:`register`, backwards; the run, the environment's building and the model server end."""
     global _command
-    timer.unregister()
+    timer.stop()
+    atexit.unregister(training_run.RUNNER.abandon)
+    training_run.RUNNER.forget()
     trainer_environment.SERVICE.shutdown()
     follow_video.SERVICE.stop()
     pose_from_photo.forget()

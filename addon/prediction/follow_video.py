@@ -76,8 +76,16 @@ class Service:
                 connection.close()
         self.__init__()  # type: ignore[misc]
 
-    def tick(self) -> bool:
-        """Look for news; whether panel and viewport must be drawn again."""
+    def is_hurried(self) -> bool:
+        """Whether the timer should come often."""
+        return bool(self.kind)
+
+    def tick(self) -> tuple[bool, bool]:
+        """Look for news; whether the panel and whether the viewport must be drawn again."""
+        changed = self._follow()
+        return changed, changed
+
+    def _follow(self) -> bool:
         if not self.kind:
             return False
         scene = bpy.data.scenes.get(self._scene)

@@ -86,7 +86,6 @@ class Service:
         self.prediction: Prediction | None = None
         self.shown_for: str = ""
         self.message = ""
-        self.live = False
         self._child: Child | None = None
         self._client: ModelClient | None = None
         self._address: tuple[str, int] | None = None
@@ -99,7 +98,11 @@ class Service:
         self._next_request = 0.0
 
     @property
-    def hurried(self) -> bool:
+    def live(self) -> bool:
+        """Whether to predict again whenever view or scene change: the window's switch says so."""
+        return bool(bpy.context.window_manager.robot_keypoints.live)
+
+    def is_hurried(self) -> bool:
         """Whether the timer should come often."""
         return self._client is not None and (self.live or self._client.busy)
 

@@ -190,15 +190,9 @@ class KEYPOINTS_PG_scene(bpy.types.PropertyGroup):
     """Everything saved with the .blend."""
 
 
-def _live_changed(self: Any, context: bpy.types.Context) -> None:
-    from ..prediction import model_server
-
-    model_server.SERVICE.live = self.live
-
-
 @fields(
     live=BoolProperty(name="Live", description="Predict again whenever the view or the scene changes",
-                      update=_live_changed, options={"SKIP_SAVE"}),
+                      options={"SKIP_SAVE"}),
 )  # fmt: skip
 class KEYPOINTS_PG_window(bpy.types.PropertyGroup):
     """What lasts as long as Blender runs."""

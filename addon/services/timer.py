@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One timer that looks after everything that runs beside the window.
+"""One timer that looks after everything that runs beside the window, and knows none of it: services sign up.
 
 The timer survives loading files. It polls, keeps what panels show, and redraws only what has changed; panels never
 ask a process anything.
@@ -7,31 +7,52 @@ ask a process anything.
 
 from __future__ import annotations
 
-import atexit
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import bpy
-
-from ..prediction import follow_video, model_server
-from . import contact_sheet, model_evaluation, scene_check, trainer_environment
-from .training_run import RUNNER
 
 INTERVAL = 0.2
 LIVE_INTERVAL = 0.04
 
 
+@dataclass(frozen=True)
+class Watched:
+    """One service.
+
+    Attributes:
+        tick: looks after it; whether panels, and whether viewports, must be drawn again.
+        hurried: whether it is to be looked after every :data:`LIVE_INTERVAL`.
+    """
+
+    tick: Callable[[], tuple[bool, bool]]
+    hurried: Callable[[], bool]
+
+
+_watched: list[Watched] = []
+
+
+def watch(tick: Callable[[], bool]) -> None:
+    """Look after a service that only panels show: ``tick`` tells whether they must be drawn again."""
+    _watched.append(Watched(lambda: (tick(), False), lambda: False))
+
+
+def watch_live(tick: Callable[[], tuple[bool, bool]], hurried: Callable[[], bool]) -> None:
+    """Look after a service that viewports show, too; see :class:`Watched`."""
+    _watched.append(Watched(tick, hurried))
+
+
 def tick() -> float:
-    """The timer: look after run, environment and model, and redraw what shows them if they have changed."""
-    changed = RUNNER.tick()
-    for service in (trainer_environment.SERVICE, contact_sheet.SERVICE, scene_check.SERVICE, model_evaluation.SERVICE):
-        changed = service.tick() or changed
-    panel, viewport = model_server.SERVICE.tick()
-    if follow_video.SERVICE.tick():
-        panel = viewport = True
-    if changed or panel:
+    """Look after every service, and redraw what shows them if they have changed; seconds until the next time."""
+    panel = viewport = False
+    for service in _watched:
+        changed = service.tick()
+        panel, viewport = panel or changed[0], viewport or changed[1]
+    if panel:
         redraw_sidebars()
     if viewport:
         redraw_viewports()
-    return LIVE_INTERVAL if model_server.SERVICE.hurried or follow_video.SERVICE.kind else INTERVAL
+    return LIVE_INTERVAL if any(s.hurried() for s in _watched) else INTERVAL
 
 
 def redraw_sidebars() -> None:
@@ -59,19 +80,8 @@ def ensure_timer() -> None:
         bpy.app.timers.register(tick, first_interval=INTERVAL, persistent=True)
 
 
-def _at_exit() -> None:
-    RUNNER.abandon()
-
-
-def register() -> None:
-    """Start the timer; processes end when Blender quits."""
-    ensure_timer()
-    atexit.register(_at_exit)
-
-
-def unregister() -> None:
-    """End the run and the timer."""
+def stop() -> None:
+    """End the timer, and look after nothing any more."""
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
-    atexit.unregister(_at_exit)
-    RUNNER.forget()
+    _watched.clear()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import bpy
 import numpy as np
@@ -16,7 +15,6 @@ from ...core.scene import catalogue
 from ...core.settings.schema import Settings
 from ..robot import rig
 from ..robot.kinematics import Kinematics, joint_variables
-from ..worker.instance_labels import Details
 from .camera import Camera
 from .distractors import Objects
 from .draw_rules import Admission
@@ -89,11 +87,6 @@ class Stage:
         for part in self._parts:
             part.apply(v)
         self.scene.view_layers[0].update()
-
-    @cached_property
-    def details(self) -> Details:
-        """Tells everything about the robots; for data sets."""
-        return Details(self.scene, self.kinematics, self.seen, self.settings.render.masks)
 
     def positions(self) -> NDArray[np.float64]:
         """Keypoints ``(J, 3)`` in the world, metres, in the settings' order; after :meth:`apply`."""

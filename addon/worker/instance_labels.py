@@ -16,6 +16,7 @@ from ...core.messages.samples import Instance
 from ..robot import rig
 from ..robot.kinematics import Kinematics
 from ..stage.camera import Camera
+from ..stage.stage import Stage
 from ..stage.visibility import Seen
 from .scene_triangles import Shape, Shapes
 
@@ -35,6 +36,11 @@ class Details:
         self._robots, self._masks = robots, masks
         self._shapes = Shapes(scene, {name: k.armature for name, k in robots.items()}, seen)
         self._joints = {name: rig.joints(k.armature) for name, k in robots.items()}
+
+    @classmethod
+    def of_stage(cls, stage: Stage) -> Details:
+        """Of all robots on a stage, with masks if its settings ask for them."""
+        return cls(stage.scene, stage.kinematics, stage.seen, stage.settings.render.masks)
 
     def of(self, camera: Camera) -> tuple[tuple[Instance, ...], NDArray[np.uint16] | None]:
         """Every robot as the camera sees it now, and the mask ``(H, W)``: 0 for what is no robot, else 1 + the link's

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...core.camera.intrinsics import invert, transform
 from ...core.messages.samples import Instance
 from ..stage.stage import Stage
+from .instance_labels import Details
 
 Floats = NDArray[np.float64]
 
@@ -31,11 +32,11 @@ class Labels:
     mask: NDArray[np.uint16] | None = None
 
 
-def label(stage: Stage, details: bool = False) -> Labels:
+def label(stage: Stage, details: Details | None = None) -> Labels:
     """Label the scene after :meth:`Stage.apply`.
 
     Args:
-        details: whether to give every robot in full, and the mask if the settings ask for it.
+        details: gives every robot of this stage in full, and the mask if the settings ask for it.
     """
     world = stage.positions()
     world_in_camera = invert(stage.camera.pose())
@@ -45,7 +46,7 @@ def label(stage: Stage, details: bool = False) -> Labels:
     visibility = np.where(inside, 2, 0).astype(np.int64)
     visibility[inside] -= stage.seen.hidden(world[inside], stage.camera.object)
     base = world_in_camera @ np.array(stage.armature.matrix_world)
-    instances, mask = stage.details.of(stage.camera) if details else ((), None)
+    instances, mask = details.of(stage.camera) if details is not None else ((), None)
     return Labels(
         pixels, depths, visibility, intrinsics.matrix, base, np.array(intrinsics.distortion), instances, mask
     )  # fmt: skip

@@ -37,6 +37,7 @@ from ...core.settings.schema import Settings
 from ..robot import rig
 from ..stage.stage import Stage
 from . import graphics_cards, labels, level_of_detail, obstruction
+from .instance_labels import Details
 from .renderer import Renderer
 from .scene_builder import build_scene, open_scene
 
@@ -124,7 +125,7 @@ def work(options: Any, settings: Settings) -> None:
     stage, renderer = prepare(options.run / run_folder.SCENE, settings)
     # The collector need not go through all of Blender's Python again and again.
     gc.freeze()
-    details = options.draws is not None
+    details = Details.of_stage(stage) if options.draws is not None else None
     stopped = threading.Event()
     end_with_parent(stopped.set)
     try:
@@ -201,12 +202,12 @@ def open_stage(path: Path, settings: Settings) -> Stage:
 
 def make_sample(
     stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int,
-    *, details: bool = False,
+    *, details: Details | None = None,
 ) -> Sample:  # fmt: skip
     """Draw the hidden variables, apply them, label and render: one sample (x, b*, h).
 
     Args:
-        details: whether to tell everything of every robot, too.
+        details: tells everything of every robot, too.
     """
     hidden = stage.admission.draw(model, rng)
     stage.apply(hidden.values)

@@ -39,10 +39,18 @@ WIDE = {
 def modules(package: str = "robot_keypoints") -> SimpleNamespace:
     """The parts of the package that are needed, under whatever name it is known."""
     names = (
-        "addon.robot.rig", "addon.stage.stage", "addon.worker.labels", "addon.worker.process", "addon.worker.renderer",
-        "addon.worker.scene_builder", "core.robot.keypoints", "core.settings.completion", "core.settings.schema",
+        "addon.robot.rig",
+        "addon.stage.stage",
+        "addon.worker.instance_labels",
+        "addon.worker.labels",
+        "addon.worker.process",
+        "addon.worker.renderer",
+        "addon.worker.scene_builder",
+        "core.robot.keypoints",
+        "core.settings.completion",
+        "core.settings.schema",
         "core.settings.toml_file",
-    )  # fmt: skip
+    )
     return SimpleNamespace(**{n.rsplit(".", 1)[-1]: importlib.import_module(f"{package}.{n}") for n in names})
 
 
@@ -226,10 +234,11 @@ def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
     settings = replace(settings, render=replace(settings.render, samples=8, masks=True))
     stage, renderer = m.process.prepare(run / "scene.blend", settings)
     model, rng = settings.scene_model(), np.random.default_rng(2)
+    details = m.instance_labels.Details.of_stage(stage)
     right = total = 0
     for _ in range(draws):
         stage.apply({**stage.admission.draw(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}})
-        truth = m.labels.label(stage, details=True)
+        truth = m.labels.label(stage, details)
         inner = inside_of_regions(truth.mask)
         links = [(i.name, link) for i in truth.instances for link in i.frames]
         for number in np.unique(truth.mask[truth.mask > 0]):

@@ -479,7 +479,7 @@ def test_live_looks_again_when_the_frame_changes_and_not_before(tmp_path: Path, 
     service = model_server.SERVICE
     service._child = SimpleNamespace(exit_code=None, kill=lambda: None)  # type: ignore[assignment]
     bpy.ops.robot_keypoints.open_image(filepath=str(tmp_path / "shot_0.png"), sequence=True)
-    service.live = True
+    bpy.context.window_manager.robot_keypoints.live = True
 
     def asked(count: int, seconds: float) -> bool:
         end = time.monotonic() + seconds

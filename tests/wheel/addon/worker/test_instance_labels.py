@@ -13,6 +13,7 @@ from proofs import inside_of_regions
 from robot_keypoints.addon.robot import rig
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import labels, process as worker_process, scene_builder
+from robot_keypoints.addon.worker.instance_labels import Details
 from robot_keypoints.addon.worker.renderer import Renderer
 from robot_keypoints.core.messages.samples import Instance, SampleContract, decode_sample, encode_sample
 from robot_keypoints.core.settings import completion, toml_file
@@ -58,7 +59,7 @@ def test_the_mask_shows_each_link_where_it_is_rendered(pair: tuple[Stage, Render
     seen, wrong, total = 0, 0, 0
     for seed in range(3):
         draw(stage, seed, distance=1.3)
-        truth = labels.label(stage, details=True)
+        truth = labels.label(stage, details=Details.of_stage(stage))
         assert truth.mask is not None and truth.mask.shape == SIZE[::-1] and truth.mask.dtype == np.uint16
         links = [(i.name, link) for i in truth.instances for link in i.frames]
         assert truth.mask.max() <= len(links)
@@ -81,11 +82,11 @@ def test_the_mask_shows_each_link_where_it_is_rendered(pair: tuple[Stage, Render
 def test_what_stands_in_front_is_no_robot(pair: tuple[Stage, Renderer]) -> None:
     stage, _ = pair
     draw(stage, 0, azimuth=0.0, elevation=0.3, distance=1.5)
-    before = labels.label(stage, details=True)
+    before = labels.label(stage, details=Details.of_stage(stage))
     assert before.mask is not None and (before.mask > 0).sum() > 500
     bpy.ops.mesh.primitive_cube_add(size=1.0, location=(0.9, 0, 0.3))
     bpy.context.view_layer.update()
-    after = labels.label(stage, details=True)
+    after = labels.label(stage, details=Details.of_stage(stage))
     assert after.mask is not None and (after.mask > 0).sum() < 0.5 * (before.mask > 0).sum()
     # A box tells where a robot is, seen or not.
     assert [i.box for i in after.instances] == [i.box for i in before.instances]
@@ -96,7 +97,7 @@ def test_boxes_hold_each_robot_alone(pair: tuple[Stage, Renderer]) -> None:
     whole = cut = 0
     for seed in range(6):
         draw(stage, seed, distance=1.0 + 0.2 * seed)
-        instances = labels.label(stage, details=True).instances
+        instances = labels.label(stage, details=Details.of_stage(stage)).instances
         for instance in instances:
             for obj in bpy.data.objects:
                 if obj.type == "MESH":
@@ -119,7 +120,7 @@ def test_boxes_hold_each_robot_alone(pair: tuple[Stage, Renderer]) -> None:
 def test_frames_joints_and_bases_are_the_robots(pair: tuple[Stage, Renderer]) -> None:
     stage, _ = pair
     values = draw(stage, 4)
-    truth = labels.label(stage, details=True)
+    truth = labels.label(stage, details=Details.of_stage(stage))
     assert [i.name for i in truth.instances] == ["", "second"]
     for instance in truth.instances:
         robot = rig.robot_of(stage.armatures[instance.name])
@@ -146,7 +147,9 @@ def test_frames_joints_and_bases_are_the_robots(pair: tuple[Stage, Renderer]) ->
 def test_a_sample_in_full_travels(pair: tuple[Stage, Renderer]) -> None:
     stage, renderer = pair
     model = stage.settings.scene_model()
-    sample = worker_process.make_sample(stage, renderer, model, np.random.default_rng(1), 0, 0, details=True)
+    sample = worker_process.make_sample(
+        stage, renderer, model, np.random.default_rng(1), 0, 0, details=Details.of_stage(stage)
+    )
     contract = SampleContract.of("run", *SIZE, len(stage.keypoints), model, details=True, masks=True)
     got = decode_sample([bytes(f) for f in encode_sample(sample, "run")], contract)
     assert [i.name for i in got.instances] == ["", "second"]
@@ -192,7 +195,7 @@ def test_a_users_mesh_bent_by_bones_is_told_apart_by_bone() -> None:
     stage = Stage(bpy.context.scene, armature, settings)
     renderer = Renderer(stage.scene, replace(settings.render, samples=8), 2, stage.camera)
     stage.apply({"camera/distance": 6.0, "camera/target_z": 1.0, "joint/upper": 0.9})
-    truth = labels.label(stage, details=True)
+    truth = labels.label(stage, details=Details.of_stage(stage))
     alpha = renderer.render()[..., 3]
     renderer.close()
     assert truth.mask is not None
