@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,67 @@ def test_imports_run_one_way(part: str) -> None:
     for path in (ROOT / part).rglob("*.py"):
         assert not imports(path) & FOREIGN[part], path
         assert "robot_keypoints" not in imports(path), f"{path} imports the package by its pip name"
+
+
+RANKS: dict[str, tuple[str, ...]] = {
+    "core": (
+        "errors names",
+        "files input_files blend_file run_folder",
+        "robot camera",
+        "meshes",
+        "scene",
+        "settings",
+        "messages",
+        "processes",
+    ),
+    "addon": ("base", "robot", "properties", "stage prediction", "worker", "services", "ui", "registration"),
+    "trainer": ("maps", "images", "networks datasets", "pose", "inference", "evaluation", "training commands"),
+}
+"""By part: its packages (and modules that stand alone), lowest first. Each imports only those of earlier groups."""
+
+
+def internal(path: Path) -> dict[str, int]:
+    """Modules and packages of ours that a file imports, also within functions, by dotted name; the line of each."""
+    here = path.relative_to(ROOT).parts[:-1]
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                place = ROOT.joinpath(*base, alias.name)
+                known = place.is_dir() or place.with_suffix(".py").is_file()
+                found.setdefault(".".join([*base, alias.name] if known else base), node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_package_imports_only_packages_before_it(part: str) -> None:
+    rank = {name: i for i, group in enumerate(RANKS[part]) for name in group.split()}
+    for path in sorted((ROOT / part).rglob("*.py")):
+        own = path.relative_to(ROOT / part).with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        assert own in rank, f"{path} has no place in the order of packages: see RANKS"
+        for module, line in internal(path).items():
+            tree, *names = module.split(".")
+            if tree == part and names and names[0] != own:
+                assert rank[names[0]] < rank[own], f"{path}:{line} imports {module}, which is not below {own}"
+
+
+def test_no_circle_of_imports() -> None:
+    graph = {".".join(p.relative_to(ROOT).with_suffix("").parts): set(internal(p)) for p in SOURCES}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names them
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {p.parent for part in PARTS for p in (ROOT / part).rglob("__init__.py")}
+    assert sorted(listed) == sorted(
+        ["robot_keypoints", *(f"robot_keypoints.{f.relative_to(ROOT).as_posix().replace('/', '.')}" for f in folders)]
+    )
+    for part in PARTS:
+        for path in (ROOT / part).rglob("*.py"):
+            assert path.parent in folders, f"{path.parent} has no __init__.py"
 
 
 def test_the_core_imports_without_bpy_and_torch() -> None:
