@@ -2,15 +2,17 @@
 # make test       lint and all four tiers of tests               (BLENDER=… for the real-Blender tier)
 # make extension  the installable zips, in dist/
 # make lint       ruff and mypy
+# make docs       the documents as a site, in build/site
 #
-# Each does its own set-up in .venv on a fresh clone. PYTHON=… names another Python 3.11.
+# Each does its own set-up in .venv (docs: in build/docs-venv) on a fresh clone. PYTHON=… names another Python 3.11.
 
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := build/docs-venv
 
-.PHONY: demo test lint test-pure test-wheel test-real test-fuzz extension
+.PHONY: demo test lint test-pure test-wheel test-real test-fuzz extension docs
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed
@@ -41,6 +43,16 @@ test-fuzz: $(VENV)/.installed
 
 extension: $(BIN)/python
 	@$(BIN)/python tools/build_extension.py
+
+docs: $(DOCS)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+	@echo "the site is in build/site: open build/site/index.html"
+
+$(DOCS)/.installed: pyproject.toml
+	"$(PYTHON)" -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet 'pip>=25.1'
+	$(DOCS)/bin/python -m pip install --quiet --group docs
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'pip>=24'
