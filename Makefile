@@ -44,7 +44,7 @@ extension: $(BIN)/python
 	@$(BIN)/python tools/build_extension.py
 
 docs: $(DOCS)/.installed
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 	@echo "the site is in build/site: open build/site/index.html"
 
 $(DOCS)/.installed: pyproject.toml

@@ -56,7 +56,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Check the README, which is no page."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     check(readme, "README.md")
-    for target in LINK.findall(readme):
+    for target in LINK.findall(readme) + re.findall(r'src="([^"]+)"', readme):
         if "://" not in target and not (ROOT / target).exists():
             log.warning("README.md links to %s, which does not exist", target)
     return config
