@@ -48,7 +48,7 @@ docs: $(DOCS)/.installed
 	@echo "the site is in build/site: open build/site/index.html"
 
 $(DOCS)/.installed: pyproject.toml
-	"$(PYTHON)" -m venv $(DOCS)
+	"$(or $(PYTHON),python3)" -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet 'pip>=25.1'
 	$(DOCS)/bin/python -m pip install --quiet --group docs
 	@touch $@
