@@ -24,7 +24,8 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p robot_keypoints.core -p robot_keypoints.addon -p robot_keypoints.trainer
-	MYPYPATH=$(VENV)/typing:benchmarks $(BIN)/mypy --follow-imports=silent --explicit-package-bases tools/build_extension.py tools/docs_site.py $(wildcard benchmarks/*.py)
+	@# The rest are scripts, which find one another in their own folders.
+	MYPYPATH=$(VENV)/typing:benchmarks:examples:tools:tests/support $(BIN)/mypy --follow-imports=silent --explicit-package-bases launch.py $(wildcard benchmarks/*.py examples/*.py tools/*.py)
 
 # The tiers run in processes of their own: importing bpy changes a process for good.
 test-pure: $(VENV)/.installed
