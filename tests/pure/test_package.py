@@ -105,17 +105,6 @@ def test_no_circle_of_imports() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names them
 
 
-def test_every_package_is_installed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    folders = {p.parent for part in PARTS for p in (ROOT / part).rglob("__init__.py")}
-    assert sorted(listed) == sorted(
-        ["robot_keypoints", *(f"robot_keypoints.{f.relative_to(ROOT).as_posix().replace('/', '.')}" for f in folders)]
-    )
-    for part in PARTS:
-        for path in (ROOT / part).rglob("*.py"):
-            assert path.parent in folders, f"{path.parent} has no __init__.py"
-
-
 def test_the_core_imports_without_bpy_and_torch() -> None:
     code = (
         "import sys, pkgutil, importlib, robot_keypoints.core as core\n"

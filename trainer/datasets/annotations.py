@@ -44,9 +44,10 @@ class Annotation:
     joints: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        """
+        """Keypoints lie at places that arithmetic reaches.
+
         Raises:
-            ValueError: if a keypoint lies where no arithmetic reaches.
+            ValueError: if one does not.
         """
         for name, (u, v, _) in self.points.items():
             if max(abs(u), abs(v)) > FARTHEST:
