@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One timer that looks after everything that runs beside the window, and the training run itself.
-
-The timer survives loading files. It polls, keeps what panels show, and redraws only what has changed; panels never
-ask a process anything.
-"""
+"""The training run that the panel started or goes on with: it is polled, and what panels show of it is kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Headless Blender's two jobs in a run: building ``scene.blend``, and rendering samples from it.
+"""The roles of headless Blender in a run, and one of them whole: the worker, which renders samples.
 
 A worker of a training renders without end; one of a data set renders the draws that it is given, each from random
 numbers of its own.

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What travels between processes: JSON headers, raw buffers, nothing that executes.
+"""Samples as they travel from workers to the trainer: a JSON header and raw buffers, nothing that executes.
 
-Every message carries ``schema`` and the ``run`` it belongs to. Whatever does not fit exactly raises
-:class:`MessageError`; the receiver counts and drops it.
+Whatever does not fit the run's contract exactly raises :class:`MessageError`; the receiver counts and drops it.
 """
 
 from __future__ import annotations
