@@ -163,6 +163,18 @@ def _vignette(rgb: Tensor, loss: NDArray[np.float64]) -> None:
     rgb.mul_(light.clamp_min_(0.0).pow_(1 / DISPLAY_GAMMA))
 
 
+def _change(rgb: Tensor, chosen: NDArray[np.int64], change: Callable[[Tensor], Tensor]) -> None:
+    """Change the images at some places, in place where these are all of them.
+
+    Args:
+        change: works in place on images ``(n, 3, H, W)`` and returns them.
+    """
+    if len(chosen) == len(rgb):
+        change(rgb)
+    elif len(chosen):
+        rgb[chosen] = change(rgb[chosen])
+
+
 def _per_image(numbers: NDArray[np.float64], rgb: Tensor) -> Tensor:
     """``(B, 1, 1, 1)``, to be applied to images ``(B, 3, H, W)``."""
     return torch.from_numpy(numbers).to(rgb).view(-1, 1, 1, 1)
@@ -192,14 +204,14 @@ def _about_grey(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _gamma(rgb: Tensor, exponent: NDArray[np.float64]) -> None:
     chosen = np.flatnonzero(exponent != 1.0)
-    if len(chosen):
-        rgb[chosen] = rgb[chosen].clamp_min_(0.0).pow_(_per_image(exponent[chosen], rgb))
+    exponents = _per_image(exponent[chosen], rgb)
+    _change(rgb, chosen, lambda part: part.clamp_min_(0.0).pow_(exponents))
 
 
 def _add_noise(rgb: Tensor, deviation: NDArray[np.float64], noise: Noise) -> None:
     chosen = np.flatnonzero(deviation > 0)
-    if len(chosen):
-        rgb[chosen] = rgb[chosen].addcmul_(noise(chosen), _per_image(deviation[chosen], rgb))
+    deviations = _per_image(deviation[chosen], rgb)
+    _change(rgb, chosen, lambda part: part.addcmul_(noise(chosen), deviations))
 
 
 def _compress(rgb: Tensor, loss: NDArray[np.float64]) -> None:
