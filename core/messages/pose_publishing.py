@@ -95,7 +95,15 @@ class PosePublisher:
         """Give the last document again, with ``end`` set, and close the socket once it is sent."""
         self.welcome()
         if self._last is not None:
-            self.socket.send(TOPIC + encode_request("pose", **{**self._last, "end": True}))
+            message = TOPIC + encode_request("pose", **{**self._last, "end": True})
+            # Nothing else tells a listener that there is no more, so this one waits for room.
+            self.socket.sndtimeo = LINGER_MS
+            self.socket.setsockopt(zmq.XPUB_NODROP, 1)
+            try:
+                self.socket.send(message)
+            except zmq.Again:  # a listener that takes nothing must not keep it from the others
+                self.socket.setsockopt(zmq.XPUB_NODROP, 0)
+                self.socket.send(message)
         self.socket.close(linger=LINGER_MS)
 
 
