@@ -16,6 +16,9 @@ from typing import Any, BinaryIO
 
 from .errors import UserError
 
+LFS = b"version https://git-lfs.github.com/"
+"""How a Git LFS pointer begins, which stands for a file that was not downloaded."""
+
 LARGEST_JSON = 256 << 20
 """Bytes of a JSON file; COCO's own keypoints of 118,287 photographs have 227 MiB."""
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import UserError
+from ..input_files import LFS
 
 MEGABYTE = 1_000_000
 MANIFESTS = ("package.xml", "model.config")
 FOLDERS_UP = 2
 """How far above a mesh's folder a package without a manifest may begin."""
-
-LFS = b"version https://git-lfs.github.com/"
 
 
 def read_bytes(path: Path, megabytes: int) -> bytes:

@@ -8,7 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from .file_source import LFS, image
+from ..input_files import LFS
+from .file_source import image
 
 MOST_PIXELS = 1 << 26
 """How many pixels the largest texture has that is loaded (8192²): Blender takes up to 16 bytes for each."""

@@ -9,15 +9,13 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from ..errors import UserError
-from ..input_files import open_regular
+from ..input_files import LFS, open_regular
 
 LARGEST = 16_000_000
 """Bytes of the largest description that is read; the largest of ``example-robot-data`` has 0.2 million."""
 MOST_ELEMENTS = 200_000
 DEEPEST = 200
 """Elements inside one another."""
-LFS = b"version https://git-lfs.github.com/"
-"""How a Git LFS pointer begins, which stands for a file that was not downloaded."""
 
 
 def read_file(path: Path, largest: int = LARGEST) -> bytes:

@@ -4,28 +4,24 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import synthetic
 import torch
 from PIL import Image
 from robot_keypoints.core.errors import UserError
-from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import toml_file, validation
-from robot_keypoints.core.settings.schema import Settings
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.inference.predictor import Predictor
 from robot_keypoints.trainer.networks import factory, model_file, pretrained_weights
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from robot_keypoints.trainer.training import setup, trainer
 from subjects import Seed, command, contents
+from trainings import Quiet
 
 
 def stick_info() -> ModelInfo:
@@ -83,33 +79,6 @@ class Models:
             return
         camera = ["--camera", "60,60,31.5,23.5"] if entry.name == "robot.safetensors" else []
         command("predict", entry, self._image, *camera, "--json")
-
-
-class Quiet:
-    """A stream and a switchboard in one: always samples, never anybody who listens."""
-
-    ending = False
-    received = dropped = 0
-
-    def __init__(self, settings: Settings) -> None:
-        self.stop, self.paused, self.abandoned = threading.Event(), threading.Event(), threading.Event()
-        self.run = "test"
-        self._model, self._rng = settings.scene_model(), np.random.default_rng(0)
-
-    def take(self, limit: int) -> list[Any]:
-        return [synthetic.sample(self._model, self._rng) for _ in range(limit)]
-
-    def wait(self, timeout: float) -> bool:
-        return True
-
-    def rates(self) -> dict[str, float]:
-        return {}
-
-    def publish(self, event: Event) -> None:
-        pass
-
-    def publish_posterior(self, posterior: Posterior) -> None:
-        pass
 
 
 class Runs:
