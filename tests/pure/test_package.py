@@ -67,7 +67,16 @@ RANKS: dict[str, tuple[str, ...]] = {
         "processes",
     ),
     "addon": ("base", "robot", "properties", "stage prediction", "worker", "services", "ui", "registration"),
-    "trainer": ("maps", "images", "networks datasets", "pose", "inference", "evaluation", "training commands"),
+    "trainer": (
+        "maps",
+        "images",
+        "networks datasets",
+        "pose",
+        "inference",
+        "footage",
+        "evaluation",
+        "training commands",
+    ),
 }
 """By part: its packages (and modules that stand alone), lowest first. Each imports only those of earlier groups."""
 
