@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recording import Recording
-from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
+from robot_keypoints.core.scene.scene_model import SceneDraw, SceneModel
 from robot_keypoints.core.settings.schema import FeedbackSettings, TrainingSettings
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.images import sensor_effects
@@ -37,8 +37,8 @@ from robot_keypoints.trainer.training.schedule import learning_rate
 VALIDATION, TEST = 512, 1000
 Floats = NDArray[np.float64]
 
-Sets = tuple[tuple[EvaluationSet, tuple[Hidden, ...]], EvaluationSet]
-"""To validate, with its hidden values; and to test."""
+Sets = tuple[tuple[EvaluationSet, tuple[SceneDraw, ...]], EvaluationSet]
+"""To validate, with its latent values; and to test."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Data:
 
     @classmethod
     def of(cls, recording: Recording, shrink: int) -> Data:
-        """Renderings at ``1 / shrink`` of their size, and the bins ``(N, V)`` of their hidden values."""
+        """Renderings at ``1 / shrink`` of their size, and the bins ``(N, V)`` of their latent values."""
         n, h, w, _ = recording.images.shape
         images = np.empty((n, h // shrink, w // shrink, 4), np.uint8)
         for i in range(0, n, 500):
@@ -71,19 +71,19 @@ class Data:
         """Number of renderings to train on."""
         return len(self.images) - VALIDATION - TEST
 
-    def held_out(self, begin: int, count: int) -> tuple[EvaluationSet, tuple[Hidden, ...]]:
-        """Finished images, and their hidden values."""
+    def held_out(self, begin: int, count: int) -> tuple[EvaluationSet, tuple[SceneDraw, ...]]:
+        """Finished images, and their latent values."""
         chosen = range(begin, begin + count)
-        hidden = self.recording.hidden(chosen)
+        latents = self.recording.latents(chosen)
         h, w = self.images.shape[1:3]
         settings = self.recording.settings
         small = replace(settings, render=replace(settings.render, width=w, height=h))
-        values, seeds = [x.values for x in hidden], [x.seed for x in hidden]
+        values, seeds = [x.values for x in latents], [x.seed for x in latents]
         images = Finisher.of(small, validation=True).finish(torch.from_numpy(self.images[chosen]), values, seeds)
-        return EvaluationSet(images, self.keypoints[chosen]), hidden
+        return EvaluationSet(images, self.keypoints[chosen]), latents
 
     def probabilities(self, model: SceneModel) -> Floats:
-        """Of drawing each rendering of the pool, so that the hidden values follow ``model``."""
+        """Of drawing each rendering of the pool, so that the latent values follow ``model``."""
         weights = np.zeros(self.pool)
         for i, (now, initial) in enumerate(zip(model.variables, self.model.variables, strict=True)):
             ratio = np.log(now.prior.marginal) - np.log(initial.prior.marginal)
@@ -134,7 +134,7 @@ def train(
     engine, augmentation = begin(data, seed, t)
     rng = np.random.default_rng(seed)
     settings = replace(data.recording.settings, training=t, feedback=f)
-    (validation, hidden), test = sets
+    (validation, latents), test = sets
     model, p = data.model, data.probabilities(data.model)
     steps = images // t.batch_size
     curve: list[dict[str, float]] = []
@@ -152,7 +152,7 @@ def train(
                 assert result is not None
                 scores = uncertainty.scores(result, engine.average, validation, PRECISION, settings)
                 assert scores is not None
-                model = feedback.update(model, data.model, hidden, scores, f).model
+                model = feedback.update(model, data.model, latents, scores, f).model
                 p = data.probabilities(model)
                 versions.append(float(1.0 / (p**2).sum() / data.pool))
             curve.append({"images": (step + 1) * t.batch_size, **errors(engine, test)})

@@ -155,7 +155,7 @@ def training_steps(peak: float) -> dict[str, Any]:
 
 def making_batches(recording: Recording) -> dict[str, Any]:
     """Images a second of what comes before the network: store, augmentation, belief maps; and with the network."""
-    settings = as_trained(recording.settings, "light", first_look=0.5)
+    settings = as_trained(recording.settings, "light", coarse_scale=0.5)
     result: dict[str, Any] = {"batch": BATCH, "rendering": [settings.render.width, settings.render.height],
                               "input": list(settings.input_size)}  # fmt: skip
     course = Course(recording, settings)
@@ -204,7 +204,7 @@ def latencies() -> dict[str, Any]:
 
 def predictions(recording: Recording) -> dict[str, Any]:
     """The whole way of ``predict``, from pixels in main memory to keypoints in Python: milliseconds an image."""
-    settings = as_trained(recording.settings, "light", first_look=0.5)
+    settings = as_trained(recording.settings, "light", coarse_scale=0.5)
     info = model_info(settings, recording)
     net = factory.build(info.network).to(CUDA, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     predictor = Predictor(net, info, CUDA)
@@ -269,11 +269,12 @@ def never() -> bool:
 
 
 def as_trained(
-    settings: Settings, kind: str, *, first_look: float, pretrained: bool = False, weights: str = "", rate: float = 0.0
+    settings: Settings, kind: str, *, coarse_scale: float, pretrained: bool = False, weights: str = "",
+    rate: float = 0.0,
 ) -> Settings:  # fmt: skip
     """The recording's settings, for one of the networks."""
     t = replace(
-        settings.training, network=kind, batch_size=BATCH, first_look=first_look, pretrained=pretrained,
+        settings.training, network=kind, batch_size=BATCH, coarse_scale=coarse_scale, pretrained=pretrained,
         weights=weights, learning_rate=rate or RATES[kind], pose_weight=0.0, averaging=0.998, store_mb=16_000,
         reuse=1000, fresh_share=0.25, device="cuda", warm_up=200,
     )  # fmt: skip
@@ -335,9 +336,9 @@ class Course:
 def held_out(recording: Recording, settings: Settings) -> EvaluationSet:
     """The last renderings, finished as a run's test images are."""
     rows = list(range(len(recording.images) - HELD_OUT, len(recording.images)))
-    hidden = recording.hidden(rows)
+    latents = recording.latents(rows)
     pictures = Finisher.of(settings, validation=True).finish(
-        torch.from_numpy(np.ascontiguousarray(recording.images[rows])), [h.values for h in hidden], rows
+        torch.from_numpy(np.ascontiguousarray(recording.images[rows])), [h.values for h in latents], rows
     )
     return EvaluationSet(pictures, np.array(recording.keypoints[rows]), np.array(recording.visibility[rows]))
 
@@ -351,7 +352,7 @@ def train(recording: Recording, name: str, options: argparse.Namespace, tests: E
     kind, *words = name.split(":")
     settings = with_backgrounds(recording.settings, options.backgrounds)
     settings = as_trained(
-        settings, kind, first_look=1.0 if "whole" in words else 0.5, pretrained="pretrained" in words,
+        settings, kind, coarse_scale=1.0 if "whole" in words else 0.5, pretrained="pretrained" in words,
         weights=str(options.weights or ""), rate=options.rate,
     )  # fmt: skip
     torch.cuda.reset_peak_memory_stats()

@@ -111,9 +111,9 @@ class Course:
         count = len(recording.images)
         held_out = list(range(count - test, count))
         self.count = count - test
-        hidden = recording.hidden(held_out)
+        latents = recording.latents(held_out)
         pictures = Finisher.of(self.settings, validation=True).finish(
-            torch.from_numpy(recording.images[held_out].copy()), [h.values for h in hidden], held_out
+            torch.from_numpy(recording.images[held_out].copy()), [h.values for h in latents], held_out
         )
         self.test = EvaluationSet(pictures, recording.keypoints[held_out].copy())
         self.names = [v.name for v in self.settings.variables]

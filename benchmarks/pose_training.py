@@ -85,7 +85,7 @@ class Scenes:
 
     @classmethod
     def of(cls, recording: Recording, shrink: int) -> Scenes:
-        """Compute the scenes of a recording by its hidden values."""
+        """Compute the scenes of a recording by its latent values."""
         settings, (height, width) = recording.settings, recording.images.shape[1:3]
         names = [v.name for v in settings.variables]
         joints = [n for n in names if n.startswith("joint/")]
@@ -115,7 +115,7 @@ class Scenes:
         shown = Camera.of_rows(self.cameras).project(self.in_camera(self.poses, everywhere)).numpy()
         worst = float(np.nanmax(np.abs(shown - keypoints)))
         if worst > 0.01:
-            sys.exit(f"the recording's hidden values and its labels differ by {worst:.2f} pixels: record anew")
+            sys.exit(f"the recording's latent values and its labels differ by {worst:.2f} pixels: record anew")
 
 
 def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: TrainingSettings) -> Iterator[Batch]:
@@ -205,7 +205,7 @@ def train(
     sigma = t.target_sigma / 100 * float(np.hypot(width, height))
     config = factory.NetworkConfig.of(t, data.keypoints.shape[1], sigma)
     augmentation = Augmentation(data.recording.settings.augmentation, width, height, seed, PRECISION.device)
-    stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.hidden_weight, poses=True), seed, t)
+    stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.occluded_weight, poses=True), seed, t)
     common = engine_of(config, t, seed, start)
     engines: dict[str, Engine] = {}
     seconds = dict.fromkeys(variants, 0.0)

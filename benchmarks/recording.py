@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from robot_keypoints.core import files, run_folder
 from robot_keypoints.core.messages.samples import Sample
-from robot_keypoints.core.scene.scene_model import Hidden
+from robot_keypoints.core.scene.scene_model import SceneDraw
 from robot_keypoints.core.settings import completion, toml_file
 from robot_keypoints.core.settings.schema import Settings
 
@@ -46,7 +46,7 @@ class Recording:
     Attributes:
         keypoints: ``(N, J, 2)`` pixels.
         visibility: ``(N, J)``.
-        values: hidden values ``(N, V)``, in the order of ``settings.variables``.
+        values: latent values ``(N, V)``, in the order of ``settings.variables``.
         robot: ``Robot.to_dict()``, or None in older recordings.
     """
 
@@ -109,15 +109,15 @@ class Recording:
             for i, data in enumerate(pool.map(coded, self.images)):
                 archive.writestr(_image_name(i), data)
 
-    def hidden(self, indices: Sequence[int]) -> tuple[Hidden, ...]:
-        """The hidden values of some of them."""
+    def latents(self, indices: Sequence[int]) -> tuple[SceneDraw, ...]:
+        """The latent values of some of them."""
         model = self.settings.scene_model()
         names = [v.name for v in self.settings.variables]
         result = []
         for i in indices:
             values = dict(zip(names, self.values[i].tolist(), strict=True))
             bins = {n: int(model[n].prior.bin_of([v])[0]) for n, v in values.items()}
-            result.append(Hidden(bins, values))
+            result.append(SceneDraw(bins, values))
         return tuple(result)
 
 
@@ -126,11 +126,12 @@ def _image_name(index: int) -> str:
 
 
 def as_sample(
-    image: NDArray[np.uint8], keypoints: NDArray[np.float64], visibility: NDArray[np.int64], hidden: Hidden, number: int
-) -> Sample:
+    image: NDArray[np.uint8], keypoints: NDArray[np.float64], visibility: NDArray[np.int64], latents: SceneDraw,
+    number: int,
+) -> Sample:  # fmt: skip
     """A rendering as a worker would send it, but for depths and camera, which a recording does not keep."""
     return Sample(
-        image=image, keypoints=keypoints, depths=np.ones(len(keypoints)), visibility=visibility, hidden=hidden,
+        image=image, keypoints=keypoints, depths=np.ones(len(keypoints)), visibility=visibility, latents=latents,
         version=0, worker=0, sequence=number, camera_matrix=np.eye(3), base_in_camera=np.eye(4),
     )  # fmt: skip
 
@@ -160,7 +161,7 @@ def record(folder: Path, settings: Settings, count: int) -> None:
             images[number] = sample.image
             keypoints[number] = sample.keypoints
             visibility[number] = sample.visibility
-            values[number] = [sample.hidden.values[n] for n in names]
+            values[number] = [sample.latents.values[n] for n in names]
             if (number + 1) % 500 == 0 or number + 1 == count:
                 (folder / COUNT).write_text(str(number + 1), encoding="utf-8")
                 print(f"{number + 1} of {count}", file=sys.stderr, flush=True)

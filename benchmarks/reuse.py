@@ -20,7 +20,7 @@ import torch
 from feedback import TEST, VALIDATION, Data, begin, errors, finished, summary
 from recording import Recording, as_sample
 from robot_keypoints.core.messages.samples import Sample
-from robot_keypoints.core.scene.scene_model import Hidden
+from robot_keypoints.core.scene.scene_model import SceneDraw
 from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.training.replay_store import ReplayStore
 from robot_keypoints.trainer.training.schedule import learning_rate
@@ -57,7 +57,7 @@ class Recorded:
         d = self._data
         names = [v.name for v in d.model.variables]
         values = dict(zip(names, d.recording.values[i].tolist(), strict=True))
-        return as_sample(d.images[i], d.keypoints[i], d.recording.visibility[i], Hidden({}, values), 0)
+        return as_sample(d.images[i], d.keypoints[i], d.recording.visibility[i], SceneDraw({}, values), 0)
 
 
 def train(data: Data, seed: int, images: int, t: TrainingSettings) -> dict[str, float]:

@@ -26,13 +26,13 @@ def send_ours(ports: tuple[int, int, int], count: int) -> None:
     """Push ``count`` samples as a worker does."""
     settings = common.ur10_settings()
     joints = len(settings.keypoints)
-    hidden = settings.scene_model().draw(np.random.default_rng(0))
+    latents = settings.scene_model().sample(np.random.default_rng(0))
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 4), np.uint8)
     keypoints = np.random.default_rng(1).uniform(0, 400, (joints, 2))
     link = Link(Endpoints("127.0.0.1", *ports), RUN)
     for sequence in range(count):
         sample = Sample(
-            image, keypoints, np.ones(joints), np.full(joints, 2), hidden, 0, 0, sequence, np.eye(3), np.eye(4)
+            image, keypoints, np.ones(joints), np.full(joints, 2), latents, 0, 0, sequence, np.eye(3), np.eye(4)
         )
         link.send(sample, lambda: False)
     time.sleep(60)

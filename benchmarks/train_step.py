@@ -35,10 +35,10 @@ class Recorded:
     """A stream that is never short of samples."""
 
     def __init__(self, recording: Recording, count: int) -> None:
-        hidden = recording.hidden(range(count))
+        latents = recording.latents(range(count))
         self._samples = [
             as_sample(
-                np.array(recording.images[i]), recording.keypoints[i], recording.visibility[i], hidden[i], i
+                np.array(recording.images[i]), recording.keypoints[i], recording.visibility[i], latents[i], i
             )
             for i in range(count)
         ]  # fmt: skip

@@ -81,8 +81,8 @@ TRAINING = {
         "coordinates": ("Coordinates", "Distance of the map's mean from the keypoint"),
         "sum": ("Sum", "Cross-entropy and coordinates together"),
     }),
-    "hidden_weight": Words("Hidden weight", "How much keypoints count that something hides, against 1 for visible "
-                           "ones", extra={"soft_max": 2.0}),
+    "occluded_weight": Words("Occluded weight", "How much keypoints count that something hides, against 1 for visible "
+                             "ones", extra={"soft_max": 2.0}),
     "pose_weight": Words("Pose weight", "How much the error of the robot's pose counts that the keypoints give, beside "
                          "the maps' loss; 0 leaves it out", extra={"soft_max": 2.0, "precision": 3}),
     "pose_from": Words("Pose from", "Share of the training that goes by before the pose counts; its weight then rises "
@@ -104,9 +104,9 @@ TRAINING = {
                        extra={"soft_max": 8}),
     "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
                      extra={"subtype": "FILE_PATH"}),
-    "first_look": Words("First look", "Size at which the network sees a whole picture, over the rendering's, but at "
-                        "least 160 × 120 pixels; below 1 it looks a second time, closer, at the part with the robot",
-                        extra={"subtype": "FACTOR"}),
+    "coarse_scale": Words("Coarse scale", "Size at which the network sees a whole picture, over the rendering's, but "
+                          "at least 160 × 120 pixels; below 1 a second, closer pass sees the part with the robot",
+                          extra={"subtype": "FACTOR"}),
     "target_sigma": Words("Target width", "Standard deviation of the belief maps' targets, in percent of the image's "
                           "diagonal", extra={"precision": 2}),
     "device": Words("Device", "Where the network is trained", {

@@ -2,7 +2,7 @@
 """Which draws are rendered: enough of the robot in the picture, nothing that moves below the floor, no link in another.
 
 A draw that breaks a rule is drawn again, all its variables together. So what is rendered follows the prior *given that
-it is admitted*: its density is that of the prior over the admitted part, divided by the part's probability. Hidden
+it is admitted*: its density is that of the prior over the admitted part, divided by the part's probability. Latent
 values are recorded as they were rendered, and feedback counts them as ever.
 """
 
@@ -19,7 +19,7 @@ from ...core.camera.intrinsics import Intrinsics, invert, transform
 from ...core.robot import keypoints
 from ...core.robot.keypoints import Keypoint
 from ...core.scene import catalogue
-from ...core.scene.scene_model import Hidden, SceneModel
+from ...core.scene.scene_model import SceneDraw, SceneModel
 from ...core.settings.schema import Settings
 from ..robot import rig, rigid_bodies
 from ..robot.collisions import Collisions
@@ -79,22 +79,22 @@ class Admission:
         """The share of the draws so far that were admitted; 1 before the first."""
         return self.admitted / self.tries if self.tries else 1.0
 
-    def draw(self, model: SceneModel, rng: np.random.Generator) -> Hidden:
+    def sample(self, model: SceneModel, rng: np.random.Generator) -> SceneDraw:
         """Draw until the rules admit it. The same generator gives the same draw."""
-        hidden = model.draw(rng)
+        latents = model.sample(rng)
         if not self.active:
-            return hidden
-        best, least = hidden, np.inf
+            return latents
+        best, least = latents, np.inf
         for _ in range(TRIES):
             self.tries += 1
-            shortfall = self.shortfall(hidden.values)
+            shortfall = self.shortfall(latents.values)
             if shortfall == 0:
                 self.admitted += 1
                 self._note()
-                return hidden
+                return latents
             if shortfall < least:
-                best, least = hidden, shortfall
-            hidden = model.draw(rng)
+                best, least = latents, shortfall
+            latents = model.sample(rng)
         self._give_up()
         return best
 
@@ -209,7 +209,7 @@ def acceptance(
         model, rng = settings.scene_model(), np.random.default_rng(0)
         if not rules.active:
             return 1.0
-        return float(np.mean([rules.shortfall(model.draw(rng).values) == 0 for _ in range(count)]))
+        return float(np.mean([rules.shortfall(model.sample(rng).values) == 0 for _ in range(count)]))
     finally:
         for bone, name, pose in poses:
             if tuple(getattr(bone, name)) != pose:

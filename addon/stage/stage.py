@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applies one draw of the hidden variables to the scene: joints, camera, light, materials and everything else."""
+"""Applies one draw of the latent variables to the scene: joints, camera, light, materials and everything else."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Seen:
                 if modifier.type in ("SUBSURF", "MULTIRES") and modifier.levels != modifier.render_levels:
                     modifier.levels = modifier.render_levels
 
-    def hidden(self, points: NDArray[np.float64], camera: bpy.types.Object) -> NDArray[np.bool_]:
+    def occluded(self, points: NDArray[np.float64], camera: bpy.types.Object) -> NDArray[np.bool_]:
         """Whether something stands between the camera and each point ``(N, 3)`` in the world.
 
         The view layer must be up to date.

@@ -44,7 +44,7 @@ def label(stage: Stage, details: Details | None = None) -> Labels:
     pixels, depths = intrinsics.project(transform(world_in_camera, world))
     inside = intrinsics.contains(pixels)
     visibility = np.where(inside, 2, 0).astype(np.int64)
-    visibility[inside] -= stage.seen.hidden(world[inside], stage.camera.object)
+    visibility[inside] -= stage.seen.occluded(world[inside], stage.camera.object)
     base = world_in_camera @ np.array(stage.armature.matrix_world)
     instances, mask = details.of(stage.camera) if details is not None else ((), None)
     return Labels(

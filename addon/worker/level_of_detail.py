@@ -59,7 +59,7 @@ def smallest_pixels(stage: Stage, settings: Settings, objects: Sequence[bpy.type
     corners = [np.array(o.bound_box) for o in objects]
     smallest = np.full(len(objects), np.inf)
     for _ in range(DRAWS):
-        stage.apply(model.draw(rng).values)
+        stage.apply(model.sample(rng).values)
         world_in_camera, focal = invert(stage.camera.pose()), stage.camera.intrinsics().fx
         for index, (obj, local) in enumerate(zip(objects, corners, strict=True)):
             depths = transform(world_in_camera @ np.array(obj.matrix_world), local)[:, 2]

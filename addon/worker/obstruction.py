@@ -56,11 +56,11 @@ class Looker:
             return
         before = stage.seen.before(places, stage.camera.object, self._robots)
         blocking = [[o.name for o in met if not self._is_harmless(o)] for met in before]
-        hidden = np.mean([bool(names) for names in blocking])
+        occluded = np.mean([bool(names) for names in blocking])
         counts = Counter(name for names in blocking for name in names)
-        self._unseen += bool(hidden > ALL)
+        self._unseen += bool(occluded > ALL)
         hiding = [name for name, count in counts.items() if count >= MOST * len(places)]
-        if hidden >= MOST and not hiding:  # several together
+        if occluded >= MOST and not hiding:  # several together
             hiding = [counts.most_common(1)[0][0]]
         self._objects.update(hiding)
 
@@ -104,7 +104,7 @@ def look(stage: Stage, draws: int = DRAWS, seed: int = 0) -> Obstruction:
     """Look at some draws; the stage is left at the last one."""
     looker, model, rng = Looker(stage), stage.settings.scene_model(), np.random.default_rng(seed)
     for _ in range(draws):
-        stage.apply(stage.admission.draw(model, rng).values)
+        stage.apply(stage.admission.sample(model, rng).values)
         looker.look()
     return looker.found()
 

@@ -204,20 +204,20 @@ def make_sample(
     stage: Stage, renderer: Renderer, model: SceneModel, rng: np.random.Generator, worker: int, sequence: int,
     *, details: Details | None = None,
 ) -> Sample:  # fmt: skip
-    """Draw the hidden variables, apply them, label and render: one sample (x, b*, h).
+    """Draw the latent variables, apply them, label and render: one sample (x, b*, h).
 
     Args:
         details: tells everything of every robot, too.
     """
-    hidden = stage.admission.draw(model, rng)
-    stage.apply(hidden.values)
+    latents = stage.admission.sample(model, rng)
+    stage.apply(latents.values)
     truth = labels.label(stage, details)
     return Sample(
-        image=renderer.render(hidden.seed),
+        image=renderer.render(latents.seed),
         keypoints=truth.keypoints,
         depths=truth.depths,
         visibility=truth.visibility,
-        hidden=hidden,
+        latents=latents,
         version=model.version,
         worker=worker,
         sequence=sequence,

@@ -63,7 +63,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     depth = UNDER * rig.reach(stage.armature)
     boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
     for number in range(count):
-        stage.apply(stage.admission.draw(model, rng).values)
+        stage.apply(stage.admission.sample(model, rng).values)
         looker.look()
         visibility = labels.label(stage).visibility
         report.draws += 1

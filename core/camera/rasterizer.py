@@ -124,7 +124,7 @@ def _boxes(vertices: Floats, triangles: Integers, k: Intrinsics, near: float) ->
 
 
 def bounds(vertices: Floats, triangles: Integers, k: Intrinsics) -> tuple[float, float, float, float] | None:
-    """Left, top, right and bottom of the triangles' parts that lie in the image, in pixels, seen or hidden; None if
+    """Left, top, right and bottom of the triangles' parts that lie in the image, in pixels, seen or occluded; None if
     there are none.
 
     Args:

@@ -16,7 +16,6 @@ from .polygons import Work, fan, joined_with_holes, strip, triangulate
 from .text_tables import Lines, numbers
 
 SHOWN = ("triangles", "polylist", "polygons", "tristrips", "trifans")
-HIDDEN = ("spline", "lines", "linestrips")
 
 Blocks = Iterator[tuple[Indices, Indices]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scene.scene_model import Hidden, SceneModel
+from ..scene.scene_model import SceneDraw, SceneModel
 from .envelope import MAX_HEADER, SCHEMA, MessageError, array_in, dump, finite, parse, whole_number
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -30,7 +30,7 @@ class Instance:
         base_in_camera: ``T_cam_base`` ``(4, 4)``.
         joints: positions of its joints, radians or metres.
         frames: ``T_cam_link`` ``(4, 4)`` of every link.
-        box: left, top, right, bottom of its visible and hidden parts inside the image, pixels (outer edges); None
+        box: left, top, right, bottom of its visible and occluded parts inside the image, pixels (outer edges); None
             where no part is inside.
     """
 
@@ -49,8 +49,8 @@ class Sample:
         image: RGBA, ``(H, W, 4)`` uint8, straight alpha, display sRGB; alpha 0 is background.
         keypoints: pixels ``(J, 2)``; NaN where a point lies behind the camera, or where the lens does not show it.
         depths: metres along the camera's z, ``(J,)``.
-        visibility: 0 outside, 1 hidden, 2 visible, ``(J,)``.
-        hidden: the variables that produced the image.
+        visibility: 0 outside, 1 occluded, 2 visible, ``(J,)``.
+        latents: the variables that produced the image.
         version: version of the prior they were drawn from.
         worker, sequence: who rendered it, and as which of its samples.
         camera_matrix: K ``(3, 3)``, pixels.
@@ -65,7 +65,7 @@ class Sample:
     keypoints: NDArray[np.float64]
     depths: NDArray[np.float64]
     visibility: NDArray[np.int64]
-    hidden: Hidden
+    latents: SceneDraw
     version: int
     worker: int
     sequence: int
@@ -114,7 +114,7 @@ def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
         "schema": SCHEMA, "type": "sample", "run": run, "worker": sample.worker, "sequence": sample.sequence,
         "version": sample.version, "width": width, "height": height, "keypoints": uv,
         "depths": sample.depths.tolist(), "visibility": sample.visibility.tolist(),
-        "bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values),
+        "bins": dict(sample.latents.bins), "values": dict(sample.latents.values),
         "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
         "distortion": sample.distortion.tolist(),
     }  # fmt: skip
@@ -173,9 +173,9 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         raise MessageError("a keypoint inside the image has no position there")
     bins, values = header.get("bins"), header.get("values")
     if not isinstance(bins, dict) or not isinstance(values, dict):
-        raise MessageError("the hidden values are not tables")
+        raise MessageError("the latent values are not tables")
     if bins.keys() != contract.bins.keys() or values.keys() != contract.bins.keys():
-        raise MessageError("the hidden values are not those of this run")
+        raise MessageError("the latent values are not those of this run")
     for name, count in contract.bins.items():
         if type(bins[name]) is not int or not 0 <= bins[name] < count:
             raise MessageError(f"{name} has no bin {bins[name]!r}")
@@ -189,7 +189,7 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         keypoints=keypoints,
         depths=array_in(header, "depths", (j,)),
         visibility=visibility.astype(np.int64),
-        hidden=Hidden(bins, {k: float(v) for k, v in values.items()}),
+        latents=SceneDraw(bins, {k: float(v) for k, v in values.items()}),
         version=whole_number(header, "version"),
         worker=whole_number(header, "worker"),
         sequence=whole_number(header, "sequence"),

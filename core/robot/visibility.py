@@ -12,7 +12,7 @@ Flags = NDArray[np.bool_]
 SURE = 0.5
 """A keypoint of at least this confidence is claimed to lie inside the image."""
 
-HIDDEN, VISIBLE = 1, 2
+OCCLUDED, VISIBLE = 1, 2
 """As in COCO; 0 is outside."""
 
 

@@ -89,7 +89,7 @@ class Prior:
         position = np.where(inside, (x - self.low) / (self.high - self.low) * self.bins, -1.0)
         return np.asarray(np.minimum(np.floor(position).astype(np.int64), self.bins - 1))
 
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[Integers, Floats]:
+    def sample(self, rng: np.random.Generator, count: int) -> tuple[Integers, Floats]:
         """Ancestral samples: a fresh D for each, then its bin, then its value.
 
         Returns:

@@ -17,7 +17,7 @@ from .prior import Prior
 
 @dataclass(frozen=True)
 class Variable:
-    """One hidden variable of the scene.
+    """One latent variable of the scene.
 
     Attributes:
         name: ``group/what``, such as ``joint/elbow_joint`` or ``camera/azimuth``.
@@ -33,8 +33,8 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """The hidden values behind one image: for every variable its bin and its value."""
+class SceneDraw:
+    """One draw of all variables, the latent values h behind one image: for every variable its bin and its value."""
 
     bins: Mapping[str, int]
     values: Mapping[str, float]
@@ -48,7 +48,7 @@ class Hidden:
 
 @dataclass(frozen=True)
 class SceneModel:
-    """The joint distribution of all hidden variables, independent given their bins.
+    """The joint distribution of all latent variables, independent given their bins.
 
     ``version`` counts the updates; 0 is the initial prior.
     """
@@ -68,10 +68,10 @@ class SceneModel:
                 return variable
         raise KeyError(name)
 
-    def draw(self, rng: np.random.Generator) -> Hidden:
+    def sample(self, rng: np.random.Generator) -> SceneDraw:
         """One sample of every variable.
 
-        Each image has a D of its own, as in :meth:`Prior.draw`, but D itself is of no interest here: with it
+        Each image has a D of its own, as in :meth:`Prior.sample`, but D itself is of no interest here: with it
         integrated out, the bin is categorical with the prior's marginal, and all variables are drawn at once.
         """
         low, width, cumulative = self._tables
@@ -79,7 +79,7 @@ class SceneModel:
         bins = (cumulative <= u[:, None]).sum(axis=1)
         values = low + (bins + within) * width
         names = [v.name for v in self.variables]
-        return Hidden(dict(zip(names, bins.tolist(), strict=True)), dict(zip(names, values.tolist(), strict=True)))
+        return SceneDraw(dict(zip(names, bins.tolist(), strict=True)), dict(zip(names, values.tolist(), strict=True)))
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -92,9 +92,9 @@ class SceneModel:
         low = np.array([p.low for p in priors])
         return low, np.array([(p.high - p.low) / p.bins for p in priors]), cumulative
 
-    def log_prob(self, hidden: Hidden) -> float:
+    def log_prob(self, latents: SceneDraw) -> float:
         """Log density of the values of one draw, with every D and k integrated out."""
-        return float(sum(v.prior.log_prob(hidden.values[v.name]) for v in self.variables))
+        return float(sum(v.prior.log_prob(latents.values[v.name]) for v in self.variables))
 
     def concentrations(self) -> dict[str, tuple[float, ...]]:
         """The concentrations of every variable, by name: what travels as a posterior."""
@@ -120,7 +120,7 @@ class SceneModel:
 
 
 def posterior(
-    model: SceneModel, initial: SceneModel, selected: Iterable[Hidden], *, forgetting: float, floor: float,
+    model: SceneModel, initial: SceneModel, selected: Iterable[SceneDraw], *, forgetting: float, floor: float,
     strength: float = 1.0,
 ) -> SceneModel:  # fmt: skip
     """The model after seeing the selected set S (paper, III-C): for each adapting variable, forget, count, floor.

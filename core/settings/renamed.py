@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError, one_line
 
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {"training.hidden_weight": "occluded_weight", "training.first_look": "coarse_scale"}
 """The last word of the name that a setting has now, by its whole name before: ``training.old`` → ``new``.
 
 Names are as in the file, without the numbers of entries: ``variables.old``. An entry stays for as long as someone may

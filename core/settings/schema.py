@@ -12,7 +12,7 @@ from ..scene.prior import Prior
 from ..scene.scene_model import SceneModel, Variable
 
 LEAST_INPUT = 160 * 120
-"""Pixels of the network's input that :attr:`TrainingSettings.first_look` leaves at least."""
+"""Pixels of the network's input that :attr:`TrainingSettings.coarse_scale` leaves at least."""
 
 MOST_INPUT = 2048 * 2048
 """Pixels of the network's input at most: the paper's network takes 3 GB for one such image."""
@@ -146,7 +146,7 @@ class TrainingSettings:
         weights: file with those weights, for machines that can't download them; empty downloads them once.
         dropout: share of the features left out while learning; what Monte-Carlo dropout needs.
         loss: what the belief maps are compared by; ``auto`` takes the network's own.
-        hidden_weight: weight of keypoints that something hides, against 1 for visible ones.
+        occluded_weight: weight of occluded keypoints, which something hides, against 1 for visible ones.
         pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
         pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
             A run without end has no share that goes by: there it counts from the start, with 0, or never.
@@ -160,8 +160,8 @@ class TrainingSettings:
         averaging: share of the running average of the weights that a step keeps; 0 takes the weights as they are.
         largest_gradient: longer gradients are cut to this length; 0 leaves them.
         patience: validations without a better one after which the run ends; 0 never ends it.
-        first_look: size at which the network sees a whole picture, over the rendering's, but never fewer pixels than
-            160 × 120; below 1 it looks twice, the second time closer, at the part with the robot.
+        coarse_scale: size at which the network sees a whole picture, over the rendering's, but never fewer pixels than
+            160 × 120; below 1 there are two passes, the second one closer, over the part with the robot.
         target_sigma: standard deviation of the belief maps' targets, in percent of the diagonal of the network's input.
         precision: ``auto`` takes what is faster on the device.
         compile: whether the network is compiled; ``auto`` compiles on a graphics card.
@@ -187,10 +187,10 @@ class TrainingSettings:
     averaging: float = _limits(0.995, 0.0, 0.99999)
     largest_gradient: float = _limits(5.0, 0.0)
     patience: int = _limits(0, 0)
-    first_look: float = _limits(0.5, 0.1, 1.0)
+    coarse_scale: float = _limits(0.5, 0.1, 1.0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
-    hidden_weight: float = _limits(1.0, 0.0, 100.0)
+    occluded_weight: float = _limits(1.0, 0.0, 100.0)
     pose_weight: float = _limits(0.2, 0.0, 1000.0)
     pose_from: float = _limits(0.5, 0.0, 1.0)
     width_weight: float = _limits(0.0, 0.0, 1000.0)
@@ -285,15 +285,15 @@ class Settings:
         return SceneModel(tuple(v.variable() for v in self.variables))
 
     @property
-    def first_look(self) -> float:
+    def coarse_scale(self) -> float:
         """Size of the network's input over the rendering's; see :class:`TrainingSettings`."""
         least = math.sqrt(LEAST_INPUT / (self.render.width * self.render.height))
-        return min(1.0, max(self.training.first_look, least))
+        return min(1.0, max(self.training.coarse_scale, least))
 
     @property
     def input_size(self) -> tuple[int, int]:
         """Width and height of the network's input, pixels."""
-        return round(self.render.width * self.first_look), round(self.render.height * self.first_look)
+        return round(self.render.width * self.coarse_scale), round(self.render.height * self.coarse_scale)
 
     @property
     def robots(self) -> tuple[RobotSettings, ...]:

@@ -33,8 +33,8 @@ def check(settings: Settings) -> None:
     width, height = settings.input_size
     if width * height > MOST_INPUT:
         raise UserError(
-            f"The network would see pictures of {width} × {height} pixels, more than it can: lower training.first_look "
-            "or the rendering's size"
+            f"The network would see pictures of {width} × {height} pixels, more than it can: lower "
+            "training.coarse_scale or the rendering's size"
         )
     if settings.feedback.enabled and settings.feedback.select == "uncertainty" and not settings.training.dropout:
         raise UserError(

@@ -97,7 +97,7 @@ class Messages:
             drawn = self._model.with_concentrations(news.concentrations, news.version)
         except ValueError as problem:
             raise MessageError(str(problem)) from problem  # as a worker takes it
-        drawn.draw(np.random.default_rng(0))
+        drawn.sample(np.random.default_rng(0))
 
     def _event(self, path: Path) -> None:
         from robot_keypoints.trainer.commands.run_display import Display

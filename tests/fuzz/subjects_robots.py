@@ -86,7 +86,7 @@ def use(robot: Robot) -> None:
         mesh_reader.shape(visual, files)
     settings = completion.complete(Settings(), robot)
     validation.check(settings)
-    settings.scene_model().draw(np.random.default_rng(0))
+    settings.scene_model().sample(np.random.default_rng(0))
 
 
 def stl() -> bytes:
@@ -225,4 +225,4 @@ epochs = 0
         validation.check(settings)
         toml_file.save(settings, self._path)
         assert toml_file.load(self._path) == settings
-        settings.scene_model().draw(np.random.default_rng(0))
+        settings.scene_model().sample(np.random.default_rng(0))

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from robot_keypoints.core.messages import model_document
 from robot_keypoints.core.messages.envelope import parse
 from robot_keypoints.core.messages.events import Posterior, decode_event
 from robot_keypoints.core.messages.pose import PoseRequest
@@ -37,6 +38,9 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "published_pose.schema.json"
 EXPECTED: dict[str, Any] = json.loads((BEFORE / "expected.json").read_text(encoding="utf-8"))
 """What the version that made the files said of them."""
 
+NEW_NAMES = (("training", "hidden_weight", "occluded_weight"), ("training", "first_look", "coarse_scale"))
+"""Settings that were called differently in those files."""
+
 
 def message(name: str) -> bytes:
     return (MESSAGES / name).read_bytes()
@@ -50,6 +54,9 @@ def test_settings_have_the_values_that_the_file_has(name: str) -> None:
     written = tomllib.loads((BEFORE / name).read_text(encoding="utf-8"))
     read = json.loads(json.dumps(dataclasses.asdict(toml_file.load(BEFORE / name))))
     assert written.pop("version", 1) == toml_file.VERSION
+    for part, was, now in NEW_NAMES:
+        if was in written.get(part, {}):
+            written[part][now] = written[part].pop(was)
     if "path" in written["robot"]:  # which counts from the file's own folder
         written["robot"]["path"] = written["robot"]["path"] and str((BEFORE / name).parent / written["robot"]["path"])
     for part, values in written.items():
@@ -78,6 +85,16 @@ def test_a_model_finds_what_it_found(capsys: pytest.CaptureFixture[str]) -> None
     assert places.keys() == EXPECTED["predict"].keys()
     for name, expected in EXPECTED["predict"].items():
         assert places[name] == pytest.approx(expected, rel=1e-3), name
+
+
+def test_a_models_header_is_written_as_it_was_read() -> None:
+    """Under the same names, so that earlier versions read models of this one."""
+    path = BEFORE / "run" / "model.safetensors"
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    written = json.loads(json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"][model_document.KEY])
+    document = load_model(path, torch.device("cpu"))[1].to_dict()
+    assert {name: document["network"][name] for name in written["network"]} == written["network"]
+    assert {name: document[name] for name in written} == {**written, "network": document["network"]}
 
 
 @pytest.mark.parametrize("form", ["coco", "ndds"])
@@ -129,7 +146,7 @@ def test_a_workers_sample_is_decoded() -> None:
     sample = decode_sample([message(f"sample.{part}") for part in ("json", "image", "mask")], contract)
     assert sample.image.shape == (32, 32, 4) and sample.image.any()
     assert sample.mask is not None and 0 < sample.mask.max() <= len(sample.instances[0].frames)
-    assert sample.keypoints.tolist() == header["keypoints"] and dict(sample.hidden.values) == header["values"]
+    assert sample.keypoints.tolist() == header["keypoints"] and dict(sample.latents.values) == header["values"]
 
 
 def test_a_trainers_news_are_decoded() -> None:

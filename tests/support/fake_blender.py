@@ -70,7 +70,7 @@ def main() -> int:
 def detailed(sample: Sample, settings: settings_module.Settings) -> Sample:
     """With instances, and a mask where the settings want one.
 
-    The camera looks straight at the plane z = 2 from its origin; the elbow's keypoint counts as hidden.
+    The camera looks straight at the plane z = 2 from its origin; the elbow's keypoint counts as occluded.
     """
     height, width, _ = sample.image.shape
     camera = np.array([[90.0, 0, (width - 1) / 2], [0, 90.0, (height - 1) / 2], [0, 0, 1.0]])
@@ -84,7 +84,7 @@ def detailed(sample: Sample, settings: settings_module.Settings) -> Sample:
     if len(seen):
         (top, left), (bottom, right) = seen.min(0), seen.max(0)
         box = (left - 0.5, top - 0.5, right + 0.5, bottom + 0.5)
-    joints = {k.removeprefix("joint/"): v for k, v in sample.hidden.values.items() if k.startswith("joint/")}
+    joints = {k.removeprefix("joint/"): v for k, v in sample.latents.values.items() if k.startswith("joint/")}
     base = frames[settings.keypoints[0].frame]
     instance = Instance("", base, joints, frames, box)
     mask = None

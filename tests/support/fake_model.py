@@ -2,7 +2,7 @@
 """A model server whose keypoints are exact: it knows the camera, and asks the real pose solver.
 
 Beside the model file that it is to serve lies ``truth.json``: ``camera`` (fx, fy, cx, cy, k1, k2, p1, p2, k3), and for
-each picture's checksum (CRC-32 of what is sent) or ``*`` its ``T_cam_base`` and ``joints``, and ``hidden``, keypoints
+each picture's checksum (CRC-32 of what is sent) or ``*`` its ``T_cam_base`` and ``joints``, and ``occluded``, keypoints
 that are not seen. A movie's frames are told apart by their brightness, ``grey 0`` to ``grey 5`` from black to white.
 ``urdf`` is the robot, where it isn't the built-in one.
 """
@@ -104,9 +104,9 @@ class ExactServer:
             keypoints.joint_keypoints(self.robot), {"": self.robot.link_frames(truth["joints"])}
         )
         pixels, _ = camera.project(transform(np.array(truth["T_cam_base"]), places))
-        hidden = truth.get("hidden", ())
+        occluded = truth.get("occluded", ())
         return [
-            Found(n, float(u), float(v), 0.01 if n in hidden else 0.98, SPREAD)
+            Found(n, float(u), float(v), 0.01 if n in occluded else 0.98, SPREAD)
             for n, (u, v) in zip(self.info.keypoints, pixels, strict=True)
         ]
 

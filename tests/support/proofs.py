@@ -99,7 +99,7 @@ def centre_errors(m: SimpleNamespace, settings: Any, draws: int, seed: int = 0) 
     model, rng = settings.scene_model(), np.random.default_rng(seed)
     errors = []
     for _ in range(draws):
-        values = dict(model.draw(rng).values)
+        values = dict(model.sample(rng).values)
         values.update({f"camera/{n}": rng.uniform(*ends) for n, ends in WIDE.items()})
         stage.apply(values)
         truth = m.labels.label(stage)
@@ -157,7 +157,7 @@ def visibility(m: SimpleNamespace, run: Path, cases: int, seed: int = 0) -> tupl
     shown: list[float] = []
     while len(labelled) < cases:
         probe.scale = [0.0] * 3
-        values = stage.admission.draw(model, rng).values
+        values = stage.admission.sample(model, rng).values
         stage.apply(values)
         visible = m.labels.label(stage).visibility
         scene.view_settings.exposure = -DARK
@@ -237,7 +237,9 @@ def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
     details = m.instance_labels.Details.of_stage(stage)
     right = total = 0
     for _ in range(draws):
-        stage.apply({**stage.admission.draw(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}})
+        stage.apply(
+            {**stage.admission.sample(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}}
+        )
         truth = m.labels.label(stage, details)
         inner = inside_of_regions(truth.mask)
         links = [(i.name, link) for i in truth.instances for link in i.frames]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A made-up robot and a worker without Blender: stick figures with labels and hidden values, over the real channel."""
+"""A made-up robot and a worker without Blender: stick figures with labels and latent values, over the real channel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robot_keypoints.core.messages.events import Posterior
 from robot_keypoints.core.messages.run_sockets import Endpoints, Link
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.robot.keypoints import Keypoint
-from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
+from robot_keypoints.core.scene.scene_model import SceneDraw, SceneModel
 from robot_keypoints.core.settings.schema import (
     FeedbackSettings,
     RenderSettings,
@@ -53,14 +53,14 @@ def settings(**training: object) -> Settings:
 
 
 def sample(model: SceneModel, rng: np.random.Generator, worker: int = 0, sequence: int = 0) -> Sample:
-    """One stick figure as its hidden values say."""
-    hidden = model.draw(rng)
-    return draw(hidden, model.version, worker, sequence)
+    """One stick figure as its latent values say."""
+    latents = model.sample(rng)
+    return draw(latents, model.version, worker, sequence)
 
 
-def draw(hidden: Hidden, version: int = 0, worker: int = 0, sequence: int = 0) -> Sample:
-    """The picture and the label of given hidden values."""
-    v = hidden.values
+def draw(latents: SceneDraw, version: int = 0, worker: int = 0, sequence: int = 0) -> Sample:
+    """The picture and the label of given latent values."""
+    v = latents.values
     foot = np.array([WIDTH / 2 + v["camera/target_x"], HEIGHT / 2])
     lower = v["joint/lower"]
     knee = foot + 12 * np.array([math.cos(lower), math.sin(lower)])
@@ -80,7 +80,7 @@ def draw(hidden: Hidden, version: int = 0, worker: int = 0, sequence: int = 0) -
         keypoints=points,
         depths=np.ones(3),
         visibility=np.where(inside, 2, 0).astype(np.int64),
-        hidden=hidden,
+        latents=latents,
         version=version,
         worker=worker,
         sequence=sequence,

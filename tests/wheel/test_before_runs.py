@@ -89,9 +89,8 @@ def test_the_panel_reads_settings_that_have_got_another_name(
     assert props.training.patience == 0
     file = tmp_path / "scene.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
-    monkeypatch.setattr(
-        renamed, "RENAMED", {"training.endurance": "patience", "variables.least": "low", "views": "render"}
-    )
+    other = {"training.endurance": "patience", "variables.least": "low", "views": "render"}
+    monkeypatch.setattr(renamed, "RENAMED", {**renamed.RENAMED, **other})
     bpy.ops.wm.open_mainfile(filepath=str(file))
     read, expected = to_settings.read(bpy.context.scene), toml_file.load(BEFORE / "panel" / "settings.toml")
     assert expected.training.patience == 1

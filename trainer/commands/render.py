@@ -358,7 +358,7 @@ def find_programs(settings: Settings) -> Programs:
 
 
 def finisher(settings: Settings, transparent: bool) -> Finish:
-    """What turns a sample into the picture that is written: its hidden values decide, and nothing else."""
+    """What turns a sample into the picture that is written: its latent values decide, and nothing else."""
     if transparent:
         return lambda sample: sample.image
     import torch
@@ -370,7 +370,7 @@ def finisher(settings: Settings, transparent: bool) -> Finish:
 
     def finish(sample: Sample) -> NDArray[np.uint8]:
         image = torch.from_numpy(sample.image[None].copy())
-        finished = finishing.finish(image, [sample.hidden.values], [sample.hidden.seed])[0]
+        finished = finishing.finish(image, [sample.latents.values], [sample.latents.seed])[0]
         return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
 
     return finish

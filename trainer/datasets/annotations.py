@@ -29,7 +29,7 @@ class Annotation:
     """One robot in one image.
 
     Attributes:
-        points: ``{name: (u, v, visibility)}`` in pixels; visibility 0 outside (place without meaning), 1 hidden,
+        points: ``{name: (u, v, visibility)}`` in pixels; visibility 0 outside (place without meaning), 1 occluded,
             2 visible. What is not annotated is not in it.
         area: of the robot, pixels²; None where the file does not say.
         robot: number of the robot in its scene, or its name; None where the file does not say.

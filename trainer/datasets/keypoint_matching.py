@@ -21,7 +21,7 @@ class Truth:
 
     Attributes:
         points: pixels ``(J, 2)``, NaN where outside or not annotated.
-        visibility: ``(J,)``: 2 visible, 1 hidden, 0 outside, -1 not annotated.
+        visibility: ``(J,)``: 2 visible, 1 occluded, 0 outside, -1 not annotated.
         area: of the robot, pixels²; None where it is not known.
         several: whether one of several robots had to be chosen.
         robot: the annotation that belongs to the model's first robot; None where there is none.

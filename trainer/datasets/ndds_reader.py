@@ -111,6 +111,6 @@ def _robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str
         points[str(keypoint["name"])] = (
             u,
             v,
-            max(keypoint_visibility.HIDDEN, min(told, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
+            max(keypoint_visibility.OCCLUDED, min(told, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
         )
     return Annotation(points, None, entry.get("name"), *pose_of(known, str(entry.get("name") or "the robot")))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Headless Blenders that build a scene and render given draws from it, each as often as it takes.
 
-Sample i is drawn with ``default_rng([seed, i])`` and shows what its hidden values say, so it does not matter which
+Sample i is drawn with ``default_rng([seed, i])`` and shows what its latent values say, so it does not matter which
 worker renders it, nor how often one has died meanwhile.
 """
 

@@ -79,7 +79,7 @@ def label(sample: Sample, index: int, robots: Sequence[Body]) -> dict[str, Any]:
         p2, k3), ``hidden`` (``bins`` and ``values`` by variable), and ``instances``, one per robot: ``robot`` (its
         name), ``kind``, ``box`` (left, top, right, bottom or None), ``T_cam_base``, ``joints``, ``T_cam_link`` and
         ``keypoints``; each of these with ``name``, ``uv`` (None behind the camera), ``xyz`` (camera frame, metres) and
-        ``visibility`` (0 outside, 1 hidden, 2 visible).
+        ``visibility`` (0 outside, 1 occluded, 2 visible).
     """
     height, width, _ = sample.image.shape
     known = {i.name: i for i in sample.instances}
@@ -90,7 +90,7 @@ def label(sample: Sample, index: int, robots: Sequence[Body]) -> dict[str, Any]:
         "camera_matrix": sample.camera_matrix.tolist(),
         "distortion": sample.distortion.tolist(),
         "instances": [_instance(sample, body, known[body.name]) for body in robots],
-        "hidden": {"bins": dict(sample.hidden.bins), "values": dict(sample.hidden.values)},
+        "hidden": {"bins": dict(sample.latents.bins), "values": dict(sample.latents.values)},
     }
 
 

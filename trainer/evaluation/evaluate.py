@@ -33,7 +33,7 @@ class EvaluationSet:
     Attributes:
         images: RGB ``(N, 3, H, W)`` uint8.
         keypoints: pixels ``(N, J, 2)``.
-        visibility: ``(N, J)``: 0 outside, 1 hidden, 2 visible; None where it is not known.
+        visibility: ``(N, J)``: 0 outside, 1 occluded, 2 visible; None where it is not known.
     """
 
     images: Tensor
@@ -42,8 +42,8 @@ class EvaluationSet:
 
     @classmethod
     def of(cls, samples: SampleSet, finisher: Finisher) -> EvaluationSet:
-        """Finished as their hidden values say and always alike, so that errors tell of the hidden values."""
-        values, seeds = [h.values for h in samples.hidden], [h.seed for h in samples.hidden]
+        """Finished as their latent values say and always alike, so that errors tell of the latent values."""
+        values, seeds = [h.values for h in samples.latents], [h.seed for h in samples.latents]
         return cls(
             finisher.finish(torch.from_numpy(samples.images), values, seeds), samples.keypoints, samples.visibility
         )
@@ -116,7 +116,7 @@ def evaluate(
         weights = None
         if data.visibility is not None:
             seen = torch.from_numpy(data.visibility[i : i + batch]).to(precision.device)
-            weights = weights_of(seen, network.config.hidden_weight)
+            weights = weights_of(seen, network.config.occluded_weight)
         answer, taken = two_looks.look(network, images, view or data.size, autocast=precision.autocast)
         losses.append(_loss(network, taken, keypoints, weights, view or data.size).cpu())
         predicted.append(answer.positions.cpu())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.messages.events import Metrics
-from ...core.robot.visibility import HIDDEN, SURE, VISIBLE, Floats, inside
+from ...core.robot.visibility import OCCLUDED, SURE, VISIBLE, Floats, inside
 
 PCK_PERCENT = (1.0, 2.0, 5.0)
 
@@ -112,7 +112,7 @@ class Measurement:
 
     Attributes:
         percent, pixels: errors; NaN where the keypoint is outside the image or not annotated.
-        visibility: 1 hidden, 2 visible, 0 outside, -1 not annotated.
+        visibility: 1 occluded, 2 visible, 0 outside, -1 not annotated.
         confidences: that the keypoint lies inside, 0 … 1.
     """
 
@@ -142,7 +142,7 @@ class Measurement:
             "pck_area": pck_area(percent),
             "pck_area_limit_percent": PCK_LIMIT,
         }
-        for name, value in (("visible", VISIBLE), ("hidden", HIDDEN)):
+        for name, value in (("visible", VISIBLE), ("hidden", OCCLUDED)):
             result[name] = distribution(np.where(seen == value, percent, np.nan))
         return {**result, "detection": detection(self.confidences[:, columns], seen)}
 

@@ -82,7 +82,7 @@ class Ratings:
                     seen = (
                         keypoint_visibility.VISIBLE
                         if (votes == 2).sum() >= (votes == 1).sum()
-                        else keypoint_visibility.HIDDEN
+                        else keypoint_visibility.OCCLUDED
                     )
                     points[name] = (float(mean[i, j, 0]), float(mean[i, j, 1]), seen)
             items.append(Item(item.name, item.path, item.width, item.height, (Annotation(points),)))

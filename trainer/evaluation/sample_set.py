@@ -17,7 +17,7 @@ from ...core import files
 from ...core.errors import UserError
 from ...core.input_files import open_regular
 from ...core.messages.samples import Sample
-from ...core.scene.scene_model import Hidden
+from ...core.scene.scene_model import SceneDraw
 
 LARGEST = 8 << 30
 """Bytes of a set's arrays."""
@@ -32,7 +32,7 @@ class SampleSet:
     visibility: NDArray[np.int64]
     camera_matrices: NDArray[np.float64]
     bases_in_camera: NDArray[np.float64]
-    hidden: tuple[Hidden, ...]
+    latents: tuple[SceneDraw, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,12 +46,12 @@ class SampleSet:
             np.stack([s.visibility for s in samples]),
             np.stack([s.camera_matrix for s in samples]),
             np.stack([s.base_in_camera for s in samples]),
-            tuple(s.hidden for s in samples),
+            tuple(s.latents for s in samples),
         )
 
     def save(self, path: Path) -> None:
         """Write the set as ``.npz``, whole or not at all."""
-        names = list(self.hidden[0].bins)
+        names = list(self.latents[0].bins)
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -61,8 +61,8 @@ class SampleSet:
             camera_matrices=self.camera_matrices,
             bases_in_camera=self.bases_in_camera,
             names=np.frombuffer(json.dumps(names).encode(), np.uint8),
-            bins=np.array([[h.bins[n] for n in names] for h in self.hidden], np.int64),
-            values=np.array([[h.values[n] for n in names] for h in self.hidden], np.float64),
+            bins=np.array([[h.bins[n] for n in names] for h in self.latents], np.int64),
+            values=np.array([[h.values[n] for n in names] for h in self.latents], np.float64),
         )
         files.write_bytes(path, buffer.getvalue())
 
@@ -81,13 +81,13 @@ class SampleSet:
                 if sum(entry.file_size for entry in data.zip.infolist()) > largest:
                     raise ValueError("there are too many samples")
                 names = json.loads(data["names"].tobytes())
-                hidden = tuple(
-                    Hidden(dict(zip(names, b, strict=True)), dict(zip(names, v, strict=True)))
+                latents = tuple(
+                    SceneDraw(dict(zip(names, b, strict=True)), dict(zip(names, v, strict=True)))
                     for b, v in zip(data["bins"].tolist(), data["values"].tolist(), strict=True)
                 )
                 result = cls(
                     data["images"], data["keypoints"], data["visibility"],
-                    data["camera_matrices"], data["bases_in_camera"], hidden,
+                    data["camera_matrices"], data["bases_in_camera"], latents,
                 )  # fmt: skip
             result._check()
         except Exception as problem:  # zip, zlib and numpy raise many kinds
@@ -110,9 +110,9 @@ class SampleSet:
             array = getattr(self, name)
             if array.dtype != kind or array.shape != shape:
                 raise ValueError(f"{name} are {array.dtype}, {array.shape}")
-        if not n or len(self.hidden) != n or not np.isin(self.visibility, (0, 1, 2)).all():
+        if not n or len(self.latents) != n or not np.isin(self.visibility, (0, 1, 2)).all():
             raise ValueError("the samples don't belong together")
-        if not all(math.isfinite(v) for h in self.hidden for v in h.values.values()):
-            raise ValueError("a hidden value is no number")
-        if not all(type(b) is int and b >= 0 for h in self.hidden for b in h.bins.values()):
+        if not all(math.isfinite(v) for h in self.latents for v in h.values.values()):
+            raise ValueError("a latent value is no number")
+        if not all(type(b) is int and b >= 0 for h in self.latents for b in h.bins.values()):
             raise ValueError("a bin has no number")

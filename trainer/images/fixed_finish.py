@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renderings to finished pictures, each from its own hidden values and seed alone: validation, tests and data sets."""
+"""Renderings to finished pictures, each from its own latent values and seed alone: validation, tests and data sets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Finisher:
 
         Args:
             images: RGBA with straight alpha, ``(B, H, W, 4)`` uint8.
-            values: hidden values; a variable that is missing is neutral, and others are not looked at.
+            values: latent values; a variable that is missing is neutral, and others are not looked at.
             seeds: not negative; what the values leave open (the photograph, the shapes, the noise) follows from it.
 
         Returns:

@@ -62,7 +62,7 @@ class Values:
 
 
 def row(values: Mapping[str, float]) -> list[float]:
-    """One row of :class:`Values` from hidden values; neutral where a variable is missing."""
+    """One row of :class:`Values` from latent values; neutral where a variable is missing."""
     return [values.get(name, catalogue.BY_NAME[name].neutral) for name in NAMES]
 
 

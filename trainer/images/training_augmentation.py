@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to renderings before they are learned from: geometry, backgrounds, drawn shapes, lens and sensor.
 
-Batched on tensors and deterministic given the generator's state. How strong each change is, is in the hidden values.
+Batched on tensors and deterministic given the generator's state. How strong each change is, is in the latent values.
 There is no mirroring: a mirrored robot is another robot.
 """
 

@@ -132,7 +132,7 @@ class Predictor:
             scales: sizes of the image whose belief maps are averaged, 1 being about that of the training.
             peaks: how many places of each keypoint to tell besides the best one, as for several robots.
         """
-        finest = 1.0 if self.info.first_look == 1.0 else FINEST
+        finest = 1.0 if self.info.coarse_scale == 1.0 else FINEST
         fitted = [fit_image(i, self.info.width, self.info.height, finest) for i in images]
         results: list[list[Found]] = [[] for _ in images]
         for group in _alike([(*f.pixels.shape, *f.view) for f in fitted]):

@@ -23,22 +23,22 @@ LOSSES = (*MAP_LOSSES, *DRAW_LOSSES)
 BEND = 0.1
 """Where smooth L1 turns from squares to lines; maps lie in 0 … 1, so that the usual 1 would leave squares alone."""
 
-HIDDEN = 1
+OCCLUDED = 1
 """Visibility of a keypoint inside the image that something hides (COCO)."""
 
 
-def weights_of(visibility: Tensor, hidden_weight: float) -> Tensor | None:
-    """What each keypoint weighs: ``hidden_weight`` where something hides it, else 1; None where all weigh 1.
+def weights_of(visibility: Tensor, occluded_weight: float) -> Tensor | None:
+    """What each keypoint weighs: ``occluded_weight`` where something hides it, else 1; None where all weigh 1.
 
     Args:
-        visibility: as COCO has it, ``(B, J)``: 0 outside, 1 hidden, 2 visible.
+        visibility: as COCO has it, ``(B, J)``: 0 outside, 1 occluded, 2 visible.
 
     Returns:
         ``(B, J)`` float32 on the same device.
     """
-    if hidden_weight == 1.0:
+    if occluded_weight == 1.0:
         return None
-    return torch.where(visibility == HIDDEN, hidden_weight, 1.0).float()
+    return torch.where(visibility == OCCLUDED, occluded_weight, 1.0).float()
 
 
 def squash(loss: str, logits: Tensor) -> Tensor:

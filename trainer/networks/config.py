@@ -31,7 +31,7 @@ class NetworkConfig:
         stride: pixels of the input for each cell of the maps: 2, 4 or 8; 0 is the network's own.
         dropout: share of the features left out before the last layer while learning.
         loss: one of :data:`.LOSSES`, or ``auto`` for the network's own.
-        hidden_weight: weight of hidden keypoints in the loss; see :func:`.losses.weights_of`.
+        occluded_weight: weight of occluded keypoints in the loss; see :func:`.losses.weights_of`.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class NetworkConfig:
     stride: int = 0
     dropout: float = 0.0
     loss: str = "auto"
-    hidden_weight: float = 1.0
+    occluded_weight: float = 1.0
 
     @classmethod
     def of(cls, training: TrainingSettings, keypoints: int, sigma: float) -> NetworkConfig:
@@ -59,7 +59,7 @@ class NetworkConfig:
                 f"training.width = {t.width} is too narrow: set {LEAST_WIDTH} at least, or 0 for the network's own"
             )
         config = cls(
-            t.network, keypoints, sigma, t.stages, t.width, t.stride, t.dropout, t.loss, t.hidden_weight
+            t.network, keypoints, sigma, t.stages, t.width, t.stride, t.dropout, t.loss, t.occluded_weight
         )  # fmt: skip
         return config.resolved()
 
@@ -73,8 +73,10 @@ class NetworkConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values, under the names that model files have."""
+        document = asdict(self)
+        document["hidden_weight"] = document.pop("occluded_weight")
+        return document
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
@@ -93,7 +95,7 @@ class NetworkConfig:
             and (width == 0 or LEAST_WIDTH <= width <= MOST_WIDTH) and config.stride in (0, *STRIDES)
         )  # fmt: skip
         names_fit = kind in KINDS and config.loss in ("auto", *LOSSES)
-        numbers_fit = 0 < config.sigma < 1e4 and 0 <= config.dropout < 1 and 0 <= config.hidden_weight < 1e6
+        numbers_fit = 0 < config.sigma < 1e4 and 0 <= config.dropout < 1 and 0 <= config.occluded_weight < 1e6
         if not (sizes_fit and names_fit and numbers_fit):
             raise ValueError(f"no such network: {config}")
         return config

@@ -37,7 +37,7 @@ class ModelInfo:
         robot: ``Robot.to_dict()``, or None.
         training: summary of the training so far.
         places: where each keypoint sits, or nothing, as in models of earlier versions.
-        first_look: size of the input over that of the images it was trained on; below 1 it looks twice
+        coarse_scale: size of the input over that of the images it was trained on; below 1 there are two passes
             (:mod:`.two_looks`).
         calibration: of the covariances; None where it was never learned, as in models of earlier versions.
     """
@@ -50,7 +50,7 @@ class ModelInfo:
     robot: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     places: tuple[Keypoint, ...] = ()
-    first_look: float = 1.0
+    coarse_scale: float = 1.0
     calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class ModelInfo:
             "schema": SCHEMA,
             "network": self.network.to_dict(),
             "input": {"width": self.width, "height": self.height},
-            "first_look": self.first_look,
+            "first_look": self.coarse_scale,
             "keypoints": list(self.keypoints),
             "skeleton": [list(edge) for edge in self.skeleton],
             "robot": self.robot,
@@ -97,13 +97,13 @@ class ModelInfo:
         )
         if not all(math.isfinite(v) for p in places for v in p.offset):
             raise ValueError("a place is no number")
-        look = float(data.get("first_look", 1.0))
-        if not 0.0 < look <= 1.0:
-            raise ValueError(f"a first look of {look}")
+        scale = float(data.get("first_look", 1.0))
+        if not 0.0 < scale <= 1.0:
+            raise ValueError(f"a coarse scale of {scale}")
         learned = data.get("calibration")
         calibration = None if learned is None else Calibration.from_dict(learned, len(names))
         training = dict(data["training"])
-        return cls(config, width, height, names, edges, data["robot"], training, places, look, calibration)
+        return cls(config, width, height, names, edges, data["robot"], training, places, scale, calibration)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two looks at an image: at the whole of it, small, and then at the part with the robot, closer.
 
-A network of a given cost sees the robot with up to ``1 / first_look`` times as many pixels in each direction as in the
-whole picture. The same network takes both looks; in training the second one is around the true keypoints, roughly.
+A network of a given cost sees the robot with up to ``1 / coarse_scale`` times as many pixels in each direction as in
+the whole picture. The same network takes both looks; in training the second one is around the true keypoints, roughly.
 """
 
 from __future__ import annotations

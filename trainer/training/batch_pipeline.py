@@ -62,7 +62,7 @@ class Finishing:
     """Raw batches to finished ones on the device."""
 
     def __init__(
-        self, augmentation: Augmentation, target: torch.device, hidden_weight: float, *, poses: bool = False
+        self, augmentation: Augmentation, target: torch.device, occluded_weight: float, *, poses: bool = False
     ) -> None:
         """Remember how batches are finished.
 
@@ -72,7 +72,7 @@ class Finishing:
         self.augmentation = augmentation
         self._poses = poses
         self._device = target
-        self._hidden_weight = hidden_weight
+        self._occluded_weight = occluded_weight
 
     def __call__(self, raw: RawBatch) -> Batch:
         """Make a batch of training images of a raw one.
@@ -87,7 +87,7 @@ class Finishing:
                 renderings = renderings.pin_memory().to(self._device, non_blocking=True)
             made = self.augmentation(renderings, keypoints, raw.values)
             images = factory.normalise(made.images).contiguous(memory_format=torch.channels_last)
-            weights = losses.weights_of(visibility, self._hidden_weight)
+            weights = losses.weights_of(visibility, self._occluded_weight)
             weights = None if weights is None else weights.to(self._device)
             truth = self._truth(raw) if self._poses else (None, None)
             return Batch(images, made.keypoints, weights, made.to_rendering, *truth)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.messages.events import HardRange
-from ...core.scene.scene_model import Hidden, SceneModel, posterior
+from ...core.scene.scene_model import SceneDraw, SceneModel, posterior
 from ...core.settings.schema import FeedbackSettings
 
 Floats = NDArray[np.float64]
@@ -77,16 +77,16 @@ def select(scores: Floats, share: float, threshold: float = 0.0) -> Integers:
 
 
 def update(
-    model: SceneModel, initial: SceneModel, hidden: Sequence[Hidden], scores: Floats, settings: FeedbackSettings
+    model: SceneModel, initial: SceneModel, latents: Sequence[SceneDraw], scores: Floats, settings: FeedbackSettings
 ) -> Update:
     """The next version of the priors.
 
     Args:
-        hidden: of the validation samples.
+        latents: of the validation samples.
         scores: their losses, or how unsure the network is of them ``(N,)``: see :attr:`FeedbackSettings.select`.
     """
     chosen = select(scores, settings.share, settings.threshold)
-    samples = [hidden[i] for i in chosen]
+    samples = [latents[i] for i in chosen]
     after = posterior(
         model, initial, samples, forgetting=settings.forgetting, floor=settings.floor, strength=settings.strength
     )
@@ -99,7 +99,9 @@ def update(
     return Update(after, indices, len(scores), float(scores[chosen].min()), float(scores.mean()), counts)
 
 
-def hardest(model: SceneModel, hidden: Sequence[Hidden], losses: Floats, share: float, count: int = 3) -> list[Hard]:
+def hardest(
+    model: SceneModel, latents: Sequence[SceneDraw], losses: Floats, share: float, count: int = 3
+) -> list[Hard]:
     """The ranges that stand out most among the hardest samples, at most one per adapting variable.
 
     A range stands out by its number of samples in S beyond what the whole validation set lets expect, in standard
@@ -111,14 +113,14 @@ def hardest(model: SceneModel, hidden: Sequence[Hidden], losses: Floats, share: 
         prior = variable.prior
         if not variable.adapt or prior.constant:
             continue
-        bins = prior.bin_of([h.values[variable.name] for h in hidden])
+        bins = prior.bin_of([h.values[variable.name] for h in latents])
         everywhere = np.bincount(bins[bins >= 0], minlength=prior.bins)
         in_set = np.bincount(bins[[i for i in sorted(chosen) if bins[i] >= 0]], minlength=prior.bins)
         best: tuple[float, Hard] | None = None
         for width in range(1, max(1, min(WIDEST, prior.bins // 3)) + 1):
             for start in range(prior.bins if prior.circular else prior.bins - width + 1):
                 window = [(start + i) % prior.bins for i in range(width)]
-                p = everywhere[window].sum() / len(hidden)
+                p = everywhere[window].sum() / len(latents)
                 spread = math.sqrt(max(len(chosen) * p * (1 - p), 1e-9))
                 score = float((in_set[window].sum() - len(chosen) * p) / spread)
                 if p > 0 and score > 2 and (best is None or score > best[0]):

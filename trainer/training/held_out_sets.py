@@ -11,7 +11,7 @@ import numpy as np
 from ...core import run_folder
 from ...core.errors import UserError
 from ...core.messages.samples import Sample
-from ...core.scene.scene_model import Hidden
+from ...core.scene.scene_model import SceneDraw
 from ...core.settings.schema import Settings
 from ..evaluation.evaluate import EvaluationSet
 from ..evaluation.sample_set import SampleSet
@@ -29,7 +29,7 @@ class HeldOut:
     """Both sets; neither is there before it was collected or loaded.
 
     Attributes:
-        hidden: values of the validation images.
+        latents: values of the validation images.
     """
 
     def __init__(self, run: Path, settings: Settings) -> None:
@@ -43,7 +43,7 @@ class HeldOut:
         self._finisher = Finisher.of(settings, validation=True)
         self.validation: EvaluationSet | None = None
         self.test: EvaluationSet | None = None
-        self.hidden: tuple[Hidden, ...] = ()
+        self.latents: tuple[SceneDraw, ...] = ()
 
     def __len__(self) -> int:
         """Images of both sets."""
@@ -91,7 +91,7 @@ class HeldOut:
     def _use(self, name: str, samples: SampleSet) -> None:
         render = self._settings.render
         expected = (render.height, render.width, 4)
-        lacking = {v.name for v in self._settings.variables} - samples.hidden[0].values.keys()
+        lacking = {v.name for v in self._settings.variables} - samples.latents[0].values.keys()
         joints = (len(self._settings.keypoints), 2)
         if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != joints or lacking:
             raise UserError(
@@ -102,4 +102,4 @@ class HeldOut:
             self.test = data
         else:
             self.validation = data
-            self.hidden = samples.hidden
+            self.latents = samples.latents

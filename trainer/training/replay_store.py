@@ -126,7 +126,7 @@ class ReplayStore:
         values = self._values[slots]
         for own, slot in zip(values, slots, strict=True):
             if self._uses[slot] > 1:
-                own[:] = sensor_effects.row(self._effects.draw(rng).values)
+                own[:] = sensor_effects.row(self._effects.sample(rng).values)
         return RawBatch(
             self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots],
             self._depths[slots], self._cameras[slots],
@@ -166,7 +166,7 @@ class ReplayStore:
             self._images[slot] = sample.image
             self._keypoints[slot] = sample.keypoints
             self._visibility[slot] = sample.visibility
-            self._values[slot] = sensor_effects.row(sample.hidden.values)
+            self._values[slot] = sensor_effects.row(sample.latents.values)
             self._depths[slot] = sample.depths
             k = sample.camera_matrix
             self._cameras[slot] = (k[0, 0], k[1, 1], k[0, 2], k[1, 2], *sample.distortion)

@@ -32,7 +32,7 @@ def finishing(settings: Settings, where: torch.device, seed: int) -> Finishing:
     themes = training_themes(settings)
     augmentation = Augmentation(settings.augmentation, *settings.input_size, seed, where, themes)
     t = settings.training
-    return Finishing(augmentation, where, t.hidden_weight, poses=t.pose_weight > 0)
+    return Finishing(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0)
 
 
 def model_info(settings: Settings, folder: Path) -> ModelInfo:
@@ -53,7 +53,7 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
         settings.skeleton,
         kinematics(folder),
         places=settings.keypoints,
-        first_look=settings.first_look,
+        coarse_scale=settings.coarse_scale,
     )
 
 

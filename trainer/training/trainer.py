@@ -211,7 +211,7 @@ class Trainer:
     def _validate(self) -> None:
         """Measure, move the priors, keep the best model, write a checkpoint."""
         assert self.sets.validation is not None
-        t, hidden = self.settings.training, self.sets.hidden
+        t, latents = self.settings.training, self.sets.latents
         self.news.say("validating")
         tested = self.engine.average
         result = evaluate(
@@ -222,7 +222,7 @@ class Trainer:
             return
         self._test_seconds = 1.2 * result.seconds / len(self.sets.validation)
         found = keypoint_metrics.localisation(result.errors, self.info.keypoints)
-        hard = feedback.hardest(self.initial, hidden, result.losses, self.settings.feedback.share)
+        hard = feedback.hardest(self.initial, latents, result.losses, self.settings.feedback.share)
         content: Metrics = {
             "step": self.counters.step, "images": self.counters.images, "seconds": self.clock.seconds,
             "loss": float(result.losses.mean()),
@@ -253,7 +253,7 @@ class Trainer:
             lambda: self.switchboard.ending,
         )  # fmt: skip
         if scores is not None:
-            update = feedback.update(self.model, self.initial, self.sets.hidden, scores, self.settings.feedback)
+            update = feedback.update(self.model, self.initial, self.sets.latents, scores, self.settings.feedback)
             self.model = update.model
             self.switchboard.publish_posterior(Posterior(self.model.version, self.model.concentrations()))
             self._append_prior(update.record(self.settings.feedback))

@@ -51,7 +51,7 @@ class KEYPOINTS_OT_draw_sample(bpy.types.Operator):
         armature = context.scene.robot_keypoints.armature
         if context.mode not in ("OBJECT", "POSE"):
             raise UserError("A sample can only be drawn in Object Mode or Pose Mode: leave the present mode first")
-        Stage(context.scene, armature, settings).apply(model.draw(np.random.default_rng(self.seed)).values)
+        Stage(context.scene, armature, settings).apply(model.sample(np.random.default_rng(self.seed)).values)
         return {"FINISHED"}
 
 

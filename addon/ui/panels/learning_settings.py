@@ -48,7 +48,7 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         column.prop(t, name)
     if t.pose_weight > 0.0:
         column.prop(t, "pose_from")
-    for name in ("first_look", "target_sigma", "hidden_weight", "dropout"):
+    for name in ("coarse_scale", "target_sigma", "occluded_weight", "dropout"):
         column.prop(t, name)
 
 

@@ -38,7 +38,7 @@ def make(worker: int, sequence: int, width: int = 64, height: int = 48) -> Sampl
     rng = np.random.default_rng(sequence)
     return Sample(
         np.full((height, width, 4), sequence % 251, np.uint8), np.zeros((1, 2)), np.ones(1), np.array([2]),
-        MODEL.draw(rng), 0, worker, sequence, np.eye(3), np.eye(4),
+        MODEL.sample(rng), 0, worker, sequence, np.eye(3), np.eye(4),
     )  # fmt: skip
 
 

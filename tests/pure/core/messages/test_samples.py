@@ -39,7 +39,7 @@ def sample(seed: int = 0) -> Sample:
         keypoints=np.array([[1.25, 2.5], [math.nan, math.nan], [30.0, -4.0]]),
         depths=np.array([2.0, -1.0, 1.5]),
         visibility=np.array([2, 0, 0]),
-        hidden=MODEL.draw(rng),
+        latents=MODEL.sample(rng),
         version=4,
         worker=1,
         sequence=17,
@@ -74,7 +74,7 @@ def test_sample_round_trip() -> None:
         np.testing.assert_allclose(got.keypoints, s.keypoints, atol=1e-5)
         for name in ("depths", "visibility", "camera_matrix", "base_in_camera"):
             np.testing.assert_array_equal(getattr(got, name), getattr(s, name))
-        assert (got.hidden, got.version, got.worker, got.sequence) == (s.hidden, 4, 1, 17)
+        assert (got.latents, got.version, got.worker, got.sequence) == (s.latents, 4, 1, 17)
 
 
 def test_sample_in_full_round_trip() -> None:
@@ -329,8 +329,8 @@ def assert_sound(s: Sample) -> None:
     assert np.isfinite(s.keypoints[s.visibility > 0]).all()
     assert np.isfinite(s.camera_matrix).all() and np.isfinite(s.base_in_camera).all()
     for variable in MODEL.variables:
-        assert 0 <= s.hidden.bins[variable.name] < variable.prior.bins
-        assert variable.prior.bin_of([s.hidden.values[variable.name]])[0] >= 0
+        assert 0 <= s.latents.bins[variable.name] < variable.prior.bins
+        assert variable.prior.bin_of([s.latents.values[variable.name]])[0] >= 0
     assert min(s.version, s.worker, s.sequence) >= 0
 
 

@@ -61,7 +61,7 @@ def test_categorical_values_are_choices_and_sub_ranges_keep_their_meaning() -> N
     lamps = model["light/count"].prior
     assert (lamps.low, lamps.high, lamps.bins) == (0.0, 2.0, 2)
     rng = np.random.default_rng(0)
-    drawn = {catalogue.choice(model.draw(rng).values["light/count"], 3) for _ in range(60)}
+    drawn = {catalogue.choice(model.sample(rng).values["light/count"], 3) for _ in range(60)}
     assert drawn == {0, 1}
     assert catalogue.choice(8.0, 8) == 7
 

@@ -22,7 +22,7 @@ ALPHA = 1e-4
 
 @pytest.mark.parametrize("prior", SHAPES)
 def test_bins_follow_the_marginal(prior: Prior) -> None:
-    bins, _ = prior.draw(np.random.default_rng(11), 200_000)
+    bins, _ = prior.sample(np.random.default_rng(11), 200_000)
     counts = np.bincount(bins, minlength=prior.bins)
     if prior.bins == 1:
         assert counts[0] == 200_000
@@ -32,7 +32,7 @@ def test_bins_follow_the_marginal(prior: Prior) -> None:
 
 @pytest.mark.parametrize("prior", SHAPES)
 def test_values_are_uniform_inside_their_bin(prior: Prior) -> None:
-    bins, values = prior.draw(np.random.default_rng(12), 100_000)
+    bins, values = prior.sample(np.random.default_rng(12), 100_000)
     assert (prior.bin_of(values) == bins).all()
     edges = prior.edges
     assert (values >= edges[bins]).all() and (values <= edges[bins + 1]).all()
@@ -46,7 +46,7 @@ def test_values_are_uniform_inside_their_bin(prior: Prior) -> None:
 def test_each_draw_has_a_distribution_of_its_own() -> None:
     """Two draws are independent: one D shared by all of them would make equal bins more frequent."""
     prior = Prior.symmetric(0, 1, 4, concentration=0.2)
-    bins, _ = prior.draw(np.random.default_rng(13), 100_000)
+    bins, _ = prior.sample(np.random.default_rng(13), 100_000)
     equal = int((bins[0::2] == bins[1::2]).sum())
     assert scipy.stats.binomtest(equal, 50_000, 0.25).pvalue > ALPHA
 
@@ -176,7 +176,7 @@ def test_circular_range_wraps() -> None:
 
 def test_constant_variable() -> None:
     prior = Prior(0.3, 0.3, (1.0, 1.0))
-    _, values = prior.draw(np.random.default_rng(21), 100)
+    _, values = prior.sample(np.random.default_rng(21), 100)
     assert prior.constant and (values == 0.3).all()
     assert prior.log_prob([0.3, 0.31]).tolist() == [0.0, -math.inf]
     assert prior.bin_of([0.3, 0.2]).tolist() == [0, -1]
@@ -184,9 +184,9 @@ def test_constant_variable() -> None:
 
 def test_draws_are_reproducible() -> None:
     prior = Prior(0, 1, (0.5, 1.5, 2.0))
-    first = prior.draw(np.random.default_rng(22), 50)
-    again = prior.draw(np.random.default_rng(22), 50)
-    other = prior.draw(np.random.default_rng(23), 50)
+    first = prior.sample(np.random.default_rng(22), 50)
+    again = prior.sample(np.random.default_rng(22), 50)
+    other = prior.sample(np.random.default_rng(23), 50)
     np.testing.assert_array_equal(first[1], again[1])
     np.testing.assert_array_equal(first[0], again[0])
     assert (first[1] != other[1]).all()

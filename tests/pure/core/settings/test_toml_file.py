@@ -271,7 +271,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("size", "asked", "look", "seen"),
+    ("size", "asked", "scale", "seen"),
     [
         ((320, 240), 0.5, 0.5, (160, 120)),
         ((640, 480), 0.5, 0.5, (320, 240)),
@@ -282,13 +282,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         ((320, 240), 1.0, 1.0, (320, 240)),
     ],
 )
-def test_the_first_look_is_at_a_smaller_picture_but_at_no_tiny_one(
-    size: tuple[int, int], asked: float, look: float, seen: tuple[int, int]
+def test_the_coarse_pass_sees_a_smaller_picture_but_no_tiny_one(
+    size: tuple[int, int], asked: float, scale: float, seen: tuple[int, int]
 ) -> None:
     settings = Settings(
-        render=RenderSettings(width=size[0], height=size[1]), training=TrainingSettings(first_look=asked)
+        render=RenderSettings(width=size[0], height=size[1]), training=TrainingSettings(coarse_scale=asked)
     )
-    assert settings.first_look == pytest.approx(look)
+    assert settings.coarse_scale == pytest.approx(scale)
     assert settings.input_size == seen
 
 

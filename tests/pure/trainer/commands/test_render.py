@@ -114,12 +114,12 @@ def test_labels_tell_everything(finished: Path) -> None:
         label = json.loads((finished / "labels" / f"{i:06d}.json").read_text(encoding="utf-8"))
         sample = drawn(i)
         assert label["index"] == i
-        assert label["hidden"] == {"bins": sample.hidden.bins, "values": sample.hidden.values}
+        assert label["hidden"] == {"bins": sample.latents.bins, "values": sample.latents.values}
         (instance,) = label["instances"]
         points = np.array([k["xyz"] for k in instance["keypoints"]]) @ np.array(label["camera_matrix"]).T
         np.testing.assert_allclose(points[:, :2] / points[:, 2:], sample.keypoints, atol=1e-6)
         np.testing.assert_allclose([k["uv"] for k in instance["keypoints"]], sample.keypoints, atol=1e-4)
-        assert instance["joints"] == {n: sample.hidden.values[f"joint/{n}"] for n in ("lower", "upper")}
+        assert instance["joints"] == {n: sample.latents.values[f"joint/{n}"] for n in ("lower", "upper")}
 
 
 def test_killed_and_started_again_it_goes_on(source: Path, finished: Path, tmp_path: Path) -> None:

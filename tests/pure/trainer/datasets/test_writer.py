@@ -97,7 +97,7 @@ def test_coco_is_read_and_evaluated_by_pycocotools(tmp_path: Path) -> None:
     for image, sample in zip(truth.dataset["images"], made, strict=True):
         with Image.open(tmp_path / image["file_name"]) as picture:
             assert picture.size == (image["width"], image["height"]) == (WIDTH, HEIGHT)
-        assert image["hidden"] == {"bins": sample.hidden.bins, "values": sample.hidden.values}
+        assert image["hidden"] == {"bins": sample.latents.bins, "values": sample.latents.values}
         np.testing.assert_array_equal(image["camera_matrix"], sample.camera_matrix)
 
 
@@ -257,9 +257,9 @@ def test_ndds_is_what_dream_reads(tmp_path: Path, masked: Settings) -> None:
         assert (places[:, 2] == 2.0).all()
         document = json.loads(label.read_text(encoding="utf-8"))
         joints = {j["name"].split("/")[-1]: j["position"] for j in document["sim_state"]["joints"]}
-        assert joints == {n: sample.hidden.values[f"joint/{n}"] for n in ("lower", "upper")}
-        hidden = document["robot_keypoints"]["hidden"]
-        assert hidden == {"bins": sample.hidden.bins, "values": sample.hidden.values}
+        assert joints == {n: sample.latents.values[f"joint/{n}"] for n in ("lower", "upper")}
+        latents = document["robot_keypoints"]["hidden"]
+        assert latents == {"bins": sample.latents.bins, "values": sample.latents.values}
         with Image.open(label.with_suffix(".cs.png")) as image:
             assert sample.mask is not None
             np.testing.assert_array_equal(np.asarray(image), (sample.mask > 0).astype(np.uint8))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finished pictures follow from rendering, hidden values and seed; photographs from their themes."""
+"""Finished pictures follow from rendering, latent values and seed; photographs from their themes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     model = SceneModel(presets.variables("photographs", 1.0))
     rng = np.random.default_rng(0)
     images = torch.cat([clear(4), opaque(4)])
-    values = [model.draw(rng).values for _ in range(8)]
+    values = [model.sample(rng).values for _ in range(8)]
     seeds = list(range(50, 58))
     together = plain().finish(images, values, seeds)
     assert together.shape == (8, 3, HEIGHT, WIDTH) and together.dtype == torch.uint8
@@ -105,11 +105,11 @@ def test_the_seed_decides_what_the_values_leave_open() -> None:
 
 def test_more_drawn_shapes_hide_more() -> None:
     images = opaque(30)
-    hidden = []
+    occluded = []
     for count in (0.9, 1.0, 6.9, 20.0):
         finished = plain().finish(images, [{"objects/drawn": count}] * 30, range(30))
-        hidden.append(float((finished != images[..., :3].permute(0, 3, 1, 2)).any(1).float().mean()))
-    assert hidden[0] == 0 < hidden[1] < hidden[2] < hidden[3] < 0.6
+        occluded.append(float((finished != images[..., :3].permute(0, 3, 1, 2)).any(1).float().mean()))
+    assert occluded[0] == 0 < occluded[1] < occluded[2] < occluded[3] < 0.6
 
 
 def test_validation_images_are_finished_as_their_own_hidden_values_say() -> None:
@@ -119,11 +119,11 @@ def test_validation_images_are_finished_as_their_own_hidden_values_say() -> None
     samples = SampleSet.of([synthetic.sample(model, rng) for _ in range(24)])
     finisher = Finisher.of(synthetic.settings(), validation=True)
     data = EvaluationSet.of(samples, finisher)
-    again = SampleSet.of([synthetic.draw(h) for h in samples.hidden[::-1]])
+    again = SampleSet.of([synthetic.draw(h) for h in samples.latents[::-1]])
     assert torch.equal(data.images, EvaluationSet.of(again, finisher).images.flip(0))
-    noise = np.array([h.values["sensor/noise"] for h in samples.hidden])
-    quiet = [{**h.values, "sensor/noise": 0.0} for h in samples.hidden]
-    without = finisher.finish(torch.from_numpy(samples.images), quiet, [h.seed for h in samples.hidden])
+    noise = np.array([h.values["sensor/noise"] for h in samples.latents])
+    quiet = [{**h.values, "sensor/noise": 0.0} for h in samples.latents]
+    without = finisher.finish(torch.from_numpy(samples.images), quiet, [h.seed for h in samples.latents])
     rough = (data.images.float() - without.float()).flatten(1).std(1).numpy()
     assert np.corrcoef(noise, rough)[0, 1] > 0.95
 
@@ -151,7 +151,7 @@ def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) ->
         v for v in presets.variables("fast", 1.0, themes=training_themes(settings)) if v.name == "background/theme"
     )
     rng = np.random.default_rng(0)
-    values = [{"background/theme": float(v)} for v in theme.prior.draw(rng, 200)[1]]
+    values = [{"background/theme": float(v)} for v in theme.prior.sample(rng, 200)[1]]
     photographs = [v for v in values if v["background/theme"] >= 1]
     assert 70 < len(photographs) < 130
     count = len(photographs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Augmentation: keypoints go where the picture goes, nothing else moves, and the hidden values are followed."""
+"""Augmentation: keypoints go where the picture goes, nothing else moves, and the latent values are followed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_robot_cut_off_by_the_border_stays_cut_off_there(tmp_path: Path) -> No
 def test_the_same_seed_gives_the_same_images() -> None:
     images, keypoints = dots([(30.0, 25.0)] * 6)
     model = SceneModel(presets.variables("photographs", 1.0))
-    values = table([model.draw(np.random.default_rng(i)).values for i in range(6)])
+    values = table([model.sample(np.random.default_rng(i)).values for i in range(6)])
 
     def augmented(seed: int) -> Augmented:
         return Augmentation(AugmentationSettings(geometry=True), WIDTH, HEIGHT, seed, CPU)(images, keypoints, values)
@@ -120,7 +120,7 @@ def test_the_fast_preset_is_about_as_strong_as_it_should_be() -> None:
     """A fifth of the images have something drawn over them, and a quarter or so are blurred enough to be seen."""
     model = SceneModel(presets.variables("fast", 1.0))
     rng = np.random.default_rng(0)
-    values = sensor_effects.Values(table([model.draw(rng).values for _ in range(4000)]))
+    values = sensor_effects.Values(table([model.sample(rng).values for _ in range(4000)]))
     assert abs((values["objects/drawn"] >= 1).mean() - 0.2) < 0.02
     assert 0.15 < (values["sensor/blur"] > 0.4).mean() < 0.3
     assert not values["sensor/jpeg"].any() and not values["camera/motion_u"].any()

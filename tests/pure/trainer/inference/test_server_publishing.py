@@ -140,13 +140,13 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
         thread.join()
         source.given.release()
         feed.close()
-    solved, double, hidden, plain, asked = documents
+    solved, double, occluded, plain, asked = documents
     assert INFO.robot is not None
     for d in (solved, asked):
         assert d.pose is not None and d.pose.base_in_camera is not None and d.document["camera"]["fx"] == CAMERA.fx
         assert np.abs(d.pose.base_in_camera - POSE).max() < 1e-4 and d.robot == INFO.robot["name"]
     assert double.pose is not None and double.pose.alternatives
-    assert hidden.pose is not None and hidden.pose.status == "hidden" and hidden.pose.sentence
+    assert occluded.pose is not None and occluded.pose.status == "hidden" and occluded.pose.sentence
     assert plain.pose is None and plain.document["camera"] is None
     assert [(d.source, d.frame) for d in documents] == [("webcam:0", 0)] * 4 + [("request", None)]
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]

@@ -35,7 +35,7 @@ def figures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     samples = [synthetic.sample(model, rng) for _ in range(count)]
     finisher = Finisher.of(synthetic.settings())
     renderings = torch.from_numpy(np.stack([s.image for s in samples]))
-    images = finisher.finish(renderings, [s.hidden.values for s in samples], range(count))
+    images = finisher.finish(renderings, [s.latents.values for s in samples], range(count))
     keypoints = torch.from_numpy(np.stack([s.keypoints for s in samples])).float()
     return factory.normalise(images.float() / 255.0), keypoints
 
@@ -170,7 +170,7 @@ def test_hidden_keypoints_weigh_less() -> None:
 
 
 def test_the_settings_reach_the_network() -> None:
-    t = TrainingSettings(network="resnet", width=48, stride=8, dropout=0.2, loss="smooth_l1", hidden_weight=0.5)
+    t = TrainingSettings(network="resnet", width=48, stride=8, dropout=0.2, loss="smooth_l1", occluded_weight=0.5)
     config = factory.NetworkConfig.of(t, 7, 1.6)
     assert config == factory.NetworkConfig("resnet", 7, 1.6, 6, 48, 8, 0.2, "smooth_l1", 0.5)
     assert factory.NetworkConfig.from_dict(config.to_dict()) == config

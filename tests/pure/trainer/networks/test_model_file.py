@@ -166,7 +166,7 @@ def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
     again = SampleSet.load(path)
     assert np.array_equal(samples.images, again.images)
     assert np.array_equal(samples.keypoints, again.keypoints)
-    assert samples.hidden == again.hidden
+    assert samples.latents == again.latents
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="start a new run"):
         SampleSet.load(path)

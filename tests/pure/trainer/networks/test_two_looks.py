@@ -126,12 +126,12 @@ def test_prediction_looks_twice_where_the_model_says_so() -> None:
     image[200:206, 300:306, 0] = 255
     image[260:266, 380:386, 1] = 255
     errors = []
-    for first_look in (1.0, 0.5):
-        info = ModelInfo(FindsBright().config, *VIEW, ("a", "b"), (), first_look=first_look)
+    for coarse_scale in (1.0, 0.5):
+        info = ModelInfo(FindsBright().config, *VIEW, ("a", "b"), (), coarse_scale=coarse_scale)
         network = FindsBright().eval()
         (found,) = Predictor(network, info, torch.device("cpu")).predict([image])
         errors.append(max(abs(found[0].u - 302.5), abs(found[1].v - 262.5)))
-        assert len(network.sizes) == (1 if first_look == 1.0 else 2)
+        assert len(network.sizes) == (1 if coarse_scale == 1.0 else 2)
     assert errors[1] < errors[0] and errors[1] < 4
 
 

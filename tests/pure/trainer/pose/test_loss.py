@@ -12,7 +12,7 @@ import pytest
 import torch
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.messages.samples import Sample
-from robot_keypoints.core.scene.scene_model import Hidden, SceneModel
+from robot_keypoints.core.scene.scene_model import SceneDraw, SceneModel
 from robot_keypoints.core.settings.schema import AugmentationSettings, TrainingSettings
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.maps import codec
@@ -201,7 +201,7 @@ class Waiting:
         image = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
         return [
             Sample(
-                image, p.numpy(), q[:, 2].numpy(), np.full(COUNT, 2), Hidden({}, {}), 0, 0, 0, matrix, np.eye(4),
+                image, p.numpy(), q[:, 2].numpy(), np.full(COUNT, 2), SceneDraw({}, {}), 0, 0, 0, matrix, np.eye(4),
                 np.array(bent),
             )
             for p, q in zip(pixels, points, strict=True)

@@ -162,9 +162,9 @@ def test_limits_hold() -> None:
 
 def test_a_joint_that_moves_nothing_visible_stays() -> None:
     chain, angles, _, pixels = scene(6)
-    hidden = pixels.clone()
-    hidden[..., 8:, :] = torch.nan  # what "spin" moves
-    found = solve_joints(chain, hidden, CAMERA, angles=angles + 0.01)
+    occluded = pixels.clone()
+    occluded[..., 8:, :] = torch.nan  # what "spin" moves
+    found = solve_joints(chain, occluded, CAMERA, angles=angles + 0.01)
     assert found.determined.all() and found.angles is not None
     assert ((found.angles - angles)[..., 2] - 0.01).abs().max() < 1e-12
     assert found.covariance[:, 8, 8].isinf().all()

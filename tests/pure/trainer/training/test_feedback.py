@@ -17,9 +17,9 @@ MODEL = synthetic.settings().scene_model()
 def planted(count: int = 256) -> tuple[list[object], np.ndarray]:
     """Losses that are high where ``joint/lower`` is in bins 7 and 0, across the seam of the circle."""
     rng = np.random.default_rng(2)
-    hidden = [MODEL.draw(rng) for _ in range(count)]
-    hard = np.array([h.bins["joint/lower"] in (7, 0) for h in hidden])
-    return hidden, hard * 5.0 + rng.random(count)
+    latents = [MODEL.sample(rng) for _ in range(count)]
+    hard = np.array([h.bins["joint/lower"] in (7, 0) for h in latents])
+    return latents, hard * 5.0 + rng.random(count)
 
 
 def test_the_selected_set_is_the_hardest_share() -> None:
@@ -33,10 +33,10 @@ def test_the_selected_set_is_the_hardest_share() -> None:
 
 
 def test_planted_hard_bins_gain_and_the_others_lose() -> None:
-    hidden, losses = planted()
+    latents, losses = planted()
     model = MODEL
     for _ in range(4):
-        model = feedback.update(model, MODEL, hidden, losses, FeedbackSettings()).model  # type: ignore[arg-type]
+        model = feedback.update(model, MODEL, latents, losses, FeedbackSettings()).model  # type: ignore[arg-type]
     marginal = model["joint/lower"].prior.marginal
     assert model.version == 4
     assert min(marginal[7], marginal[0]) > 3 * max(marginal[1:7])
@@ -46,10 +46,10 @@ def test_planted_hard_bins_gain_and_the_others_lose() -> None:
 
 
 def test_strength_is_the_weight_of_each_sample_and_what_selected_is_recorded() -> None:
-    hidden, losses = planted()
+    latents, losses = planted()
     settings = FeedbackSettings(forgetting=0.0, floor=0.0, strength=2.5, threshold=2.0)
-    update = feedback.update(MODEL, MODEL, hidden, losses, settings)  # type: ignore[arg-type]
-    hard = [i for i, h in enumerate(hidden) if h.bins["joint/lower"] in (7, 0)]  # type: ignore[attr-defined]
+    update = feedback.update(MODEL, MODEL, latents, losses, settings)  # type: ignore[arg-type]
+    hard = [i for i, h in enumerate(latents) if h.bins["joint/lower"] in (7, 0)]  # type: ignore[attr-defined]
     assert sorted(update.chosen) == hard
     before, after = (np.array(m["joint/lower"].prior.concentration) for m in (MODEL, update.model))
     counts = np.array(update.counts["joint/lower"])
@@ -61,8 +61,8 @@ def test_strength_is_the_weight_of_each_sample_and_what_selected_is_recorded() -
 
 
 def test_the_hardest_range_is_named_across_the_seam() -> None:
-    hidden, losses = planted()
-    found = feedback.hardest(MODEL, hidden, losses, 0.25)  # type: ignore[arg-type]
+    latents, losses = planted()
+    found = feedback.hardest(MODEL, latents, losses, 0.25)  # type: ignore[arg-type]
     assert found[0].variable == "joint/lower"
     assert np.isclose(found[0].low, np.pi * 0.75) and np.isclose(found[0].high, -np.pi * 0.75)
     assert found[0].share > 0.8
@@ -70,8 +70,8 @@ def test_the_hardest_range_is_named_across_the_seam() -> None:
 
 def test_chance_is_not_called_hard() -> None:
     rng = np.random.default_rng(4)
-    hidden = [MODEL.draw(rng) for _ in range(256)]
-    shares = [h.share for h in feedback.hardest(MODEL, hidden, np.zeros(256), 1.0)]
+    latents = [MODEL.sample(rng) for _ in range(256)]
+    shares = [h.share for h in feedback.hardest(MODEL, latents, np.zeros(256), 1.0)]
     assert shares == []
 
 

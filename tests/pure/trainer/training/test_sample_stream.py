@@ -169,7 +169,7 @@ def test_a_rendering_is_used_no_oftener_than_allowed_and_never_twice_in_a_batch(
 
 def test_a_rendering_has_its_own_effects_first_and_others_when_it_is_used_again() -> None:
     stream = Waiting(60)
-    own = {s.keypoints.tobytes(): s.hidden.values["sensor/noise"] for s in stream.samples}
+    own = {s.keypoints.tobytes(): s.latents.values["sensor/noise"] for s in stream.samples}
     seen: dict[bytes, list[float]] = {}
     noise, blur = sensor_effects.NAMES.index("sensor/noise"), sensor_effects.NAMES.index("sensor/blur")
     for batch in batches(store_of(), stream):

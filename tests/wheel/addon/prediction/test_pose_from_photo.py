@@ -316,9 +316,9 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     text.write_text("no image")
     refuse("can't be opened as an image", filepath=str(text))
     refuse("There is no image at", filepath=str(tmp_path / "none.png"))
-    server.truth = truth(hidden=["shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2"])
+    server.truth = truth(occluded=["shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2"])
     refuse("oo few")
-    server.truth = truth(hidden=server.info.keypoints)
+    server.truth = truth(occluded=server.info.keypoints)
     refuse("No keypoint")
     server.truth = truth()
     group().photo.lens, group().photo.fx = "PIXELS", 1e9

@@ -53,7 +53,7 @@ class Pictures:
 
 def draws(stage: Stage, count: int, seed: int = 0) -> list[dict[str, float]]:
     model, rng = stage.settings.scene_model(), np.random.default_rng(seed)
-    return [dict(model.draw(rng).values) for _ in range(count)]
+    return [dict(model.sample(rng).values) for _ in range(count)]
 
 
 def seen(stage: Stage, columns: int = 40) -> np.ndarray:
@@ -141,15 +141,15 @@ def test_labels_know_what_an_occluder_hides() -> None:
     stage = staged()
     for obj in rig.robot_meshes(stage.armature):
         obj.hide_viewport = obj.hide_render = True
-    hidden = 0
+    occluded = 0
     for values in draws(stage, 12):
         stage.apply({**values, **NONE})
         free = labels.label(stage).visibility
         stage.apply({**values, **NONE, "objects/front": 3.5, "objects/size": 0.3})
         covered = labels.label(stage).visibility
         assert (covered <= free).all() and ((covered == 0) == (free == 0)).all()
-        hidden += int((covered < free).sum())
-    assert hidden >= 5
+        occluded += int((covered < free).sum())
+    assert occluded >= 5
 
 
 def test_the_robot_stays_in_sight() -> None:

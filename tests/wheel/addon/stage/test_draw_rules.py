@@ -49,7 +49,7 @@ def admitted(stage: Stage, count: int, seed: int = 0) -> Iterator[dict[str, floa
     """Draws that are admitted, each applied to the stage."""
     model, rng = stage.settings.scene_model(), np.random.default_rng(seed)
     for _ in range(count):
-        values = dict(stage.admission.draw(model, rng).values)
+        values = dict(stage.admission.sample(model, rng).values)
         stage.apply(values)
         yield values
 
@@ -126,7 +126,7 @@ def test_nothing_is_below_the_floor(floor: float) -> None:
     refused = 0
     model, rng = stage.settings.scene_model(), np.random.default_rng(1)
     for _ in range(20):
-        values = model.draw(rng).values
+        values = model.sample(rng).values
         stage.apply(values)
         assert (stage.admission.shortfall(values) == 0) == (lowest(stage) > floor - 1e-3)
         refused += lowest(stage) < floor - 1e-3
@@ -152,7 +152,7 @@ def test_no_link_is_inside_another() -> None:
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
     colliding = free = 0
     for _ in range(40):
-        values = model.draw(rng).values
+        values = model.sample(rng).values
         stage.apply(values)
         found = crossing_pairs(stage, may_touch)
         assert bool(found) == (stage.admission.shortfall(values) > 0), found
@@ -208,7 +208,7 @@ def test_the_same_generator_gives_the_same_draws() -> None:
     first, again = (list(admitted(stage, 8, seed=4)) for _ in range(2))
     assert first == again
     model, rng = stage.settings.scene_model(), np.random.default_rng(4)
-    everything = [dict(model.draw(rng).values) for _ in range(300)]
+    everything = [dict(model.sample(rng).values) for _ in range(300)]
     kept = [v for v in everything if stage.admission.shortfall(v) == 0]
     # Every draw follows the last one, so the admitted ones are the prior's own that obey the rules.
     assert first == kept[:8]
@@ -247,7 +247,7 @@ def test_without_a_rule_nothing_is_done() -> None:
     stage = staged()
     model = stage.settings.scene_model()
     a, b = np.random.default_rng(3), np.random.default_rng(3)
-    assert stage.admission.draw(model, a) == model.draw(b)
+    assert stage.admission.sample(model, a) == model.sample(b)
     assert a.random() == b.random()
     assert stage.admission.tries == 0 and stage.admission.acceptance == 1.0
 
@@ -259,12 +259,12 @@ def test_where_nothing_is_admitted_the_best_is_taken(capsys: pytest.CaptureFixtu
     )
     stage = staged("fast", near, framing=1.0)
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
-    taken = [stage.admission.draw(model, rng) for _ in range(2)]
+    taken = [stage.admission.sample(model, rng) for _ in range(2)]
     assert stage.admission.forced == 2 and stage.admission.tries == 2 * TRIES and stage.admission.acceptance == 0.0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     again = np.random.default_rng(0)
-    shortfalls = [stage.admission.shortfall(model.draw(again).values) for _ in range(TRIES)]
+    shortfalls = [stage.admission.shortfall(model.sample(again).values) for _ in range(TRIES)]
     assert stage.admission.shortfall(taken[0].values) == min(shortfalls) > 0
 
 
@@ -274,12 +274,12 @@ def test_samples_obey_and_the_log_says_how_many_do(capsys: pytest.CaptureFixture
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
     for number in range(8):
         sample = worker_process.make_sample(stage, renderer, model, rng, 0, number)
-        assert stage.admission.shortfall(sample.hidden.values) == 0
+        assert stage.admission.shortfall(sample.latents.values) == 0
         assert lowest(stage) > -1e-3 - 1e-5
     assert stage.admission.tries > 8
     capsys.readouterr()
     for _ in range(100):
-        stage.admission.draw(model, rng)
+        stage.admission.sample(model, rng)
     notes = [line for line in capsys.readouterr().err.splitlines() if "draws were admitted" in line]
     assert len(notes) == 1 and notes[0].startswith(f"{100 / stage.admission.tries:.0%}"[0])
     renderer.close()

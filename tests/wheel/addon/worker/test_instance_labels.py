@@ -36,7 +36,7 @@ def pair(tmp_path: Path) -> tuple[Stage, Renderer]:
 
 
 def draw(stage: Stage, seed: int, **values: float) -> dict[str, float]:
-    drawn = dict(stage.settings.scene_model().draw(np.random.default_rng(seed)).values)
+    drawn = dict(stage.settings.scene_model().sample(np.random.default_rng(seed)).values)
     drawn |= {**LENS, **{f"camera/{k}": v for k, v in values.items()}}
     stage.apply(drawn)
     return drawn

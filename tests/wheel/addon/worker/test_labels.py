@@ -48,7 +48,7 @@ def test_base_in_camera_and_camera_matrix_reproduce_the_labels() -> None:
     settings, stage = staged(width=200, height=100)
     model, rng = settings.scene_model(), np.random.default_rng(0)
     stage.armature.location = (0.4, -0.3, 0.2)
-    values = model.draw(rng).values
+    values = model.sample(rng).values
     stage.apply(values)
     truth = labels.label(stage)
     robot = rig.robot_of(stage.armature)
@@ -118,7 +118,7 @@ def test_same_seed_same_sample() -> None:
         worker_process.make_sample(stage, renderer, model, np.random.default_rng([1, 2, 3]), 0, 0) for _ in range(2)
     )
     renderer.close()
-    assert first.hidden == again.hidden
+    assert first.latents == again.latents
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.keypoints, again.keypoints)
 

@@ -32,7 +32,7 @@ def pictures(settings: Settings, stage: Stage, count: int) -> NDArray[np.uint8]:
     model, rng = settings.scene_model(), np.random.default_rng(4)
     result = []
     for _ in range(count):
-        stage.apply(model.draw(rng).values)
+        stage.apply(model.sample(rng).values)
         result.append(renderer.render())
     renderer.close()
     return np.stack(result)

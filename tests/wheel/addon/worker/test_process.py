@@ -107,7 +107,7 @@ def test_a_uniform_worker_streams_valid_samples_and_ends_with_its_parent(run, tr
     assert all(s is not None for s in samples) and not trainer.dropped
     assert [s.sequence for s in samples] == list(range(40))
     assert {s.version for s in samples} == {0}
-    assert len({s.hidden.bins["joint/elbow_joint"] for s in samples}) > 5
+    assert len({s.latents.bins["joint/elbow_joint"] for s in samples}) > 5
     assert len({s.image.tobytes() for s in samples}) == 40
     assert any((s.visibility > 0).all() and (s.image[..., 3] > 0).any() for s in samples)
     assert worker.stdin is not None
@@ -119,7 +119,7 @@ def test_an_adapting_worker_follows_the_posterior(run, trainer) -> None:
     worker = start(trainer.command(run[0], "--adaptive"))
     first = [trainer.receiver.receive(60) for _ in range(15)]
     assert {s.version for s in first} == {7}
-    assert {s.hidden.bins["joint/elbow_joint"] for s in first} == {3}
+    assert {s.latents.bins["joint/elbow_joint"] for s in first} == {3}
     tables = dict(trainer.posterior.concentrations)
     tables["joint/elbow_joint"] = tables["joint/elbow_joint"][::-1]
     trainer.hub.news.send_multipart([b"posterior", Posterior(8, tables).encode("another run")])
@@ -127,7 +127,7 @@ def test_an_adapting_worker_follows_the_posterior(run, trainer) -> None:
     later = [trainer.receiver.receive(60) for _ in range(40)]
     worker.kill()
     assert later[-1].version == 8
-    assert later[-1].hidden.bins["joint/elbow_joint"] == len(tables["joint/elbow_joint"]) - 1 - 3
+    assert later[-1].latents.bins["joint/elbow_joint"] == len(tables["joint/elbow_joint"]) - 1 - 3
 
 
 def test_a_killed_parent_takes_the_worker_along(run, trainer) -> None:
@@ -182,7 +182,7 @@ def test_hidden_values_repeat_with_the_seed_but_not_after_a_restart(run, trainer
         while trainer.receiver.receive(0.3) is not None:
             pass
         assert sample is not None
-        return np.array(list(sample.hidden.values.values()))
+        return np.array(list(sample.latents.values.values()))
 
     base = first_values()
     np.testing.assert_array_equal(base, first_values())
