@@ -26,7 +26,7 @@ from robot_keypoints.core.scene.scene_model import SceneDraw, SceneModel
 from robot_keypoints.core.settings.schema import FeedbackSettings, TrainingSettings
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.images import sensor_effects
-from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.images.sensor_effects import premultiply
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.networks import device, factory
@@ -79,7 +79,9 @@ class Data:
         settings = self.recording.settings
         small = replace(settings, render=replace(settings.render, width=w, height=h))
         values, seeds = [x.values for x in latents], [x.seed for x in latents]
-        images = Finisher.of(small, validation=True).finish(torch.from_numpy(self.images[chosen]), values, seeds)
+        images = FixedCompositor.of(small, validation=True).composite(
+            torch.from_numpy(self.images[chosen]), values, seeds
+        )
         return EvaluationSet(images, self.keypoints[chosen]), latents
 
     def probabilities(self, model: SceneModel) -> Floats:

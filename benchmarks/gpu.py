@@ -35,10 +35,10 @@ from robot_keypoints.core.settings.schema import Settings, TrainingSettings
 from robot_keypoints.trainer.commands import doctor
 from robot_keypoints.trainer.evaluation import keypoint_metrics
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
-from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.inference.predictor import Predictor
 from robot_keypoints.trainer.maps import codec
-from robot_keypoints.trainer.networks import device, factory, model_file, two_looks
+from robot_keypoints.trainer.networks import device, factory, model_file, two_passes
 from robot_keypoints.trainer.networks.batchnorm_folding import fused
 from robot_keypoints.trainer.networks.cuda_graphs import Replayed
 from robot_keypoints.trainer.networks.factory import NetworkConfig
@@ -164,11 +164,11 @@ def making_batches(recording: Recording) -> dict[str, Any]:
         pipeline.next(never)  # draws its first backgrounds
     raw = course.store.next_batch(course.stream, never)
     assert raw is not None
-    finishing = course.finishing
+    augmenter = course.augmenter
     result["store_ms"] = median(lambda: course.store.next_batch(course.stream, never), 20)
-    result["augmentation_ms"] = median(lambda: finishing(raw), 20)
+    result["augmentation_ms"] = median(lambda: augmenter(raw), 20)
     width, height = settings.input_size
-    points = finishing(raw).keypoints
+    points = augmenter(raw).keypoints
     result["belief_maps_ms"] = median(lambda: codec.encode(points, width, height, 4, 1.6), 50)
     for name, ahead in (("in turn", False), ("batches made in a thread", True)):
         engine = course.engine(pretrained=False)  # before a thread uses the card
@@ -192,7 +192,7 @@ def latencies() -> dict[str, Any]:
         image = torch.rand(1, 3, HEIGHT, WIDTH, device=CUDA)
         row: dict[str, Any] = {}
         for name, half in (("float32", False), ("bfloat16", True)):
-            answer = partial(two_looks.answered, net, autocast=device.Precision(CUDA, half, 1.0).autocast)
+            answer = partial(two_passes.answered, net, autocast=device.Precision(CUDA, half, 1.0).autocast)
             replayed = Replayed(answer)
             with torch.inference_mode():
                 row[f"{name}_ms"] = median(lambda a=answer: a(image), 30)  # type: ignore[misc] # noqa: B023
@@ -299,11 +299,11 @@ class Course:
             render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
             memory=4 * kept * render.width * render.height, reuse=t.reuse, fresh_share=t.fresh_share, seed=1,
         )  # fmt: skip
-        self.finishing = setup.finishing(settings, CUDA, 1)
+        self.augmenter = setup.make_batch_augmenter(settings, CUDA, 1)
 
     def pipeline(self, *, ahead: bool) -> Pipeline:
         """Batches of the store, one at a time."""
-        return Pipeline(self.store, self.stream, self.finishing, CUDA, ahead=ahead)
+        return Pipeline(self.store, self.stream, self.augmenter, CUDA, ahead=ahead)
 
     def engine(self, *, pretrained: bool) -> Engine:
         """The engine of a new network."""
@@ -337,7 +337,7 @@ def held_out(recording: Recording, settings: Settings) -> EvaluationSet:
     """The last renderings, finished as a run's test images are."""
     rows = list(range(len(recording.images) - HELD_OUT, len(recording.images)))
     latents = recording.latents(rows)
-    pictures = Finisher.of(settings, validation=True).finish(
+    pictures = FixedCompositor.of(settings, validation=True).composite(
         torch.from_numpy(np.ascontiguousarray(recording.images[rows])), [h.values for h in latents], rows
     )
     return EvaluationSet(pictures, np.array(recording.keypoints[rows]), np.array(recording.visibility[rows]))

@@ -29,7 +29,7 @@ from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.evaluation import keypoint_metrics
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.images import sensor_effects
-from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.networks import device, factory
 from robot_keypoints.trainer.networks.batchnorm_folding import fused
@@ -112,7 +112,7 @@ class Course:
         held_out = list(range(count - test, count))
         self.count = count - test
         latents = recording.latents(held_out)
-        pictures = Finisher.of(self.settings, validation=True).finish(
+        pictures = FixedCompositor.of(self.settings, validation=True).composite(
             torch.from_numpy(recording.images[held_out].copy()), [h.values for h in latents], held_out
         )
         self.test = EvaluationSet(pictures, recording.keypoints[held_out].copy())

@@ -40,7 +40,7 @@ from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.kinematics import Chain
 from robot_keypoints.trainer.pose.problem import Options
 from robot_keypoints.trainer.pose.solve_pose import solve_pose
-from robot_keypoints.trainer.training.batch_pipeline import Finishing
+from robot_keypoints.trainer.training.batch_pipeline import BatchAugmenter
 from robot_keypoints.trainer.training.checkpoint import flatten_optimiser, restore_optimiser
 from robot_keypoints.trainer.training.engine import Batch, Engine
 from robot_keypoints.trainer.training.replay_store import RawBatch
@@ -118,7 +118,7 @@ class Scenes:
             sys.exit(f"the recording's latent values and its labels differ by {worst:.2f} pixels: record anew")
 
 
-def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: TrainingSettings) -> Iterator[Batch]:
+def batches(data: Data, scenes: Scenes, augmenter: BatchAugmenter, seed: int, t: TrainingSettings) -> Iterator[Batch]:
     """Without end."""
     rng = np.random.default_rng(seed)
     depths = scenes.in_camera(scenes.poses, slice(None))[..., 2].numpy()
@@ -126,7 +126,7 @@ def batches(data: Data, scenes: Scenes, finish: Finishing, seed: int, t: Trainin
     while True:
         i = rng.integers(0, data.pool, t.batch_size)
         seen = np.asarray(data.recording.visibility[i])
-        yield finish(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, depths[i], cameras[i]))
+        yield augmenter(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, depths[i], cameras[i]))
 
 
 def engine_of(config: factory.NetworkConfig, t: TrainingSettings, seed: int, start: Path | None = None) -> Engine:
@@ -205,7 +205,9 @@ def train(
     sigma = t.target_sigma / 100 * float(np.hypot(width, height))
     config = factory.NetworkConfig.of(t, data.keypoints.shape[1], sigma)
     augmentation = Augmentation(data.recording.settings.augmentation, width, height, seed, PRECISION.device)
-    stream = batches(data, scenes, Finishing(augmentation, PRECISION.device, t.occluded_weight, poses=True), seed, t)
+    stream = batches(
+        data, scenes, BatchAugmenter(augmentation, PRECISION.device, t.occluded_weight, poses=True), seed, t
+    )
     common = engine_of(config, t, seed, start)
     engines: dict[str, Engine] = {}
     seconds = dict.fromkeys(variants, 0.0)

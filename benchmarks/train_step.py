@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[float]] = {"memory": []}
     loops: dict[str, Pipeline] = {}
     for name, ahead in (("loop", False), ("loop, next batch in a thread", True)):
-        loops[name] = Pipeline(store, stream, setup.finishing(settings, target, 1), target, ahead=ahead)
+        loops[name] = Pipeline(store, stream, setup.make_batch_augmenter(settings, target, 1), target, ahead=ahead)
         found[name] = []
     first = loops["loop"].next(never)
     assert first is not None

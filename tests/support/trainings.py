@@ -79,8 +79,8 @@ def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -
     made = trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
     state = made.pipeline.state
     made.pipeline.close()
-    finish = setup.finishing(settings, torch.device("cpu"), settings.training.seed)
-    made.pipeline = Pipeline(Recorded(settings), quiet, finish, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
+    augmenter = setup.make_batch_augmenter(settings, torch.device("cpu"), settings.training.seed)
+    made.pipeline = Pipeline(Recorded(settings), quiet, augmenter, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
     made.pipeline.state = state
     return made
 

@@ -57,7 +57,7 @@ LIFELINE_GRACE = 8.0
 """Seconds to end in order once the process that started this one is gone."""
 
 
-Finish = Callable[[Sample], NDArray[np.uint8]]
+Composite = Callable[[Sample], NDArray[np.uint8]]
 """Makes the picture that is written from a sample."""
 
 
@@ -259,7 +259,7 @@ class _Job:
         first = 0.0
         with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
             self._show("starting the workers")
-            finish = finisher(settings, self.order.transparent)  # torch is loaded meanwhile
+            composite = compositor(settings, self.order.transparent)  # torch is loaded meanwhile
             with Writers() as writers:
                 while workers.left:
                     if self.interrupted():
@@ -267,7 +267,7 @@ class _Job:
                     sample = workers.receive(0.2)
                     self._status.notices = workers.notices
                     if sample is not None:
-                        writers.add(partial(self._write, sample, bodies, finish))
+                        writers.add(partial(self._write, sample, bodies, composite))
                     if self.rendered:
                         first = first or time.monotonic()
                         self._show(f"rendering: {self.progress()}{self._pace(first, len(missing))}")
@@ -281,10 +281,10 @@ class _Job:
         left = round((count - self.rendered) / rate)
         return f" · {rate:.1f}/s · {left // 60}:{left % 60:02d} left"
 
-    def _write(self, sample: Sample, bodies: Sequence[Body], finish: Finish) -> None:
-        """Finish, label and write one sample; called from the writers' threads."""
+    def _write(self, sample: Sample, bodies: Sequence[Body], composite: Composite) -> None:
+        """Composite, label and write one sample; called from the writers' threads."""
         index = sample.sequence
-        finished = Finished(index, finish(sample), sample_label.label(sample, index, bodies), sample.mask)
+        finished = Finished(index, composite(sample), sample_label.label(sample, index, bodies), sample.mask)
         if self.data is not None:
             self.data.write(finished)
         with self._lock:
@@ -304,7 +304,7 @@ class _Job:
 
 
 class Writers:
-    """A few threads that finish and write; :meth:`add` waits while they are behind, and passes on what they raise."""
+    """A few threads that composite and write; :meth:`add` waits while they are behind, and passes on their errors."""
 
     def __init__(self) -> None:
         threads = min(8, os.cpu_count() or 1)
@@ -357,20 +357,20 @@ def find_programs(settings: Settings) -> Programs:
     return Programs.with_python(sys.executable, blender)
 
 
-def finisher(settings: Settings, transparent: bool) -> Finish:
+def compositor(settings: Settings, transparent: bool) -> Composite:
     """What turns a sample into the picture that is written: its latent values decide, and nothing else."""
     if transparent:
         return lambda sample: sample.image
     import torch
 
-    from ..images.fixed_finish import Finisher
+    from ..images.fixed_compositor import FixedCompositor
 
     torch.set_num_threads(1)  # the workers need the processor more
-    finishing = Finisher.of(settings)
+    fixed = FixedCompositor.of(settings)
 
-    def finish(sample: Sample) -> NDArray[np.uint8]:
+    def composite(sample: Sample) -> NDArray[np.uint8]:
         image = torch.from_numpy(sample.image[None].copy())
-        finished = finishing.finish(image, [sample.latents.values], [sample.latents.seed])[0]
+        finished = fixed.composite(image, [sample.latents.values], [sample.latents.seed])[0]
         return np.asarray(finished.permute(1, 2, 0).contiguous().numpy())
 
-    return finish
+    return composite

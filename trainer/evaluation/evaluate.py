@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images import views as image_views
-from ..images.fixed_finish import Finisher
+from ..images.fixed_compositor import FixedCompositor
 from ..maps.losses import weights_of
-from ..networks import base as network_base, two_looks
+from ..networks import base as network_base, two_passes
 from ..networks.covariance_calibration import Calibration
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork
@@ -41,11 +41,11 @@ class EvaluationSet:
     visibility: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, samples: SampleSet, finisher: Finisher) -> EvaluationSet:
+    def of(cls, samples: SampleSet, compositor: FixedCompositor) -> EvaluationSet:
         """Finished as their latent values say and always alike, so that errors tell of the latent values."""
         values, seeds = [h.values for h in samples.latents], [h.seed for h in samples.latents]
         return cls(
-            finisher.finish(torch.from_numpy(samples.images), values, seeds), samples.keypoints, samples.visibility
+            compositor.composite(torch.from_numpy(samples.images), values, seeds), samples.keypoints, samples.visibility
         )
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Evaluation:
     """What was found in the first N images of a set.
 
     Attributes:
-        losses: ``(N,)``, the mean over the looks at an image.
+        losses: ``(N,)``, the mean over the passes over an image.
         predicted: pixels ``(N, J, 2)``.
         covariances: pixels² ``(N, J, 2, 2)``.
         confidences: ``(N, J)``.
@@ -117,7 +117,7 @@ def evaluate(
         if data.visibility is not None:
             seen = torch.from_numpy(data.visibility[i : i + batch]).to(precision.device)
             weights = weights_of(seen, network.config.occluded_weight)
-        answer, taken = two_looks.look(network, images, view or data.size, autocast=precision.autocast)
+        answer, taken = two_passes.find_keypoints(network, images, view or data.size, autocast=precision.autocast)
         losses.append(_loss(network, taken, keypoints, weights, view or data.size).cpu())
         predicted.append(answer.positions.cpu())
         covariances.append(answer.covariances.cpu())
@@ -135,7 +135,7 @@ def evaluate(
 
 def _loss(
     network: KeypointNetwork,
-    taken: list[two_looks.Look],
+    taken: list[two_passes.Pass],
     keypoints: Tensor,
     weights: Tensor | None,
     view: image_views.Size,

@@ -32,10 +32,10 @@ LARGEST_SHIFT = 0.08
 
 
 CLOSER_SHARE = 0.65
-"""Of the images that are a closer look, where the network looks twice."""
+"""Of the images that are closer crops, where the network makes two passes."""
 
 CLOSER_ZOOM = 1.35
-"""A closer look in training is at a part up to so many times as large, or as small, as around the true keypoints."""
+"""A closer crop in training is of a part up to so many times as large, or as small, as around the true keypoints."""
 
 CLOSER_SHIFT = 0.15
 """It is beside them by up to this share of its size."""
@@ -70,7 +70,7 @@ class Augmentation:
 
         Args:
             width, height: of the network's input; renderings that are larger are looked at twice, see
-                :mod:`.two_looks`.
+                :mod:`.two_passes`.
             themes: what the choices of ``background/theme`` after the first mean.
 
         Raises:

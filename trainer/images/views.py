@@ -11,13 +11,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 FILLED = 0.6
-"""Share of the closer look's width or height that the found keypoints take up."""
+"""Share of the closer crop's width or height that the found keypoints take up."""
 
 WORTH_IT = 0.85
-"""A closer look at more of the image than this is none."""
+"""A crop of more of the image than this is not worth a pass."""
 
 LEAST_FOUND = 2
-"""Keypoints that say where to look."""
+"""Keypoints that say where to crop."""
 
 Size = tuple[int, int]
 """Width and height, pixels."""

@@ -19,7 +19,7 @@ from ...core.errors import UserError
 from ..images import views as image_views
 from ..images.image_file import Photograph
 from ..maps import codec
-from ..networks import model_file, two_looks
+from ..networks import model_file, two_passes
 from ..networks.batchnorm_folding import fused
 from ..networks.cuda_graphs import Replayed
 from ..networks.factory import KeypointNetwork
@@ -35,7 +35,7 @@ LEAST_SCORE = 0.05
 """A peak of less is not told."""
 
 FINEST = 8.0
-"""A closer look is at an image of at most so many times the width and height of the network's input."""
+"""A closer crop is of an image of at most so many times the width and height of the network's input."""
 
 LONGEST = 4
 """The longer side in the network's input, in lengths of the longer side that the model was trained with."""
@@ -108,9 +108,9 @@ class Predictor:
         self.network = network
         self.info = info
         self.device = device
-        self._answer: two_looks.Answer | None = None
+        self._answer: two_passes.Answer | None = None
         if device.type == "cuda":
-            self._answer = Replayed(partial(two_looks.answered, network))
+            self._answer = Replayed(partial(two_passes.answered, network))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | None = None) -> Predictor:
@@ -149,8 +149,10 @@ class Predictor:
     ) -> list[list[Found]]:
         """Keypoints of images ``(B, 3, H, W)`` in 0 … 1, in pixels of these."""
         network = self.network
-        # A closer look is at one robot.
-        found, (first, *_) = two_looks.look(network, pixels, view, scales, closer=not peaks, answer=self._answer)
+        # A closer crop shows one robot.
+        found, (first, *_) = two_passes.find_keypoints(
+            network, pixels, view, scales, closer=not peaks, answer=self._answer
+        )
         positions, covariances = (t.double().cpu().numpy() for t in (found.positions, found.covariances))
         confidences = found.confidences.double().cpu().numpy()
         if not all(np.isfinite(numbers).all() for numbers in (positions, covariances, confidences)):
@@ -159,7 +161,12 @@ class Predictor:
         several = [[None] * len(self.info.keypoints) for _ in pixels]
         if peaks:
             places, scores = codec.peaks(
-                first.beliefs.maps, network.stride, network.config.sigma, peaks, LEAST_SCORE, peak=not network.draws
+                first.beliefs.maps,
+                network.stride,
+                network.config.sigma,
+                peaks,
+                LEAST_SCORE,
+                peak=not network.is_distribution,
             )
             places = first.views.points_to_image(places.flatten(1, 2)).view_as(places)
             rows = torch.cat([places, scores[..., None]], -1).double().cpu().numpy()

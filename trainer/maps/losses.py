@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What networks learn by: a loss of each stage and each image, of maps, of coordinates, or of both.
 
-Two families. ``l2`` and ``smooth_l1`` squash every cell by itself (a sigmoid) and want a Gaussian of height one, as the
-paper does. ``cross_entropy``, ``coordinates`` and ``sum`` take all cells of a map and one more, "outside the image", as
-the outcomes of one draw (a softmax) and want a Gaussian of mass one.
+Two families. ``l2`` and ``smooth_l1`` squash every cell by itself (a sigmoid) and want a Gaussian of height one
+[Heindl2019, III-A]. ``cross_entropy``, ``coordinates`` and ``sum`` take all cells of a map and one more, "outside the
+image", as one distribution (a softmax) and want a Gaussian of mass one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from . import codec
 
 MAP_LOSSES = ("l2", "smooth_l1")
-DRAW_LOSSES = ("cross_entropy", "coordinates", "sum")
-LOSSES = (*MAP_LOSSES, *DRAW_LOSSES)
+DISTRIBUTION_LOSSES = ("cross_entropy", "coordinates", "sum")
+LOSSES = (*MAP_LOSSES, *DISTRIBUTION_LOSSES)
 
 BEND = 0.1
 """Where smooth L1 turns from squares to lines; maps lie in 0 … 1, so that the usual 1 would leave squares alone."""
@@ -51,8 +51,8 @@ def squash(loss: str, logits: Tensor) -> Tensor:
 def confidence(loss: str, logits: Tensor, outside: Tensor | None) -> Tensor:
     """Belief that each keypoint lies inside the image, ``(B, J)``.
 
-    By a draw, it is 1 - P(outside), which is learned. By maps it is a map's highest value, as in the paper: the targets
-    of keypoints outside are empty.
+    By a distribution, it is 1 - P(outside), which is learned. By maps it is a map's highest value: the targets of
+    keypoints outside are empty [Heindl2019, III-A].
     """
     cells = logits.flatten(2)
     if outside is None:
@@ -69,7 +69,7 @@ def stage_losses(
     Args:
         loss: one of :data:`LOSSES`.
         logits: a map ``(B, J, H, W)`` of each stage.
-        outside: logits ``(B, J)``; by a draw only.
+        outside: logits ``(B, J)``; of distributions only.
         keypoints: pixels of the input ``(B, J, 2)``; NaN is outside.
         width, height: of the input.
         weights: of the keypoints ``(B, J)``; they don't change what the others add.
@@ -80,7 +80,7 @@ def stage_losses(
     else:
         assert outside is not None
         beyond = ~codec.inside(keypoints, width, height)
-        each = [_draw_loss(loss, m, outside, target, beyond, stride, sigma) for m in logits]
+        each = [_distribution_loss(loss, m, outside, target, beyond, stride, sigma) for m in logits]
     stacked = torch.stack(each)
     return (stacked if weights is None else stacked * weights).mean(-1)
 
@@ -93,7 +93,7 @@ def _map_loss(loss: str, logits: Tensor, target: Tensor) -> Tensor:
     return F.smooth_l1_loss(maps, target, reduction="none", beta=BEND).sum((-2, -1))
 
 
-def _draw_loss(
+def _distribution_loss(
     loss: str, logits: Tensor, outside: Tensor, target: Tensor, beyond: Tensor, stride: int, sigma: float
 ) -> Tensor:
     """``(B, J)``.

@@ -77,9 +77,9 @@ class KeypointNetwork(nn.Module):
         return {2: 0, 4: 1, 8: 2}[self.stride]
 
     @property
-    def draws(self) -> bool:
-        """Whether a map is one draw among its cells, of mass one, and not one Gaussian of height one."""
-        return self.config.loss in losses.DRAW_LOSSES
+    def is_distribution(self) -> bool:
+        """Whether a map is a distribution over its cells, of mass one, and not a Gaussian of height one."""
+        return self.config.loss in losses.DISTRIBUTION_LOSSES
 
     def forward(self, images: Tensor) -> Output:
         """Pads at the right and the bottom to a multiple of the deepest stride, and crops the maps again."""
@@ -117,7 +117,7 @@ class KeypointNetwork(nn.Module):
         return self.stage_losses(output, keypoints, width, height, weights).mean(0)
 
     def beliefs(self, output: Output) -> Beliefs:
-        """Belief maps of the last stage: given that the keypoint is in the image, where a map is a draw.
+        """Belief maps of the last stage: given that the keypoint is in the image, where a map is a distribution.
 
         The confidence is then 1 - P(outside); else it is a map's highest value.
         """
@@ -139,7 +139,7 @@ class KeypointNetwork(nn.Module):
         """Keypoints from belief maps of this network, which may be averages of several; see :meth:`decode`."""
         # Coordinates alone shape a map's mean, and nothing else of it.
         own = "mean" if self.config.loss == "coordinates" else "local"
-        points = codec.decode(maps, self.stride, self.config.sigma, peak=not self.draws, method=method or own)
+        points = codec.decode(maps, self.stride, self.config.sigma, peak=not self.is_distribution, method=method or own)
         if self.calibration is None:
             return points
         return replace(points, covariances=self.calibration(points.covariances))
@@ -148,7 +148,7 @@ class KeypointNetwork(nn.Module):
 
     def outside_layer(self, features: int) -> nn.Linear | None:
         """What ``outside`` is to be, on so many features."""
-        return nn.Linear(features, self.config.keypoints) if self.draws else None
+        return nn.Linear(features, self.config.keypoints) if self.is_distribution else None
 
     def outside_logits(self, deepest: Tensor, maps: Tensor) -> Tensor | None:
         """``(B, J)``; a softmax over n cells against one more: the outside starts at even odds."""
@@ -162,7 +162,7 @@ class KeypointNetwork(nn.Module):
     def last_layer(self, features: int) -> nn.Conv2d:
         """A map of logits for each keypoint from so many features."""
         layer = nn.Conv2d(features, self.config.keypoints, 1)
-        if not self.draws:
+        if not self.is_distribution:
             nn.init.constant_(layer.bias, EMPTY)  # type: ignore[arg-type]
         return layer
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..maps.losses import DRAW_LOSSES
+from ..maps.losses import DISTRIBUTION_LOSSES
 from .config import NetworkConfig
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Calibration:
         """The calibration of a network that has learned none yet: scales of one."""
         c = config.resolved()
         own = c.sigma**2
-        if c.loss in DRAW_LOSSES:
+        if c.loss in DISTRIBUTION_LOSSES:
             own += c.stride**2 / 6  # of splitting mass linearly between cells
         if c.loss == "coordinates":
             own = 0.0  # which are taught without a target

@@ -38,7 +38,7 @@ class ModelInfo:
         training: summary of the training so far.
         places: where each keypoint sits, or nothing, as in models of earlier versions.
         coarse_scale: size of the input over that of the images it was trained on; below 1 there are two passes
-            (:mod:`.two_looks`).
+            (:mod:`.two_passes`).
         calibration: of the covariances; None where it was never learned, as in models of earlier versions.
     """
 

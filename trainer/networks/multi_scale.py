@@ -38,6 +38,6 @@ def _beliefs(network: KeypointNetwork, images: Tensor, scale: float, cells: tupl
     resized = resized.contiguous(memory_format=torch.channels_last)
     beliefs = network.beliefs(network(resized))
     maps = codec.resample(beliefs.maps, cells, (size[0] / height, size[1] / width))
-    if network.draws:
+    if network.is_distribution:
         maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-30)
     return Beliefs(maps, beliefs.confidence)

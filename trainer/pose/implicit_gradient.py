@@ -2,7 +2,7 @@
 """Derivatives of solved poses by the implicit function theorem.
 
 At the solution the slope of the cost vanishes: ``g(x, z) = 0`` for unknowns x and data z, hence
-``dx/dz = -H⁻¹ ∂g/∂z`` with the exact second derivatives H. One step of Newton's method with H held fixed has just these
+``dx/dz = -H⁻¹ ∂g/∂z`` with the exact second derivatives H. One step of Newton's method with a constant H has just these
 derivatives; and its value is zero up to what the solver has left, which it mends.
 """
 
@@ -28,7 +28,7 @@ def polish(
     options: Options,
     solved: Tensor,
     *,
-    held: Tensor | None = None,
+    frozen: Tensor | None = None,
     prior: Callable[[Tensor], Tensor] | None = None,
     joints: int = 0,
 ) -> Tensor:
@@ -38,7 +38,7 @@ def polish(
         rotation, translation: the solution ``(B, 3, 3)``, ``(B, 3)``, without history.
         points: with their history.
         solved: entries ``(B,)`` that have a solution; the others get a step of zero.
-        held: unknowns ``(B, 6 + Q)`` that stand at a limit or move nothing, and have no derivatives.
+        frozen: unknowns ``(B, 6 + Q)`` that stand at a limit or move nothing, and have no derivatives.
         prior: half the squared, whitened deviation ``(B,)`` from what sensors say after a change of the joints.
         joints: Q.
     """
@@ -64,8 +64,8 @@ def polish(
             (column,) = torch.autograd.grad(slope[:, k].sum(), zero, retain_graph=True)
             columns.append(column)
         curvature = torch.stack(columns, 1).detach()
-        if held is not None:
-            free = (~held).to(slope.dtype)
+        if frozen is not None:
+            free = (~frozen).to(slope.dtype)
             slope = slope * free
             curvature = curvature * free[:, :, None] * free[:, None] + torch.diag_embed(1 - free)
         unit = torch.eye(curvature.shape[-1], dtype=curvature.dtype, device=curvature.device)

@@ -205,15 +205,15 @@ class Terms:
             cost = cost + 0.5 * (pull * off).sum(0)
         return system, cost
 
-    def held(self, state: State, system: Tensor) -> Tensor | None:
+    def frozen(self, state: State, system: Tensor) -> Tensor | None:
         """Which unknowns ``(P, B)`` move nothing, or stand at a limit and would go beyond it; None without joints."""
         if self.joints is None:
             return None
         q, slope = state.joints, system[6:, -1]
         stuck = ((q <= self.joints.lower) & (slope > 0)) | ((q >= self.joints.upper) & (slope < 0))
-        held = idle(system)
-        held[6:] |= stuck
-        return held
+        frozen = idle(system)
+        frozen[6:] |= stuck
+        return frozen
 
     def moved(self, state: State, step: Tensor) -> State:
         """The state after ``step`` ``(P, B)``, joints kept within their limits."""
@@ -299,22 +299,24 @@ class Rest:
 
     Attributes:
         information: ``JᵀJ`` there, ``(P, P, B)``.
-        held: unknowns that move nothing or stand at a limit, ``(P, B)``, or None.
+        frozen: unknowns that move nothing or stand at a limit, ``(P, B)``, or None.
     """
 
     state: State
     cost: Tensor
     converged: Tensor
     information: Tensor
-    held: Tensor | None
+    frozen: Tensor | None
 
     def take(self, index: Tensor) -> Rest:
         """The entries at ``index``."""
-        held = None if self.held is None else self.held[..., index]
-        return Rest(self.state.take(index), self.cost[index], self.converged[index], self.information[..., index], held)
+        frozen = None if self.frozen is None else self.frozen[..., index]
+        return Rest(
+            self.state.take(index), self.cost[index], self.converged[index], self.information[..., index], frozen
+        )
 
     def put(self, index: Tensor, other: Rest) -> None:
-        """Overwrite the entries at ``index``, :attr:`held` left as it is."""
+        """Overwrite the entries at ``index``, :attr:`frozen` left as it is."""
         self.state.put(index, other.state)
         self.cost[index] = other.cost
         self.converged[index] = other.converged
@@ -344,13 +346,13 @@ def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: 
         slope = system[:, size]
         diagonal = system.diagonal().mT.clamp_min(torch.finfo(system.dtype).tiny)
         trial = system.clone()
-        held = terms.held(state, system)
-        if held is not None:
-            free = (~held).to(slope.dtype)
+        frozen = terms.frozen(state, system)
+        if frozen is not None:
+            free = (~frozen).to(slope.dtype)
             trial[:, :size] *= free[:, None] * free[None]
             slope = slope * free
             trial[:, size] = slope
-            diagonal = torch.where(held, 1.0, diagonal)
+            diagonal = torch.where(frozen, 1.0, diagonal)
         damp = damping * diagonal
         torch.add(diagonal, damp, out=trial.diagonal().mT)
         answer, pivot = solve(trial)
@@ -393,5 +395,5 @@ def descend(terms: Terms, start: State, owners: Tensor | None = None, patience: 
             system, cost, damping, rest = system[..., keep], cost[keep], damping[keep], rest[keep]
     rotation = orthonormal(final.rotation.permute(2, 0, 1)).permute(1, 2, 0).contiguous()
     final = State(rotation, final.translation, final.joints)
-    held = origin.held(final, final_system)
-    return Rest(final, final_cost, converged, mirrored(final_system[:, :size]), held)
+    frozen = origin.frozen(final, final_system)
+    return Rest(final, final_cost, converged, mirrored(final_system[:, :size]), frozen)

@@ -55,12 +55,14 @@ def places(keypoints: Tensor, depths: Tensor, cameras: Tensor) -> Tensor:
 class PoseLoss:
     """The loss for the maps of one network and the robots of one scene."""
 
-    def __init__(self, keypoints: int, stride: int, sigma: float, *, draws: bool, robots: Sequence[str] = ()) -> None:
+    def __init__(
+        self, keypoints: int, stride: int, sigma: float, *, is_distribution: bool, robots: Sequence[str] = ()
+    ) -> None:
         """Sort the keypoints by robot.
 
         Args:
             sigma: width of the targets, pixels of the input.
-            draws: whether maps are draws among cells, or sigmoids of height one.
+            is_distribution: whether a map is a distribution over its cells, and not sigmoids of height one.
             robots: whose each keypoint is; none for one robot.
         """
         names = list(robots) or [""] * keypoints
@@ -68,7 +70,7 @@ class PoseLoss:
         self._groups = [g for g in groups if len(g) >= LEAST]
         self._stride = stride
         self._sigma = sigma
-        self._draws = draws
+        self._is_distribution = is_distribution
 
     def __call__(
         self, logits: Tensor, keypoints: Tensor, weights: Tensor | None, places: Tensor, cameras: Tensor,
@@ -86,7 +88,7 @@ class PoseLoss:
                 same.
             size: width and height of the input.
         """
-        spots = located(logits, self._stride, self._sigma, draws=self._draws)
+        spots = located(logits, self._stride, self._sigma, is_distribution=self._is_distribution)
         used = inside(keypoints, *size) & spots.valid
         # The gradient is computed at once, so that it can be looked at before the network gets it.
         asked = torch.is_grad_enabled() and spots.positions.requires_grad
@@ -147,11 +149,11 @@ class PoseLoss:
         return result.index_put((rows[good],), bent(distance).to(result.dtype))
 
 
-def located(logits: Tensor, stride: int, sigma: float, *, draws: bool) -> Spots:
+def located(logits: Tensor, stride: int, sigma: float, *, is_distribution: bool) -> Spots:
     """Soft-argmax of the cells around each map's peak, which are those that predictions are decoded from; in float32 at
     least."""
     scores = logits if logits.dtype == torch.float64 else logits.float()
-    scores = scores if draws else F.logsigmoid(scores)
+    scores = scores if is_distribution else F.logsigmoid(scores)
     h, w = scores.shape[-2:]
     with torch.no_grad():
         beliefs = scores.flatten(2).softmax(-1).view_as(scores)

@@ -152,14 +152,14 @@ def solve_joints(
         found = found.reshape(b, tries).any(1)
         status = torch.where(status == Status.SOLVED, verdict_of(rest, found), status)
         solved = status == Status.SOLVED
-        held = None if rest.held is None else rest.held.mT
+        frozen = None if rest.frozen is None else rest.frozen.mT
 
     joints = at_rest = rest.state.joints.mT
     turn, spot = rest.state.rotation.permute(2, 0, 1), rest.state.translation.mT
     if seen.requires_grad or expected.requires_grad:
         step = polish(
             turn, spot, lambda change: chain((joints if change is None else joints + change).reshape(b, images, d))
-            .reshape(b, -1, 3), seen, options, solved, held=held, joints=size,
+            .reshape(b, -1, 3), seen, options, solved, frozen=frozen, joints=size,
             prior=lambda change: 0.5 * (precision * (joints + change - expected).square()).sum(1),
         )  # fmt: skip
         turn, spot = move(turn, spot, step[:, :6])

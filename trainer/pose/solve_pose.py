@@ -26,7 +26,7 @@ POOR = 9.0
 """Sum of squared errors per degree of freedom, in variances, above which more starts are tried."""
 
 LONG = 300
-"""Steps of the second look: where residuals are large, the valley is followed slowly."""
+"""Steps of the second attempt: where residuals are large, the valley is followed slowly."""
 
 LEAST_PIVOT = 1e-11
 """Share of a direction that its neighbours leave unexplained, below which the image doesn't determine it."""
@@ -131,7 +131,7 @@ def _settle(
     given = None if initial is None else initial.detach().to(device=device, dtype=points.dtype)[index]
     done, found = _follow(points, seen, given, options)
     if initial is None and not options.robust:
-        # Where the points fit badly, perhaps for an outlier, there may be a better valley: look again, and longer.
+        # Where the points fit badly, perhaps for an outlier, there may be a better valley: try again, and longer.
         freedom = (2 * seen.used.sum(1) - 6).clamp_min(1)
         poor = ((2 * done.cost > POOR * freedom) | ~done.converged).nonzero().squeeze(1)
         if len(poor):
@@ -214,7 +214,7 @@ def _scaled(information: Tensor, still: Tensor) -> tuple[Tensor, Tensor]:
 
 def verdict_of(rest: Rest, found: Tensor) -> Tensor:
     """:class:`Status` ``(B,)`` of where the steps came to rest."""
-    still = idle(rest.information) if rest.held is None else rest.held
+    still = idle(rest.information) if rest.frozen is None else rest.frozen
     _, pivot = solve(_scaled(rest.information, still)[0])
     least = LEAST_PIVOT if pivot.dtype == torch.float64 else 1e-5
     loose = ~(pivot > least) | still[:6].any(0)

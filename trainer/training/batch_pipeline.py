@@ -23,8 +23,8 @@ from ..pose import loss as pose_loss
 from .engine import Batch
 from .replay_store import RawBatch, Source
 
-LOOK = 0.1
-"""Seconds between two looks at whether to go on waiting."""
+POLL_SECONDS = 0.1
+"""Time between two checks whether to go on waiting."""
 
 
 class Store(Protocol):
@@ -58,7 +58,7 @@ class Prepared:
     ready: Any = None
 
 
-class Finishing:
+class BatchAugmenter:
     """Raw batches to finished ones on the device."""
 
     def __init__(
@@ -103,7 +103,14 @@ class Pipeline:
     """Batches in turn. Of everything but the store's samples, :attr:`state` tells what the next batch depends on."""
 
     def __init__(
-        self, store: Store, stream: Source, finishing: Finishing, target: torch.device, *, ahead: bool, shares: int = 1
+        self,
+        store: Store,
+        stream: Source,
+        augmenter: BatchAugmenter,
+        target: torch.device,
+        *,
+        ahead: bool,
+        shares: int = 1,
     ) -> None:
         """Connect the store, the stream and the device; nothing is made yet.
 
@@ -115,7 +122,7 @@ class Pipeline:
         self.waited = 0.0
         """Seconds spent waiting for samples, and nothing else to do meanwhile."""
         self._stream = stream
-        self._finishing = finishing
+        self._augmenter = augmenter
         self._shares = shares
         self._cancelled = threading.Event()
         self._pool = ThreadPoolExecutor(1, "pipeline") if ahead else None
@@ -133,7 +140,7 @@ class Pipeline:
     def state(self, value: Mapping[str, Any]) -> None:
         assert self._next is None
         self.store.batches = int(value["batches"])
-        self._finishing.augmentation.state = value["augmentation"]
+        self._augmenter.augmentation.state = value["augmentation"]
         self._state = self._now()
 
     def next(self, interrupted: Callable[[], bool]) -> Prepared | None:
@@ -155,7 +162,7 @@ class Pipeline:
         begin, before = time.monotonic(), self.store.waited
         while True:
             try:
-                prepared = coming.result(LOOK)
+                prepared = coming.result(POLL_SECONDS)
                 break
             except NotYet:
                 if interrupted():
@@ -204,9 +211,9 @@ class Pipeline:
             return None
         mine, *others = raw.split(self._shares)
         with nullcontext() if self._side is None else torch.cuda.stream(self._side):
-            batch = self._finishing(mine)
+            batch = self._augmenter(mine)
             ready = None if self._side is None else self._side.record_event()
         return Prepared(batch, tuple(others), raw.numbers, self._now(), ready)
 
     def _now(self) -> dict[str, Any]:
-        return {"batches": self.store.batches, "augmentation": self._finishing.augmentation.state}
+        return {"batches": self.store.batches, "augmentation": self._augmenter.augmentation.state}

@@ -15,7 +15,7 @@ from ..networks import device, factory
 from ..networks.device import Precision
 from . import distributed, run_state
 from .engine import Engine
-from .setup import finishing, model_info
+from .setup import make_batch_augmenter, model_info
 
 
 def follow(run: Path, settings: Settings, *, resume: bool) -> None:
@@ -41,12 +41,12 @@ def follow(run: Path, settings: Settings, *, resume: bool) -> None:
     if saved is not None:
         engine.restore(saved.tensors, saved.generators, saved.state["engine"])
     torch.manual_seed(mixed(t.seed, group.rank, engine.steps))
-    finish = finishing(settings, where, mixed(t.seed, group.rank, engine.steps))
+    augmenter = make_batch_augmenter(settings, where, mixed(t.seed, group.rank, engine.steps))
     engine.begin()
     while True:
         message, share = group.hear()
         if share is None:
             break
-        engine.step(finish(share), message["rate"], message["total"], lambda: False, message["pose"])
+        engine.step(augmenter(share), message["rate"], message["total"], lambda: False, message["pose"])
     sys.stderr.flush()
     os._exit(0)  # the group's own threads can be in the way of an orderly end

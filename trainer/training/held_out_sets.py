@@ -15,7 +15,7 @@ from ...core.scene.scene_model import SceneDraw
 from ...core.settings.schema import Settings
 from ..evaluation.evaluate import EvaluationSet
 from ..evaluation.sample_set import SampleSet
-from ..images.fixed_finish import Finisher
+from ..images.fixed_compositor import FixedCompositor
 from .sample_stream import SampleStream
 
 SMALL = 1 << 20
@@ -40,7 +40,7 @@ class HeldOut:
         """
         self._run = run
         self._settings = settings
-        self._finisher = Finisher.of(settings, validation=True)
+        self._compositor = FixedCompositor.of(settings, validation=True)
         self.validation: EvaluationSet | None = None
         self.test: EvaluationSet | None = None
         self.latents: tuple[SceneDraw, ...] = ()
@@ -97,7 +97,7 @@ class HeldOut:
             raise UserError(
                 f"The {name} images in {self._run} do not fit its settings.toml: undo the change or start a new run"
             )
-        data = EvaluationSet.of(samples, self._finisher)
+        data = EvaluationSet.of(samples, self._compositor)
         if name == "test":
             self.test = data
         else:

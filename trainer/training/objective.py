@@ -33,7 +33,9 @@ class Objective:
         self._network = network
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.extras = tuple(self._weights)
-        self._pose = PoseLoss(c.keypoints, network.stride, c.sigma, draws=network.draws, robots=robots)
+        self._pose = PoseLoss(
+            c.keypoints, network.stride, c.sigma, is_distribution=network.is_distribution, robots=robots
+        )
 
     def __call__(
         self, output: Output, keypoints: Tensor, weights: Tensor | None, size: tuple[int, int], pose: float,
@@ -57,7 +59,7 @@ class Objective:
         rows: dict[str, Tensor] = {}
         if "width" in self.extras or "range" in self.extras:
             target = codec.encode(
-                keypoints, *size, self._network.stride, c.sigma, peak=not self._network.draws
+                keypoints, *size, self._network.stride, c.sigma, peak=not self._network.is_distribution
             )  # fmt: skip
             both = width_losses(c.loss, last, target, self._network.stride), range_losses(c.loss, last, target)
             gate = torch.ones_like(both[0]) if weights is None else weights

@@ -20,10 +20,10 @@ from ...core.settings.schema import Settings
 from ..images.training_augmentation import Augmentation
 from ..networks import factory
 from ..networks.model_file import ModelInfo
-from .batch_pipeline import Finishing
+from .batch_pipeline import BatchAugmenter
 
 
-def finishing(settings: Settings, where: torch.device, seed: int) -> Finishing:
+def make_batch_augmenter(settings: Settings, where: torch.device, seed: int) -> BatchAugmenter:
     """What makes training images of raw batches.
 
     Raises:
@@ -32,7 +32,7 @@ def finishing(settings: Settings, where: torch.device, seed: int) -> Finishing:
     themes = training_themes(settings)
     augmentation = Augmentation(settings.augmentation, *settings.input_size, seed, where, themes)
     t = settings.training
-    return Finishing(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0)
+    return BatchAugmenter(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0)
 
 
 def model_info(settings: Settings, folder: Path) -> ModelInfo:

@@ -22,7 +22,7 @@ from ...core.scene.scene_model import SceneModel
 from ...core.settings.schema import Settings
 from ..evaluation import keypoint_metrics
 from ..evaluation.evaluate import Evaluation, evaluate, learn_calibration
-from ..networks import device, factory, model_file, two_looks
+from ..networks import device, factory, model_file, two_passes
 from ..networks.model_file import ModelInfo
 from . import checkpoint, distributed, feedback, run_state, uncertainty
 from .batch_pipeline import Pipeline, Prepared
@@ -34,7 +34,7 @@ from .replay_store import ReplayStore
 from .run_state import RunState
 from .sample_stream import SampleStream
 from .schedule import exhausted, learning_rate, pose_share
-from .setup import finishing, versions
+from .setup import make_batch_augmenter, versions
 
 COLLECTING_SHARE = 0.4
 """Share of a run's minutes that may go by before the first step; the sets are smaller where that is too short."""
@@ -106,7 +106,9 @@ class Trainer:
             )  # fmt: skip
         # A thread that finishes the next batch needs a core, or a graphics card that leaves one.
         ahead = where.type == "cuda" or (os.cpu_count() or 1) > torch.get_num_threads()
-        self.pipeline = Pipeline(store, stream, finishing(settings, where, t.seed), where, ahead=ahead, shares=count)
+        self.pipeline = Pipeline(
+            store, stream, make_batch_augmenter(settings, where, t.seed), where, ahead=ahead, shares=count
+        )
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers
         if saved is not None:
             self._restore(saved)
@@ -140,7 +142,7 @@ class Trainer:
         if self.sets.validation is None:
             self._collect()
         while not self.switchboard.ending and not self.stream.wait(0.1):
-            self._tell("waiting for the workers")  # to begin, which is not held against them
+            self._tell("waiting for the workers")  # to begin, which is not counted as waiting
         self.news.say("training")
         while not self.switchboard.ending and self.sets.validation is not None and not self._done():
             if not self._wait_while_paused():
@@ -375,7 +377,7 @@ class Trainer:
             if maps and deadline is not None and time.monotonic() > deadline:
                 break
             shown = image.to(self.precision.device).float() / 255.0
-            _, (first, *_) = two_looks.look(best, shown, self.settings.input_size, closer=False)
+            _, (first, *_) = two_passes.find_keypoints(best, shown, self.settings.input_size, closer=False)
             maps.append(first.beliefs.maps.float().cpu())
         return torch.cat(maps)
 

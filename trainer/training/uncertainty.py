@@ -19,7 +19,7 @@ from ...core.robot.visibility import inside
 from ...core.settings.schema import Settings
 from ..evaluation.evaluate import Evaluation, EvaluationSet
 from ..images import views as image_views
-from ..networks import two_looks
+from ..networks import two_passes
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork
 
@@ -77,7 +77,7 @@ def spreads(
             for _ in range(passes):
                 if interrupted():
                     return None
-                answer, _ = two_looks.look(network, images, view or data.size, autocast=precision.autocast)
+                answer, _ = two_passes.find_keypoints(network, images, view or data.size, autocast=precision.autocast)
                 positions.append(answer.positions.double().cpu())
             found = torch.stack(positions).numpy()
             squared = ((found - found.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0)

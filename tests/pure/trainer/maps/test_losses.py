@@ -42,7 +42,7 @@ def test_the_wrong_place_costs_more_the_wrong_way_round(loss: str) -> None:
     assert (of(loss, right.flip(-1)) > of(loss, right) + 0.1).all()
 
 
-@pytest.mark.parametrize("loss", losses.DRAW_LOSSES)
+@pytest.mark.parametrize("loss", losses.DISTRIBUTION_LOSSES)
 def test_taking_a_keypoint_outside_for_one_inside_costs(loss: str) -> None:
     assert (of(loss, perfect(loss), outside=-BEYOND) > 5).all()
 

@@ -15,7 +15,7 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings.schema import TrainingSettings
-from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.batchnorm_folding import fused
 from robot_keypoints.trainer.networks.multi_scale import beliefs_over_scales
@@ -33,9 +33,9 @@ def figures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     model = synthetic.settings().scene_model()
     rng = np.random.default_rng(5)
     samples = [synthetic.sample(model, rng) for _ in range(count)]
-    finisher = Finisher.of(synthetic.settings())
+    compositor = FixedCompositor.of(synthetic.settings())
     renderings = torch.from_numpy(np.stack([s.image for s in samples]))
-    images = finisher.finish(renderings, [s.latents.values for s in samples], range(count))
+    images = compositor.composite(renderings, [s.latents.values for s in samples], range(count))
     keypoints = torch.from_numpy(np.stack([s.keypoints for s in samples])).float()
     return factory.normalise(images.float() / 255.0), keypoints
 

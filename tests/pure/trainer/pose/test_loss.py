@@ -22,7 +22,7 @@ from robot_keypoints.trainer.networks.device import Precision
 from robot_keypoints.trainer.pose import loss as pose_loss
 from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.loss import PoseLoss, places
-from robot_keypoints.trainer.training.batch_pipeline import Finishing
+from robot_keypoints.trainer.training.batch_pipeline import BatchAugmenter
 from robot_keypoints.trainer.training.engine import Batch, Engine
 from robot_keypoints.trainer.training.replay_store import ReplayStore
 from robot_keypoints.trainer.training.schedule import pose_share
@@ -43,22 +43,24 @@ def scene(images: int = 3, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return Camera.of_rows(cameras).project(points), points, cameras
 
 
-def maps_of(pixels: Tensor, *, draws: bool = True, size: tuple[int, int] = SIZE) -> Tensor:
+def maps_of(pixels: Tensor, *, is_distribution: bool = True, size: tuple[int, int] = SIZE) -> Tensor:
     """Logits whose maps are the targets of these keypoints."""
-    target = codec.encode(pixels, *size, STRIDE, SIGMA, peak=not draws).double()
-    return target.clamp_min(1e-9).log() if draws else torch.logit(target.clamp(1e-9, 1 - 1e-6))
+    target = codec.encode(pixels, *size, STRIDE, SIGMA, peak=not is_distribution).double()
+    return target.clamp_min(1e-9).log() if is_distribution else torch.logit(target.clamp(1e-9, 1 - 1e-6))
 
 
-def loss_of(draws: bool = True, robots: tuple[str, ...] = ()) -> PoseLoss:
-    return PoseLoss(COUNT, STRIDE, SIGMA, draws=draws, robots=robots)
+def loss_of(is_distribution: bool = True, robots: tuple[str, ...] = ()) -> PoseLoss:
+    return PoseLoss(COUNT, STRIDE, SIGMA, is_distribution=is_distribution, robots=robots)
 
 
-@pytest.mark.parametrize("draws", [True, False])
-def test_the_right_maps_cost_nothing_and_others_the_more_the_further_they_are_off(draws: bool) -> None:
+@pytest.mark.parametrize("is_distribution", [True, False])
+def test_the_right_maps_cost_nothing_and_others_the_more_the_further_they_are_off(is_distribution: bool) -> None:
     pixels, points, cameras = scene()
     wrong = torch.randn(3, COUNT, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     costs = [
-        loss_of(draws)(maps_of(pixels + s * wrong, draws=draws), pixels, None, points, cameras, None, SIZE)
+        loss_of(is_distribution)(
+            maps_of(pixels + s * wrong, is_distribution=is_distribution), pixels, None, points, cameras, None, SIZE
+        )
         for s in (0.0, 0.5, 1.0, 2.0)
     ]
     assert costs[0].shape == (3,) and costs[0].max() < 0.1
@@ -220,14 +222,14 @@ def test_what_the_network_sees_and_where_the_keypoints_are_fit_together(view: tu
     raw = store.next_batch(Waiting(), lambda: False)
     assert raw is not None
     augmentation = Augmentation(AugmentationSettings(geometry=True), *view, 3, torch.device("cpu"))
-    made = Finishing(augmentation, torch.device("cpu"), 1.0, poses=True)(raw)
+    made = BatchAugmenter(augmentation, torch.device("cpu"), 1.0, poses=True)(raw)
     assert made.places is not None and made.cameras is not None and made.to_rendering is not None
     assert not torch.allclose(made.keypoints.double(), torch.from_numpy(raw.keypoints), atol=1.0)
     linear, offset = made.to_rendering[:, :, :2], made.to_rendering[:, :, 2]
     shown = made.keypoints @ linear.mT + offset[:, None]
     expected = Camera.of_rows(made.cameras).project(made.places)
     assert torch.allclose(shown.double(), expected, atol=1e-3)
-    assert Finishing(augmentation, torch.device("cpu"), 1.0)(raw).places is None
+    assert BatchAugmenter(augmentation, torch.device("cpu"), 1.0)(raw).places is None
 
 
 def test_the_weight_rises_over_a_tenth_of_the_run_after_its_time_has_come() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renderings to finished pictures, each from its own latent values and seed alone: validation, tests and data sets."""
+"""Compositing of renderings for validation, tests and data sets: each picture follows from its own latent values and
+seed alone."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from .procedural import Dice, procedural, shapes
 from .sensor_effects import Values
 
 
-class Finisher:
+class FixedCompositor:
     """Lays backgrounds behind renderings and applies the variables that are the trainer's, always in the same way.
 
     Several threads may use one.
@@ -43,13 +44,13 @@ class Finisher:
         self._photos = [Photos(settings.backgrounds, theme) for theme in validation or themes]
 
     @classmethod
-    def of(cls, settings: Settings, *, validation: bool = False) -> Finisher:
-        """The finisher for the images of a run, with the themes for training or those for validation behind them."""
+    def of(cls, settings: Settings, *, validation: bool = False) -> FixedCompositor:
+        """The compositor for the images of a run, with the themes for training or those for validation behind them."""
         apart = settings.augmentation.validation_themes if validation else ()
         size = settings.render
         return cls(settings.augmentation, size.width, size.height, asset_folders.training_themes(settings), apart)
 
-    def finish(self, images: Tensor, values: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Tensor:
+    def composite(self, images: Tensor, values: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Tensor:
         """Put renderings on backgrounds and apply the sensor's effects.
 
         Args:
@@ -62,10 +63,10 @@ class Finisher:
         """
         result = torch.empty(len(images), 3, self.height, self.width, dtype=torch.uint8)
         for out, image, own, seed in zip(result, images, values, seeds, strict=True):
-            out.copy_(self._finish(image[None].cpu(), sensor_effects.table([own]), seed)[0])
+            out.copy_(self._composite(image[None].cpu(), sensor_effects.table([own]), seed)[0])
         return result
 
-    def _finish(self, image: Tensor, rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]], seed: int) -> Tensor:
+    def _composite(self, image: Tensor, rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]], seed: int) -> Tensor:
         values = Values(rows)
         # Streams of their own, so that another number of shapes leaves the background and the noise as they are.
         behind, front, noise = (

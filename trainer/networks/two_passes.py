@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two looks at an image: at the whole of it, small, and then at the part with the robot, closer.
+"""Two passes over an image: the whole of it, small, and then a crop around the robot, closer.
 
 A network of a given cost sees the robot with up to ``1 / coarse_scale`` times as many pixels in each direction as in
-the whole picture. The same network takes both looks; in training the second one is around the true keypoints, roughly.
+the whole picture. The same network makes both passes; in training the crop is around the true keypoints, roughly.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at some of the images: which ones ``(b,)``, what part of each, what the network said, and its belief
+class Pass:
+    """One pass over some of the images: which ones ``(b,)``, what part of each, what the network said, and its belief
     maps, which may be averages over scales."""
 
     rows: Tensor
@@ -60,17 +60,17 @@ def answered(
 
 
 @torch.no_grad()
-def look(
+def find_keypoints(
     network: KeypointNetwork, images: Tensor, view: Size, scales: Sequence[float] = (1.0,), *, closer: bool = True,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext, answer: Answer | None = None,
-) -> tuple[Found, list[Look]]:  # fmt: skip
+) -> tuple[Found, list[Pass]]:  # fmt: skip
     """Keypoints of images ``(B, 3, H, W)`` in 0 … 1: from the whole of each, and where they are larger than ``view``
     and it is worth it, once more from the part with the robot.
 
     Args:
         view: size of the network's input.
         scales: see :func:`.multi_scale.beliefs_over_scales`.
-        closer: whether to look twice.
+        closer: whether to make the second pass.
         autocast: what the network computes in.
         answer: stands in for :func:`answered` where ``scales`` are 1 alone: the same, recorded as a graph.
     """
@@ -78,12 +78,12 @@ def look(
     at_once = answer if answer is not None and tuple(scales) == (1.0,) else partial(
         answered, network, scales=scales, autocast=autocast)  # fmt: skip
 
-    def once(rows: Tensor, views: Views) -> tuple[Found, Look]:
+    def once(rows: Tensor, views: Views) -> tuple[Found, Pass]:
         chosen = images if len(rows) == len(images) else images[rows]
         seen = chosen if (width, height) == view else sample(chosen, views, view)
         output, beliefs, points = at_once(seen)
         positions, covariances = views.points_to_image(points.positions), views.covariances_to_image(points.covariances)
-        return Found(positions, covariances, beliefs.confidence), Look(rows, views, output, beliefs)
+        return Found(positions, covariances, beliefs.confidence), Pass(rows, views, output, beliefs)
 
     rows = torch.arange(len(images), device=images.device)
     found, first = once(rows, whole(len(images), (width, height), view, images.device))
@@ -98,8 +98,8 @@ def look(
     return _joined(found, closer_found, second, view), [first, second]
 
 
-def _joined(first: Found, second: Found, closer: Look, view: Size) -> Found:
-    """The closer look's answers for the keypoints that it shows, the first one's for the others."""
+def _joined(first: Found, second: Found, closer: Pass, view: Size) -> Found:
+    """The closer pass's answers for the keypoints that it shows, the first one's for the others."""
     rows, views = closer.rows, closer.views
     shown = (second.confidences >= SURE) & inside(views.points_to_view(second.positions), *view)
     positions, covariances, confidences = (

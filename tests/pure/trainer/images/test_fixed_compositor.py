@@ -18,7 +18,7 @@ from robot_keypoints.core.settings.schema import AugmentationSettings, Settings 
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.images import backgrounds
-from robot_keypoints.trainer.images.fixed_finish import Finisher
+from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.images.sensor_effects import table
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 
@@ -37,8 +37,8 @@ def opaque(count: int) -> torch.Tensor:
     return images.byte()
 
 
-def plain() -> Finisher:
-    return Finisher(AugmentationSettings(), WIDTH, HEIGHT, ())
+def plain() -> FixedCompositor:
+    return FixedCompositor(AugmentationSettings(), WIDTH, HEIGHT, ())
 
 
 def photograph(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (120, 90)) -> None:
@@ -67,7 +67,7 @@ def colours(rgb: torch.Tensor) -> set[str]:
     return {"RGB"[int(c)] for c in rgb.float().mean((2, 3)).argmax(1)}
 
 
-# ------------------------------------------------------------------------------------------------------- finishing
+# ----------------------------------------------------------------------------------------------------- compositing
 
 
 def test_a_picture_does_not_depend_on_its_batch() -> None:
@@ -76,29 +76,29 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     images = torch.cat([clear(4), opaque(4)])
     values = [model.sample(rng).values for _ in range(8)]
     seeds = list(range(50, 58))
-    together = plain().finish(images, values, seeds)
+    together = plain().composite(images, values, seeds)
     assert together.shape == (8, 3, HEIGHT, WIDTH) and together.dtype == torch.uint8
     order = [5, 2, 7, 0]
-    others = plain().finish(images[order], [values[i] for i in order], [seeds[i] for i in order])
+    others = plain().composite(images[order], [values[i] for i in order], [seeds[i] for i in order])
     assert torch.equal(together[order], others)
     for i in range(8):
-        assert torch.equal(plain().finish(images[i : i + 1], [values[i]], [seeds[i]])[0], together[i])
+        assert torch.equal(plain().composite(images[i : i + 1], [values[i]], [seeds[i]])[0], together[i])
 
 
 def test_an_opaque_rendering_with_neutral_values_passes_bit_for_bit() -> None:
     images = opaque(3)
-    finished = plain().finish(images, [{}, {"sensor/blur": -1.0}, {"objects/drawn": -7.0}], [1, 2, 3])
+    finished = plain().composite(images, [{}, {"sensor/blur": -1.0}, {"objects/drawn": -7.0}], [1, 2, 3])
     assert torch.equal(finished, images[..., :3].permute(0, 3, 1, 2))
 
 
 def test_the_seed_decides_what_the_values_leave_open() -> None:
     values = {"sensor/noise": 0.02, "objects/drawn": 3.0}
-    finished = plain().finish(clear(12), [values] * 12, range(12))
+    finished = plain().composite(clear(12), [values] * 12, range(12))
     assert len({f.numpy().tobytes() for f in finished}) == 12
-    same = plain().finish(clear(2), [values, values | {"sensor/noise": 0.0}], [5, 5])
+    same = plain().composite(clear(2), [values, values | {"sensor/noise": 0.0}], [5, 5])
     # The same background and shapes; only the noise is missing.
     assert (same[0].float() - same[1].float()).abs().mean() < 0.03 * 255
-    many = plain().finish(clear(2), [{"objects/drawn": 9.0}, {}], [5, 5])
+    many = plain().composite(clear(2), [{"objects/drawn": 9.0}, {}], [5, 5])
     changed = (many[0] != many[1]).any(0).float().mean()
     assert 0.001 < changed < 0.5
 
@@ -107,7 +107,7 @@ def test_more_drawn_shapes_hide_more() -> None:
     images = opaque(30)
     occluded = []
     for count in (0.9, 1.0, 6.9, 20.0):
-        finished = plain().finish(images, [{"objects/drawn": count}] * 30, range(30))
+        finished = plain().composite(images, [{"objects/drawn": count}] * 30, range(30))
         occluded.append(float((finished != images[..., :3].permute(0, 3, 1, 2)).any(1).float().mean()))
     assert occluded[0] == 0 < occluded[1] < occluded[2] < occluded[3] < 0.6
 
@@ -117,13 +117,13 @@ def test_validation_images_are_finished_as_their_own_hidden_values_say() -> None
     model = SceneModel((*synthetic.settings().scene_model().variables, *sensor))
     rng = np.random.default_rng(4)
     samples = SampleSet.of([synthetic.sample(model, rng) for _ in range(24)])
-    finisher = Finisher.of(synthetic.settings(), validation=True)
-    data = EvaluationSet.of(samples, finisher)
+    compositor = FixedCompositor.of(synthetic.settings(), validation=True)
+    data = EvaluationSet.of(samples, compositor)
     again = SampleSet.of([synthetic.draw(h) for h in samples.latents[::-1]])
-    assert torch.equal(data.images, EvaluationSet.of(again, finisher).images.flip(0))
+    assert torch.equal(data.images, EvaluationSet.of(again, compositor).images.flip(0))
     noise = np.array([h.values["sensor/noise"] for h in samples.latents])
     quiet = [{**h.values, "sensor/noise": 0.0} for h in samples.latents]
-    without = finisher.finish(torch.from_numpy(samples.images), quiet, [h.seed for h in samples.latents])
+    without = compositor.composite(torch.from_numpy(samples.images), quiet, [h.seed for h in samples.latents])
     rough = (data.images.float() - without.float()).flatten(1).std(1).numpy()
     assert np.corrcoef(noise, rough)[0, 1] > 0.95
 
@@ -134,14 +134,14 @@ def test_validation_images_are_finished_as_their_own_hidden_values_say() -> None
 def test_the_value_chooses_the_theme(folder: Path) -> None:
     settings = settings_with(folder, "held")
     assert training_themes(settings) == (".", "lab", "street")
-    finisher = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
+    compositor = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
 
     def seen(value: float) -> set[str]:
-        return colours(finisher.finish(clear(12), [{"background/theme": value}] * 12, range(12)))
+        return colours(compositor.composite(clear(12), [{"background/theme": value}] * 12, range(12)))
 
     assert seen(1.5) == {"G"} and seen(2.5) == {"R"} and seen(3.99) == {"R"}
-    drawn = finisher.finish(clear(1), [{"background/theme": 0.5}], [3])
-    assert torch.equal(drawn, plain().finish(clear(1), [{}], [3]))
+    drawn = compositor.composite(clear(1), [{"background/theme": 0.5}], [3])
+    assert torch.equal(drawn, plain().composite(clear(1), [{}], [3]))
 
 
 def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) -> None:
@@ -155,11 +155,11 @@ def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) ->
     photographs = [v for v in values if v["background/theme"] >= 1]
     assert 70 < len(photographs) < 130
     count = len(photographs)
-    held = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings), apart)
-    pictures = held.finish(clear(count), photographs, range(count)).float().mean((2, 3)).argmax(1)
+    apart_from_them = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings), apart)
+    pictures = apart_from_them.composite(clear(count), photographs, range(count)).float().mean((2, 3)).argmax(1)
     assert np.bincount(pictures, minlength=3).min() > 0.2 * count  # each theme about as often as the next
-    own = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
-    assert colours(own.finish(clear(count), photographs, range(count))) == {"R"}
+    own = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
+    assert colours(own.composite(clear(count), photographs, range(count))) == {"R"}
     augmentation = Augmentation(settings.augmentation, WIDTH, HEIGHT, 1, CPU, training_themes(settings))
     trained = augmentation(clear(count), torch.zeros(count, 1, 2), table(photographs))[0]
     assert colours(trained) == {"R"} and trained.mean((0, 2, 3))[0] > 0.9
@@ -167,8 +167,8 @@ def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) ->
 
 def test_without_validation_themes_all_themes_serve_both(folder: Path) -> None:
     settings = settings_with(folder)
-    finisher = Finisher(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
-    seen = finisher.finish(clear(4), [{"background/theme": c + 0.5} for c in range(1, 5)], range(4))
+    compositor = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
+    seen = compositor.composite(clear(4), [{"background/theme": c + 0.5} for c in range(1, 5)], range(4))
     assert [int(c) for c in seen.float().mean((2, 3)).argmax(1)] == [1, 2, 0, 0]
     assert themes(settings) == (".", "held", "lab", "street")
 
@@ -184,15 +184,15 @@ def test_what_can_not_be_read_is_named_once_and_left_out(
     photograph(folder / "lab" / "large.jpg", RED, (1200, 900))  # a JPEG is decoded smaller
     photograph(folder / "lab" / ".hidden.png", BLUE)
     photograph(folder / "lab" / ".thumbnails" / "x.png", BLUE)
-    finisher = Finisher(AugmentationSettings(str(folder)), WIDTH, HEIGHT, ("lab",))
+    compositor = FixedCompositor(AugmentationSettings(str(folder)), WIDTH, HEIGHT, ("lab",))
     values = [{"background/theme": 1.5}] * 40
-    finished = finisher.finish(clear(40), values, range(40))
+    finished = compositor.composite(clear(40), values, range(40))
     assert colours(finished) == {"R"}
     said = capsys.readouterr().err
     names = ("broken.jpg", "cut.png", "huge.png", "large.jpg", ".hidden", ".thumbnails")
     assert [said.count(name) for name in names] == [1, 1, 1, 0, 0, 0]
     # What was found out on the way changes nothing.
-    assert torch.equal(finisher.finish(clear(40), values, range(40)), finished)
+    assert torch.equal(compositor.composite(clear(40), values, range(40)), finished)
 
 
 def test_a_theme_without_a_photograph_is_a_sentence(folder: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_theme_without_a_photograph_is_a_sentence(folder: Path) -> None:
     with pytest.raises(UserError, match=r"theme 'empty' in .* holds no photographs"):
         Augmentation(AugmentationSettings(str(folder)), WIDTH, HEIGHT, 1, CPU, ("lab", "empty"))
     with pytest.raises(UserError, match=r"theme 'empty' in .* holds no photographs"):
-        Finisher(AugmentationSettings(str(folder)), WIDTH, HEIGHT, ("lab",), ("empty",))
+        FixedCompositor(AugmentationSettings(str(folder)), WIDTH, HEIGHT, ("lab",), ("empty",))
     (folder / "empty" / "no.png").write_bytes(b"")
     with pytest.raises(UserError, match="holds no photograph that can be read"):
         Augmentation(AugmentationSettings(str(folder)), WIDTH, HEIGHT, 1, CPU, ("lab", "empty"))

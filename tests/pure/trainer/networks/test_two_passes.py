@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two looks at an image: where views lie, what they show, and that the closer one finds more exactly."""
+"""Two passes over an image: where views lie, what they show, and that the closer one finds more exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robot_keypoints.trainer.images import views as image_views
 from robot_keypoints.trainer.images.sensor_effects import NAMES
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.inference.predictor import Predictor
-from robot_keypoints.trainer.networks import two_looks
+from robot_keypoints.trainer.networks import two_passes
 from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig, Output
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from torch import Tensor
@@ -75,7 +75,7 @@ def test_covariances_scale_with_the_view() -> None:
     torch.testing.assert_close(found, 0.25 * torch.eye(2).expand(1, 3, 2, 2))
 
 
-def test_the_closer_look_is_around_the_keypoints_within_the_image_and_no_finer_than_it() -> None:
+def test_the_closer_crop_is_around_the_keypoints_within_the_image_and_no_finer_than_it() -> None:
     points = torch.tensor([
         [[100.0, 100.0], [196.0, 120.0]],  # wide enough for a part of half the image
         [[10.0, 5.0], [12.0, 8.0]],  # tiny, in a corner
@@ -95,7 +95,7 @@ def test_the_closer_look_is_around_the_keypoints_within_the_image_and_no_finer_t
     assert (views.points_to_view(points)[:2] > -0.5).all()
 
 
-def test_the_second_look_finds_more_exactly() -> None:
+def test_the_second_pass_finds_more_exactly() -> None:
     network = FindsBright().eval()
     image = torch.zeros(2, 3, 240, 320)
     truth = torch.tensor([[[118.0, 81.0], [170.0, 101.0]], [[20.0, 20.0], [310.0, 230.0]]])
@@ -103,9 +103,9 @@ def test_the_second_look_finds_more_exactly() -> None:
         for j in range(2):
             u, v = truth[row, j].long().tolist()
             image[row, j, v - 1 : v + 2, u - 1 : u + 2] = 1.0
-    found, taken = two_looks.look(network, image, VIEW)
-    assert [look.rows.tolist() for look in taken] == [[0, 1], [0]]
-    once, _ = two_looks.look(network, image, VIEW, closer=False)
+    found, taken = two_passes.find_keypoints(network, image, VIEW)
+    assert [p.rows.tolist() for p in taken] == [[0, 1], [0]]
+    once, _ = two_passes.find_keypoints(network, image, VIEW, closer=False)
     error, before = ((f.positions - truth).norm(dim=-1) for f in (found, once))
     assert error[0].max() < before[0].max() and error[0].max() < 2.5
     torch.testing.assert_close(found.positions[1], once.positions[1])
@@ -115,13 +115,13 @@ def test_the_second_look_finds_more_exactly() -> None:
 def test_an_image_of_the_inputs_own_size_is_looked_at_once_and_as_it_is() -> None:
     network = FindsBright().eval()
     image = torch.rand(1, 3, 120, 160)
-    found, taken = two_looks.look(network, image, VIEW)
+    found, taken = two_passes.find_keypoints(network, image, VIEW)
     assert len(taken) == 1
     again, _ = network.decode(taken[0].output)
     assert torch.equal(found.positions, again.positions)
 
 
-def test_prediction_looks_twice_where_the_model_says_so() -> None:
+def test_prediction_makes_two_passes_where_the_model_says_so() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     image[200:206, 300:306, 0] = 255
     image[260:266, 380:386, 1] = 255
