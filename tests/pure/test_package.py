@@ -68,7 +68,7 @@ RANKS: dict[str, tuple[str, ...]] = {
     ),
     "addon": ("base", "robot", "properties", "stage prediction", "worker", "services", "ui", "registration"),
     "trainer": (
-        "maps",
+        "maps reports",
         "images",
         "networks datasets",
         "pose",

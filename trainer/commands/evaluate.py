@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from ..datasets import keypoint_matching, reader as dataset_reader
 from ..datasets.annotations import OUTSIDE, Annotated, Item
 from ..datasets.coco_writer import SIGMA
 from ..datasets.keypoint_matching import Truth
-from ..evaluation import coco_oks, keypoint_metrics, pose_metrics, rater_spread, reliability
+from ..evaluation import coco_oks, confidence, keypoint_metrics, pose_metrics, rater_spread, reliability
 from ..evaluation.evaluation_table import table
 from ..evaluation.keypoint_metrics import Measurement
+from ..evaluation.pose_metrics import PoseErrors
 from ..evaluation.reliability import Reliability
 from ..images.image_file import Photograph
-from ..inference.predictor import Predictor, in_whole
+from ..inference.predictor import Found, Predictor, in_whole
 from ..networks import device
+from ..reports import page
 from . import evaluate_calibration
 from .evaluate_calibration import Calibrated
 
@@ -45,6 +47,7 @@ class Order:
     Attributes:
         people: several people's COCO files of the photographs in ``data``. The model is then measured against their
             mean instead of the folder's own annotations.
+        html: file for the report.
         plot, reliability: files for the figures.
         calibrate: file for a model that has learned its covariances from the images.
         robot: URDF in place of the model's own robot.
@@ -54,6 +57,7 @@ class Order:
     model: Path
     data: Path
     people: Sequence[Path] = ()
+    html: Path | None = None
     plot: Path | None = None
     reliability: Path | None = None
     calibrate: Path | None = None
@@ -63,13 +67,23 @@ class Order:
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's keypoints: pixels ``(N, J, 2)``, pixels² ``(N, J, 2, 2)``, ``(N, J)``, and width and height of each
-    image."""
+    """A model's keypoints in those N images that could be read.
+
+    Attributes:
+        predicted: pixels ``(N, J, 2)``.
+        covariances: pixels² ``(N, J, 2, 2)``.
+        confidences: ``(N, J)``.
+        sizes: width and height of each image.
+        rows: which of the images that were given these are.
+        unreadable: sentences by the number of an image that could not be read.
+    """
 
     predicted: Floats
     covariances: Floats
     confidences: Floats
     sizes: tuple[tuple[int, int], ...]
+    rows: tuple[int, ...]
+    unreadable: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -77,10 +91,12 @@ class Measured:
     """What was found out.
 
     Attributes:
+        items: the images that could be read.
         reliability: of the covariances.
         oks: see :func:`.coco_oks.average_precision`; None where ``pycocotools`` is missing.
     """
 
+    items: tuple[Item, ...]
     measurement: Measurement
     reliability: Reliability
     answers: Answers
@@ -99,11 +115,11 @@ class Measured:
 
 
 def evaluate(order: Order, *, as_json: bool = False) -> int:
-    """Measure, print a table or JSON, and draw.
+    """Measure, print a table or JSON, and draw. What can't be read is named and left out.
 
     Raises:
         UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
-            written after all, and then all is told.
+            written or some images could not be read, and then all is told.
     """
     _check_files(order)
     predictor = Predictor.load(order.model, device.choose("auto"))
@@ -114,17 +130,24 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
     if order.calibrate is not None:
         evaluate_calibration.check(order.calibrate, len(images.items))
     found = measure(predictor, images)
+    if ratings is not None:
+        ratings = ratings.of(found.answers.rows)
+    poses, pose_entries = _poses(order, predictor, found)
     document: dict[str, Any] = {
         "model": str(order.model),
         "data": str(order.data),
         "format": images.format,
-        "images": len(images.items),
+        "images": len(found.items),
+        "unreadable": [
+            {"image": images.items[row].name, "error": why} for row, why in found.answers.unreadable.items()
+        ],
         "images_of_several_robots": sum(t.several for t in found.truths),
         "keypoints_not_annotated": [n for n in names if n not in shared],
         **found.measurement.to_dict(),
+        "confidence": confidence.calibration(found.measurement.percent, found.measurement.confidences),
         "oks": found.oks,
         "reliability": {"calibrated": predictor.network.calibration is not None, **found.reliability.to_dict()},
-        **_poses(order, predictor, images.items, found),
+        **pose_entries,
     }
     spread = None
     if ratings is not None:
@@ -135,7 +158,7 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
     calibrated = None
     if order.calibrate is not None:
         calibrated = evaluate_calibration.learn(
-            predictor, found.reliability.errors, lambda: _errors(answers(predictor, images.items), found.true)
+            predictor, found.reliability.errors, lambda: _errors(answers(predictor, found.items), found.true)
         )
         document["calibration"] = calibrated.to_dict()
     # First of all, so that a disk without room for a file does not lose what was measured.
@@ -144,19 +167,29 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
         evaluate_calibration.save(order.model, order.calibrate, calibrated.learned)
         print(f"calibrated model: {order.calibrate}", file=sys.stderr)
     title = f"{_title(order.model)} on {{}} {'photographs' if ratings else 'images'} of {order.data.resolve().name}"
+    counted = title.format(f"{len(found.items):,}")
+    if order.html is not None:
+        _write_report(order.html, counted, document, found, poses, spread)
     if order.plot is not None:
         from ..evaluation import error_plot
 
-        error_plot.draw(order.plot, found.measurement, title.format(f"{len(images.items):,}"), spread)
+        error_plot.draw(order.plot, found.measurement, counted, spread)
         print(f"plot: {order.plot}", file=sys.stderr)
     if order.reliability is not None:
         _draw_reliability(order.reliability, title, found.reliability, calibrated)
+    if found.answers.unreadable:
+        raise UserError(
+            f"{len(found.answers.unreadable)} of {len(images.items)} images could not be read (see above): the "
+            "measures are of the others"
+        )
     return 0
 
 
 def _check_files(order: Order) -> None:
     if order.add_limit is not None and not 0 < order.add_limit < float("inf"):
         raise UserError(f"--add-limit is {order.add_limit:g}: give metres, such as 0.1")
+    if order.html is not None:
+        page.check_path(order.html, "--html")
     if order.plot is None and order.reliability is None:
         return
     from ..evaluation import error_plot
@@ -166,23 +199,43 @@ def _check_files(order: Order) -> None:
             error_plot.check_path(path)
 
 
-def _poses(order: Order, predictor: Predictor, items: Sequence[Item], found: Measured) -> dict[str, Any]:
-    """``pose``, and where it is None ``pose_missing``, a sentence saying why.
+def _write_report(
+    path: Path, title: str, document: Mapping[str, Any], found: Measured, poses: PoseErrors | None,
+    people: Floats | None,
+) -> None:  # fmt: skip
+    from ..evaluation import evaluation_report
+
+    told = evaluation_report.Evaluated(
+        title, document, found.measurement, found.reliability, found.true, found.answers.predicted, found.items, poses,
+        people,
+    )  # fmt: skip
+    page.write(path, evaluation_report.page_of(told))
+    print(f"report: {path}", file=sys.stderr)
+
+
+def _poses(order: Order, predictor: Predictor, found: Measured) -> tuple[PoseErrors | None, dict[str, Any]]:
+    """The errors, and for the document ``pose`` and, where it is None, ``pose_missing``, a sentence saying why.
 
     Raises:
         UserError: the same, where poses were asked for.
     """
     given = found.answers
     try:
-        pose_metrics.check(predictor.info, order.robot, items, found.truths)
+        pose_metrics.check(predictor.info, order.robot, found.items, found.truths)
         errors = pose_metrics.measure(
-            predictor.info, order.robot, items, found.truths, given.predicted, given.covariances, given.confidences
+            predictor.info,
+            order.robot,
+            found.items,
+            found.truths,
+            given.predicted,
+            given.covariances,
+            given.confidences,
         )
     except UserError as problem:
         if order.robot is not None or order.add_limit is not None:
             raise
-        return {"pose": None, "pose_missing": str(problem)}
-    return {"pose": errors.to_dict(order.add_limit or pose_metrics.ADD_LIMIT)}
+        return None, {"pose": None, "pose_missing": str(problem)}
+    return errors, {"pose": errors.to_dict(order.add_limit or pose_metrics.ADD_LIMIT)}
 
 
 def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated: Calibrated | None) -> None:
@@ -196,52 +249,66 @@ def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated:
 
 
 def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
-    """Predict on every image.
+    """Predict on every image that can be read, and name the others on stderr.
 
     Raises:
-        UserError: if an image can't be read or is not the annotated one.
+        UserError: if an image is missing, or none can be read or is the annotated one.
     """
-    shape = (len(items), len(predictor.info.keypoints))
-    predicted, covariances, confidences = np.zeros((*shape, 2)), np.zeros((*shape, 2, 2)), np.zeros(shape)
+    unreadable: dict[int, str] = {}
+    rows: list[int] = []
+    found: list[Sequence[Found]] = []
     sizes: list[tuple[int, int]] = []
-    for begin, pictures in _batches(items):
+    for numbers, pictures in _batches(items, unreadable):
+        rows += numbers
         sizes += [(p.width, p.height) for p in pictures]
-        for i, keypoints in enumerate(predictor.predict([p.pixels for p in pictures]), begin):
-            found = in_whole(keypoints, pictures[i - begin])
-            predicted[i] = [(k.u, k.v) for k in found]
-            covariances[i] = [k.covariance for k in found]
-            confidences[i] = [k.confidence for k in found]
-        _progress(begin + len(pictures), len(items))
-    return Answers(predicted, covariances, confidences, tuple(sizes))
+        keypoints = predictor.predict([p.pixels for p in pictures])
+        found += [in_whole(k, p) for k, p in zip(keypoints, pictures, strict=True)]
+        _progress(numbers[-1] + 1, len(items))
+    if not rows:
+        raise UserError(next(iter(unreadable.values())))
+    for why in unreadable.values():
+        print(f"warning: {why}", file=sys.stderr)
+    return Answers(
+        np.array([[(k.u, k.v) for k in image] for image in found]),
+        np.array([[k.covariance for k in image] for image in found], np.float64),
+        np.array([[k.confidence for k in image] for image in found]),
+        tuple(sizes), tuple(rows), unreadable,
+    )  # fmt: skip
 
 
-def _batches(items: Sequence[Item]) -> Iterator[tuple[int, list[Photograph]]]:
-    """Pictures to be predicted at once, and the number of the first of them."""
+def _batches(items: Sequence[Item], unreadable: dict[int, str]) -> Iterator[tuple[list[int], list[Photograph]]]:
+    """Pictures to be predicted at once, and their numbers; sentences about the others go to ``unreadable``."""
     missing = [item.path for item in items if not item.path.is_file()]
     if missing:
         others = f", nor {len(missing) - 1:,} others of {len(items):,}" if len(missing) > 1 else ""
         raise UserError(f"There is no image at {missing[0]}{others}: put it there, or leave it out of the annotations")
-    begin, batch = 0, list[Photograph]()
-    for item in items:
-        batch.append(item.picture())
+    numbers, batch = list[int](), list[Photograph]()
+    for i, item in enumerate(items):
+        try:
+            batch.append(item.picture())
+        except UserError as problem:
+            unreadable[i] = str(problem)
+            continue
+        numbers.append(i)
         if len(batch) == BATCH or sum(p.pixels.size for p in batch) >= BATCH_BYTES:
-            yield begin, batch
-            begin, batch = begin + len(batch), []
+            yield numbers, batch
+            numbers, batch = [], []
     if batch:
-        yield begin, batch
+        yield numbers, batch
 
 
 def measure(predictor: Predictor, data: Annotated) -> Measured:
-    """Predict on every image and compare with what is annotated.
+    """Predict on every image that can be read, and compare with what is annotated.
 
     Raises:
-        UserError: if an image can't be read or is not the annotated one.
+        UserError: if an image is missing, or none can be read or is the annotated one.
     """
     names = predictor.info.keypoints
     given = answers(predictor, data.items)
+    items = tuple(data.items[row] for row in given.rows)
     truths = tuple(
         _inside(keypoint_matching.truth(item, names, data.complete), *size)
-        for item, size in zip(data.items, given.sizes, strict=True)
+        for item, size in zip(items, given.sizes, strict=True)
     )
     true = np.stack([t.points for t in truths])
     pixels = np.linalg.norm(given.predicted - true, axis=-1)
@@ -254,7 +321,7 @@ def measure(predictor: Predictor, data: Annotated) -> Measured:
     except ImportError:
         print("OKS is left out: install pycocotools for it", file=sys.stderr)
         precision = None
-    return Measured(measurement, Reliability(names, _errors(given, true)), given, truths, precision)
+    return Measured(items, measurement, Reliability(names, _errors(given, true)), given, truths, precision)
 
 
 def _errors(given: Answers, true: Floats) -> Floats:

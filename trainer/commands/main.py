@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, metavar="DIR",
         help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
     )  # fmt: skip
+    evaluate.add_argument("--html", type=Path, metavar="FILE", help="write a report for people: one page, all in it")
     evaluate.add_argument("--plot", type=Path, metavar="FILE", help="draw the errors (.png, .svg or .pdf)")
     evaluate.add_argument(
         "--reliability", type=Path, metavar="FILE", help="draw whether variances tell how far off keypoints are"
@@ -263,7 +264,7 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
     from . import evaluate as evaluate_command
 
     order = evaluate_command.Order(
-        model=options.model, data=options.data, people=options.raters, plot=options.plot,
+        model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
     )  # fmt: skip
     return evaluate_command.evaluate(order, as_json=options.json)

@@ -4,13 +4,8 @@ people annotated the same photographs, their spread beside it (Fig. 6a)."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,16 +18,13 @@ from numpy.typing import NDArray
 from ...core import files
 from ...core.errors import UserError
 from ...core.robot import visibility as keypoint_visibility
+from ..reports import figures
+from ..reports.figures import FAINT, GREY, INK, MODEL, PEOPLE, frame
 from . import keypoint_metrics
 from .keypoint_metrics import Measurement
 
 Floats = NDArray[np.float64]
 
-INK = "#22262b"
-GREY = "#8a9099"
-FAINT = "#e4e6ea"
-MODEL = "#2f7ed8"
-PEOPLE = "#e08a1e"
 FORMATS = (".png", ".svg", ".pdf")
 
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -54,10 +46,18 @@ def check_path(path: Path) -> None:
 
 
 def draw(path: Path, measured: Measurement, title: str, people: Floats | None = None) -> None:
-    """Write the figure, whole or not at all.
+    """Write the figure, whole or not at all; see :func:`figure_of`.
 
     Args:
         path: its name ends with ``.png``, ``.svg`` or ``.pdf``.
+    """
+    files.write_bytes(path, figures.encode(figure_of(measured, title, people), path.suffix[1:].lower()))
+
+
+def figure_of(measured: Measurement, title: str, people: Floats | None = None) -> Figure:
+    """The figure.
+
+    Args:
         title: what was measured on what.
         people: distances of people's annotations to the mean of the others' ``(R, N, J)``, percent.
     """
@@ -80,9 +80,7 @@ def draw(path: Path, measured: Measurement, title: str, people: Floats | None = 
         figure.text(0.012, 1 - 0.41 / height, text, fontsize=9.5, color=INK, va="top")
     _distributions(spread, measured, people)
     _curves(curve, measured, people)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:].lower())
-    files.write_bytes(path, buffer.getvalue())
+    return figure
 
 
 def _distributions(axis: Axes, measured: Measurement, people: Floats | None) -> None:
@@ -185,22 +183,6 @@ def _curve(axis: Axes, errors: Floats, colour: str, width: float, style: Any) ->
         axis.plot(
             *keypoint_metrics.pck_curve(errors), color=shade, linewidth=width, linestyle=style, solid_joinstyle="round"
         )
-
-
-def frame(axis: Axes, grid: str) -> None:
-    """How the axes of all figures look.
-
-    Args:
-        grid: direction of its lines: ``x`` or ``both``.
-    """
-    for side in ("top", "right", *(["left"] if grid == "x" else [])):
-        axis.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color(GREY)
-    axis.tick_params(colors=INK, labelsize=9, length=0 if grid == "x" else 3, color=GREY)
-    axis.tick_params(axis="x", length=3)
-    axis.grid(axis=grid, color=FAINT, linewidth=0.8)  # type: ignore[arg-type]
-    axis.set_axisbelow(True)
 
 
 def _known(errors: Floats) -> Floats:

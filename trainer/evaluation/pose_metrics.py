@@ -55,12 +55,14 @@ class PoseErrors:
         rotation: angle between the poses, degrees ``(N,)``.
         translation: distance between the base frames' places, metres ``(N,)``.
         status: :class:`.Status` by number, ``(N,)``.
+        rows: which of the images that were given these are, ``(N,)``.
     """
 
     add: Floats
     rotation: Floats
     translation: Floats
     status: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
     def to_dict(self, limit: float = ADD_LIMIT) -> dict[str, Any]:
         """All measures as plain JSON values; what there is nothing of is None.
@@ -164,7 +166,7 @@ def measure(
     used = torch.from_numpy(confidences[chosen] >= keypoint_visibility.SURE)
     found, status = likeliest(places, pixels, camera, spread, used, Options(kernel="huber"))
     errors = pose_errors(found.numpy(), np.array(poses, np.float64), places.numpy())
-    return PoseErrors(*errors, status.numpy())
+    return PoseErrors(*errors, status.numpy(), np.array(rows, np.int64))
 
 
 def _checked(item: Item, joints: Mapping[str, float], robot: Robot) -> Mapping[str, float]:

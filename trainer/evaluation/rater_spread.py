@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,12 @@ class Ratings:
     points: Floats
     visibility: NDArray[np.int64]
     names: tuple[str, ...]
+
+    def of(self, rows: Sequence[int]) -> Ratings:
+        """Those of some of the photographs."""
+        chosen = list(rows)
+        items = tuple(self.items[row] for row in chosen)
+        return replace(self, items=items, points=self.points[:, chosen], visibility=self.visibility[:, chosen])
 
     @property
     def counts(self) -> NDArray[np.int64]:

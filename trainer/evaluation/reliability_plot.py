@@ -4,13 +4,8 @@ keypoint is of what its covariances say."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,8 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ...core import files
+from ..reports import figures
+from ..reports.figures import FAINT, INK, MODEL, PEOPLE, frame
 from . import reliability
-from .error_plot import EVERY, FAINT, INK, MODEL, PEOPLE, frame
+from .error_plot import EVERY
 from .reliability import Reliability
 
 COLOURS = (MODEL, PEOPLE)
@@ -31,10 +28,18 @@ SHOWN = (50, 90, 99)
 
 
 def draw(path: Path, title: str, series: Sequence[tuple[str, Reliability]]) -> None:
-    """Write the figure, whole or not at all.
+    """Write the figure, whole or not at all; see :func:`figure_of`.
 
     Args:
         path: its name ends with ``.png``, ``.svg`` or ``.pdf``.
+    """
+    files.write_bytes(path, figures.encode(figure_of(title, series), path.suffix[1:].lower()))
+
+
+def figure_of(title: str, series: Sequence[tuple[str, Reliability]]) -> Figure:
+    """The figure.
+
+    Args:
         title: what was measured on what.
         series: names and errors of the same keypoints, the most important ones first; two at most.
     """
@@ -49,9 +54,7 @@ def draw(path: Path, title: str, series: Sequence[tuple[str, Reliability]]) -> N
     figure.text(0.012, 1 - 0.41 / height, _words(series), fontsize=9.5, color=INK, va="top")
     _curves(curves, series)
     _widths(widths, series)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:].lower())
-    files.write_bytes(path, buffer.getvalue())
+    return figure
 
 
 def _words(series: Sequence[tuple[str, Reliability]]) -> str:
@@ -60,7 +63,7 @@ def _words(series: Sequence[tuple[str, Reliability]]) -> str:
         found = reliability.summary(measured.errors)
         if found["errors"] is not None:
             share = found["within"]
-            held = ", ".join(f"{share[str(p)]:.0%}" for p in SHOWN)
+            held = ", ".join(f"{100 * share[str(p)]:.0f} %" for p in SHOWN)
             parts.append(f"{label}: {held}")
     should = ", ".join(f"{p} %" for p in SHOWN)
     return f"keypoints within the ellipses of {should}:  " + ";  ".join(parts) if parts else "no keypoint was found"
@@ -85,7 +88,7 @@ def _curves(axis: Axes, series: Sequence[tuple[str, Reliability]]) -> None:
     if len(first.names) > 1:
         handles.append(Line2D([], [], color=PALE, linewidth=1.2, label=f"each keypoint, {series[0][0]}"))
     ticks = np.linspace(0, 1, 6)
-    labels = [f"{t:.0%}" for t in ticks]
+    labels = [f"{100 * t:.0f} %" for t in ticks]
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.005)
     axis.set_xticks(ticks, labels, fontsize=9)

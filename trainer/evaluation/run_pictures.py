@@ -4,15 +4,10 @@
 from __future__ import annotations
 
 import colorsys
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import numpy as np
 import torch
@@ -28,6 +23,8 @@ from ...core.robot.visibility import SURE
 from ...core.scene import catalogue
 from ...core.scene.scene_model import SceneModel, Variable
 from ..networks.model_file import ModelInfo
+from ..reports import figures
+from ..reports.figures import INK
 from .evaluate import Evaluation
 
 PICTURES = 12
@@ -40,7 +37,6 @@ TRUE = "#35d04f"
 PREDICTED = "#ff3fb4"
 BEFORE = "#b8bcc4"
 AFTER = "#2f7ed8"
-INK = "#22262b"
 
 FAINT = 0.01
 """A belief map whose peak is lower is shown as dark as it is."""
@@ -204,6 +200,4 @@ def _chain(
 
 
 def _write(path: Path, figure: Figure) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    files.write_bytes(path, buffer.getvalue())
+    files.write_bytes(path, figures.encode(figure, "png"))

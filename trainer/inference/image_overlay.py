@@ -49,16 +49,23 @@ def draw(
             canvas.ellipse(box, fill=colours[j], outline=(0, 0, 0), width=edge)
     if names:
         shown = [j for j in range(len(points)) if sure[j]]
-        _names(canvas, picture.size, [(points[j], info.keypoints[j], colours[j]) for j in shown], radius)
+        draw_names(canvas, picture.size, [(points[j], info.keypoints[j], colours[j]) for j in shown], radius)
     return picture
 
 
-def _names(
+def draw_names(
     canvas: ImageDraw.ImageDraw, size: tuple[int, int], entries: Sequence[tuple[Sequence[float], str, tuple[int, ...]]],
-    radius: float,
+    radius: float, letters: float = 0.0,
 ) -> None:  # fmt: skip
-    """Names in their dots' colours: beside them where there is room, else further down or up, with a thin line."""
-    font = ImageFont.load_default(size=max(9.0, max(size) / 50))
+    """Names in their dots' colours: beside them where there is room, else further down or up, with a thin line.
+
+    Args:
+        size: width and height of the picture, pixels.
+        entries: place, name and colour of each.
+        radius: of the dots, pixels.
+        letters: size of the letters, pixels; 0 goes with the picture.
+    """
+    font = ImageFont.load_default(size=letters or max(9.0, max(size) / 50))
     stroke = max(1, round(max(size) / 500))
     taken: list[Box] = []
     for (u, v), text, colour in sorted(entries, key=lambda e: e[0][1]):
