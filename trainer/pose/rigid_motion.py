@@ -3,6 +3,9 @@
 
 A small motion of a camera frame is six numbers ``(ω, v)``: a turn by the rotation vector ω in radians about the
 camera's centre, then a shift by v in metres: a point p in the camera frame goes to ``exp(ω) p + v``.
+
+Twists and logarithms on SE(3) have the same order (ω, v) and agree with small motions to first order. All perturb a
+pose ``T_a_b`` from the left, in the frame a: ``T_a_b`` goes to ``exp(ξ) T_a_b``.
 """
 
 from __future__ import annotations
@@ -71,3 +74,56 @@ def angle_between(a: Tensor, b: Tensor) -> Tensor:
 def orthonormal(rotation: Tensor) -> Tensor:
     """The rotation ``(…, 3, 3)`` without what rounding has added, by one step of Newton's iteration."""
     return 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
+
+
+def log_rotation(rotation: Tensor) -> Tensor:
+    """Rotation vectors ``(…, 3)``, radians, of rotations ``(…, 3, 3)`` by less than π."""
+    skew = torch.stack([
+        rotation[..., 2, 1] - rotation[..., 1, 2],
+        rotation[..., 0, 2] - rotation[..., 2, 0],
+        rotation[..., 1, 0] - rotation[..., 0, 1],
+    ], -1)  # fmt: skip
+    sine = skew.norm(dim=-1)
+    trace = rotation.diagonal(dim1=-2, dim2=-1).sum(-1)
+    angle = torch.atan2(sine, trace - 1)
+    small = sine < 1e-7
+    return skew * torch.where(small, 0.5, angle / torch.where(small, 1.0, sine))[..., None]
+
+
+def log_motion(pose: Tensor) -> Tensor:
+    """Twists ``(…, 6)`` (ω, v) whose exponentials on SE(3) are ``pose`` ``(…, 4, 4)``, turned by less than π."""
+    turn = log_rotation(pose[..., :3, :3])
+    square = (turn * turn).sum(-1)
+    small = square < SMALL
+    safe = torch.where(small, torch.ones_like(square), square)
+    angle = safe.sqrt()
+    # 1/θ² - cot(θ/2)/(2θ)
+    series = 1 / 12 + square / 720 * (1 + square / 42)
+    factor = torch.where(small, series, 1 / safe - 1 / (2 * angle * (angle / 2).tan()))[..., None, None]
+    k = cross_matrix(turn)
+    inverse = torch.eye(3, dtype=pose.dtype, device=pose.device) - k / 2 + factor * (k @ k)
+    return torch.cat([turn, (inverse @ pose[..., :3, 3:]).squeeze(-1)], -1)
+
+
+def adjoint(pose: Tensor) -> Tensor:
+    """``(…, 6, 6)`` that take twists (ω, v) in frame b to frame a, of poses ``T_a_b`` ``(…, 4, 4)``."""
+    rotation = pose[..., :3, :3]
+    top = torch.cat([rotation, torch.zeros_like(rotation)], -1)
+    return torch.cat([top, torch.cat([cross_matrix(pose[..., :3, 3]) @ rotation, rotation], -1)], -2)
+
+
+def left_jacobian(twist: Tensor) -> Tensor:
+    """``(6, 6)``: ``exp(ξ + δ) ≈ exp(J δ) exp(ξ)`` of a twist ξ ``(6,)`` (ω, v); the right one is that of -ξ."""
+    k = _bracket(twist)
+    result, term = torch.eye(6, dtype=twist.dtype, device=twist.device), torch.eye(6, dtype=twist.dtype)
+    for n in range(2, 40):
+        term = term @ k / n
+        result = result + term
+        if float(term.abs().max()) < 1e-17:
+            break
+    return result
+
+
+def _bracket(twist: Tensor) -> Tensor:
+    turn, shift = cross_matrix(twist[..., :3]), cross_matrix(twist[..., 3:])
+    return torch.cat([torch.cat([turn, torch.zeros_like(turn)], -1), torch.cat([shift, turn], -1)], -2)
