@@ -283,10 +283,10 @@ def _loop(
         world.move(joints)
         found = look(f"{number:03d}")
     apart = np.linalg.norm(world.truth() - meant, axis=1)
-    told = "the pictures agree" if settled == SETTLED else "the pictures never agreed for long enough"
+    verdict = "the pictures agree" if settled == SETTLED else "the pictures never agreed for long enough"
     there = settled == SETTLED and float(apart[-1]) <= options.arrived
     print(
-        f"{'arrived' if there else 'did not arrive'}: {told}; the end effector is really {1000 * apart[-1]:.1f} mm "
+        f"{'arrived' if there else 'did not arrive'}: {verdict}; the end effector is really {1000 * apart[-1]:.1f} mm "
         f"from its goal, the keypoints {1000 * apart.mean():.1f} mm on average",
         file=out,
     )

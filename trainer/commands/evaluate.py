@@ -41,7 +41,7 @@ BATCH_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Order:
+class EvaluateOptions:
     """What is asked for.
 
     Attributes:
@@ -114,28 +114,28 @@ class Measured:
         return np.stack([t.points for t in self.truths])
 
 
-def evaluate(order: Order, *, as_json: bool = False) -> int:
+def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
     """Measure, print a table or JSON, and draw. What can't be read is named and left out.
 
     Raises:
         UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
             written or some images could not be read, and then all is told.
     """
-    _check_files(order)
-    predictor = Predictor.load(order.model, device.choose("auto"))
+    _check_files(options)
+    predictor = Predictor.load(options.model, device.choose("auto"))
     names = predictor.info.keypoints
-    ratings = rater_spread.read(order.people, order.data, names, order.model) if order.people else None
-    images = dataset_reader.read(order.data) if ratings is None else ratings.consensus()
-    shared = keypoint_matching.check_names(images, names, order.model)
-    if order.calibrate is not None:
-        evaluate_calibration.check(order.calibrate, len(images.items))
+    ratings = rater_spread.read(options.people, options.data, names, options.model) if options.people else None
+    images = dataset_reader.read(options.data) if ratings is None else ratings.consensus()
+    shared = keypoint_matching.check_names(images, names, options.model)
+    if options.calibrate is not None:
+        evaluate_calibration.check(options.calibrate, len(images.items))
     found = measure(predictor, images)
     if ratings is not None:
         ratings = ratings.of(found.answers.rows)
-    poses, pose_entries = _poses(order, predictor, found)
+    poses, pose_entries = _poses(options, predictor, found)
     document: dict[str, Any] = {
-        "model": str(order.model),
-        "data": str(order.data),
+        "model": str(options.model),
+        "data": str(options.data),
         "format": images.format,
         "images": len(found.items),
         "unreadable": [
@@ -156,27 +156,27 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
         for name, errors in zip(document["raters"]["per_photograph"], found.measurement.percent, strict=True):
             document["raters"]["per_photograph"][name]["model"] = keypoint_metrics.distribution(errors)
     calibrated = None
-    if order.calibrate is not None:
+    if options.calibrate is not None:
         calibrated = evaluate_calibration.learn(
             predictor, found.reliability.errors, lambda: _errors(answers(predictor, found.items), found.true)
         )
         document["calibration"] = calibrated.to_dict()
     # First of all, so that a disk without room for a file does not lose what was measured.
     print(json.dumps(document, allow_nan=False) if as_json else "\n".join(table(document)), flush=True)
-    if order.calibrate is not None and calibrated is not None:
-        evaluate_calibration.save(order.model, order.calibrate, calibrated.learned)
-        print(f"calibrated model: {order.calibrate}", file=sys.stderr)
-    title = f"{_title(order.model)} on {{}} {'photographs' if ratings else 'images'} of {order.data.resolve().name}"
+    if options.calibrate is not None and calibrated is not None:
+        evaluate_calibration.save(options.model, options.calibrate, calibrated.learned)
+        print(f"calibrated model: {options.calibrate}", file=sys.stderr)
+    title = f"{_title(options.model)} on {{}} {'photographs' if ratings else 'images'} of {options.data.resolve().name}"
     counted = title.format(f"{len(found.items):,}")
-    if order.html is not None:
-        _write_report(order.html, counted, document, found, poses, spread)
-    if order.plot is not None:
+    if options.html is not None:
+        _write_report(options.html, counted, document, found, poses, spread)
+    if options.plot is not None:
         from ..evaluation import error_plot
 
-        error_plot.draw(order.plot, found.measurement, counted, spread)
-        print(f"plot: {order.plot}", file=sys.stderr)
-    if order.reliability is not None:
-        _draw_reliability(order.reliability, title, found.reliability, calibrated)
+        error_plot.draw(options.plot, found.measurement, counted, spread)
+        print(f"plot: {options.plot}", file=sys.stderr)
+    if options.reliability is not None:
+        _draw_reliability(options.reliability, title, found.reliability, calibrated)
     if found.answers.unreadable:
         raise UserError(
             f"{len(found.answers.unreadable)} of {len(images.items)} images could not be read (see above): the "
@@ -185,16 +185,16 @@ def evaluate(order: Order, *, as_json: bool = False) -> int:
     return 0
 
 
-def _check_files(order: Order) -> None:
-    if order.add_limit is not None and not 0 < order.add_limit < float("inf"):
-        raise UserError(f"--add-limit is {order.add_limit:g}: give metres, such as 0.1")
-    if order.html is not None:
-        page.check_path(order.html, "--html")
-    if order.plot is None and order.reliability is None:
+def _check_files(options: EvaluateOptions) -> None:
+    if options.add_limit is not None and not 0 < options.add_limit < float("inf"):
+        raise UserError(f"--add-limit is {options.add_limit:g}: give metres, such as 0.1")
+    if options.html is not None:
+        page.check_path(options.html, "--html")
+    if options.plot is None and options.reliability is None:
         return
     from ..evaluation import error_plot
 
-    for path in (order.plot, order.reliability):
+    for path in (options.plot, options.reliability):
         if path is not None:
             error_plot.check_path(path)
 
@@ -213,7 +213,7 @@ def _write_report(
     print(f"report: {path}", file=sys.stderr)
 
 
-def _poses(order: Order, predictor: Predictor, found: Measured) -> tuple[PoseErrors | None, dict[str, Any]]:
+def _poses(options: EvaluateOptions, predictor: Predictor, found: Measured) -> tuple[PoseErrors | None, dict[str, Any]]:
     """The errors, and for the document ``pose`` and, where it is None, ``pose_missing``, a sentence saying why.
 
     Raises:
@@ -221,10 +221,10 @@ def _poses(order: Order, predictor: Predictor, found: Measured) -> tuple[PoseErr
     """
     given = found.answers
     try:
-        pose_metrics.check(predictor.info, order.robot, found.items, found.truths)
+        pose_metrics.check(predictor.info, options.robot, found.items, found.truths)
         errors = pose_metrics.measure(
             predictor.info,
-            order.robot,
+            options.robot,
             found.items,
             found.truths,
             given.predicted,
@@ -232,10 +232,10 @@ def _poses(order: Order, predictor: Predictor, found: Measured) -> tuple[PoseErr
             given.confidences,
         )
     except UserError as problem:
-        if order.robot is not None or order.add_limit is not None:
+        if options.robot is not None or options.add_limit is not None:
             raise
         return None, {"pose": None, "pose_missing": str(problem)}
-    return errors, {"pose": errors.to_dict(order.add_limit or pose_metrics.ADD_LIMIT)}
+    return errors, {"pose": errors.to_dict(options.add_limit or pose_metrics.ADD_LIMIT)}
 
 
 def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated: Calibrated | None) -> None:

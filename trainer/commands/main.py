@@ -252,35 +252,35 @@ def _train(options: argparse.Namespace, begun: float) -> int:
 def _render(options: argparse.Namespace, begun: float) -> int:
     from . import render as render_command
 
-    order = render_command.Order(
+    render_options = render_command.RenderOptions(
         source=options.source, count=options.count, format=options.format, out=options.out, seed=options.seed,
         workers=options.workers, preset=options.preset, sheet=options.sheet, transparent=options.transparent,
         blender=options.blender,
     )  # fmt: skip
-    return render_command.render(order, as_json=options.json, lifeline=options.lifeline)
+    return render_command.render(render_options, as_json=options.json, lifeline=options.lifeline)
 
 
 def _evaluate(options: argparse.Namespace, begun: float) -> int:
     from . import evaluate as evaluate_command
 
-    order = evaluate_command.Order(
+    evaluate_options = evaluate_command.EvaluateOptions(
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
     )  # fmt: skip
-    return evaluate_command.evaluate(order, as_json=options.json)
+    return evaluate_command.evaluate(evaluate_options, as_json=options.json)
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:
     from ..inference import camera_size
     from . import predict as predict_command
 
-    order = predict_command.Order(
+    predict_options = predict_command.PredictOptions(
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
         camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
         camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
-    return predict_command.predict(order, as_json=options.json)
+    return predict_command.predict(predict_options, as_json=options.json)
 
 
 def _export(options: argparse.Namespace, begun: float) -> int:

@@ -23,14 +23,14 @@ from ..inference.camera_size import CameraSize, Size
 from ..inference.image_overlay import draw
 from ..inference.image_sources import Picture, Source
 from ..inference.pose_finder import PoseFinder
-from ..inference.pose_text import told
+from ..inference.pose_text import pose_lines
 from ..inference.predictor import Fit, Found, Predictor, in_whole
 from ..inference.video_overlay import VideoOverlay
 from ..networks import device
 
 
 @dataclass(frozen=True)
-class Order:
+class PredictOptions:
     """What was asked for.
 
     Attributes:
@@ -58,30 +58,30 @@ class Order:
     joints_by_image: Path | None = None
 
 
-def predict(order: Order, *, as_json: bool = False) -> int:
+def predict(options: PredictOptions, *, as_json: bool = False) -> int:
     """Predict, tell, draw. What can't be read is named and left out.
 
     Raises:
         UserError: if anything that was given is of no use, or after all is told, if something was left out.
     """
-    _check(order)
-    sources = image_sources.find(order.images)
-    endless = any(s.kind == "webcam" for s in sources) and order.frames is None
+    _check(options)
+    sources = image_sources.find(options.images)
+    endless = any(s.kind == "webcam" for s in sources) and options.frames is None
     if endless and as_json:
         raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
-    predictor = Predictor.load(order.model, device.choose("auto"))
-    finder = _finder(order, predictor)
+    predictor = Predictor.load(options.model, device.choose("auto"))
+    finder = _finder(options, predictor)
     if isinstance(finder, RestingCamera):
         for source in sources:
             finder.finder(source.name)  # before anything is written
-    if order.overlay is not None:
-        _make(order.overlay)
-    if order.out is not None:
-        _create(order.out)
-    results = _Results(order, as_json)
+    if options.overlay is not None:
+        _make(options.overlay)
+    if options.out is not None:
+        _create(options.out)
+    results = _Results(options, as_json)
     failure: UserError | None = None
     try:
-        with closing(_entries(order, sources, predictor, finder)) as entries:
+        with closing(_entries(options, sources, predictor, finder)) as entries:
             for entry in entries:
                 results.add(entry)
     except KeyboardInterrupt:
@@ -108,16 +108,16 @@ def predict(order: Order, *, as_json: bool = False) -> int:
 class _Results:
     """Tells what is found, as it comes and at the end."""
 
-    def __init__(self, order: Order, as_json: bool) -> None:
-        self._order = order
+    def __init__(self, options: PredictOptions, as_json: bool) -> None:
+        self._options = options
         self._as_json = as_json
         self._entries: list[dict[str, Any]] = []
         self.count = 0
         self.unreadable: list[dict[str, Any]] = []
 
     def add(self, entry: dict[str, Any]) -> None:
-        if self._order.out is not None:
-            files.append_json_line(self._order.out, entry)
+        if self._options.out is not None:
+            files.append_json_line(self._options.out, entry)
         if "error" in entry:
             self.unreadable.append(entry)
             print(f"warning: {entry['error']}", file=sys.stderr, flush=True)
@@ -126,53 +126,53 @@ class _Results:
         if self._as_json:
             self._entries.append(entry)
         else:
-            print("\n".join(_told(entry)), flush=True)
+            print("\n".join(_lines(entry)), flush=True)
 
     def close(self) -> None:
         """Leave no file in which nothing is."""
-        out = self._order.out
+        out = self._options.out
         if out is not None and not (self.count or self.unreadable):
             out.unlink(missing_ok=True)
 
     def conclude(self, predictor: Predictor, together: dict[str, Any] | None) -> None:
         if self._as_json:
             document = {
-                "model": str(self._order.model),
+                "model": str(self._options.model),
                 "skeleton": [list(edge) for edge in predictor.info.skeleton],
                 "images": self._entries,
                 "unreadable": self.unreadable,
             }
             print(json.dumps(document | ({} if together is None else {"pose": together}), allow_nan=False))
         elif together is not None:
-            print("\n".join([f"all {together['images']} images together", *told(together)]))
+            print("\n".join([f"all {together['images']} images together", *pose_lines(together)]))
 
 
-def _finder(order: Order, predictor: Predictor) -> PoseFinder | RestingCamera | None:
-    if order.camera is None:
+def _finder(options: PredictOptions, predictor: Predictor) -> PoseFinder | RestingCamera | None:
+    if options.camera is None:
         return None
-    if order.joints_by_image is not None:
-        return RestingCamera.of(predictor.info, order.camera, order.joints_by_image, order.robot)
-    finder = PoseFinder.of(predictor.info, order.camera, order.joints, order.robot)
+    if options.joints_by_image is not None:
+        return RestingCamera.of(predictor.info, options.camera, options.joints_by_image, options.robot)
+    finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
     if finder.missing:
         names = ", ".join(finder.missing)
         print(f"warning: The robot {finder.robot.name} has no {names}: the pose goes by the others", file=sys.stderr)
     return finder
 
 
-def _check(order: Order) -> None:
-    joints = [order.joints, order.joints_by_image]
-    if order.camera is None and [*joints, order.robot, order.camera_size] != [None] * 4:
+def _check(options: PredictOptions) -> None:
+    joints = [options.joints, options.joints_by_image]
+    if options.camera is None and [*joints, options.robot, options.camera_size] != [None] * 4:
         raise UserError(
             "--joints, --robot and --camera-size are for the robot's pose, which needs --camera fx,fy,cx,cy: add it"
         )
     if None not in joints:
         raise UserError("--joints and --joints-by-image are both there: give one of them")
-    if order.frames is not None and order.frames < 1:
-        raise UserError(f"--frames is {order.frames}: it must be at least 1")
-    if not 0 <= order.peaks <= 100:
-        raise UserError(f"--peaks is {order.peaks}: it must be between 0 and 100")
-    if order.out is not None and order.out.exists():
-        raise UserError(f"There is a file {order.out} already: choose another --out")
+    if options.frames is not None and options.frames < 1:
+        raise UserError(f"--frames is {options.frames}: it must be at least 1")
+    if not 0 <= options.peaks <= 100:
+        raise UserError(f"--peaks is {options.peaks}: it must be between 0 and 100")
+    if options.out is not None and options.out.exists():
+        raise UserError(f"There is a file {options.out} already: choose another --out")
 
 
 def scales(text: str) -> tuple[float, ...]:
@@ -205,22 +205,25 @@ def _create(path: Path) -> None:
 
 
 def _entries(
-    order: Order, sources: Sequence[Source], predictor: Predictor, finder_or_all: PoseFinder | RestingCamera | None
+    options: PredictOptions,
+    sources: Sequence[Source],
+    predictor: Predictor,
+    finder_or_all: PoseFinder | RestingCamera | None,
 ) -> Generator[dict[str, Any], None, None]:
     """What is found in each picture; of what can't be read, ``image`` and ``error``.
 
     Raises:
         UserError: if the only source can't be read at all, or something can't be written.
     """
-    camera = CameraSize(order.camera_size)
+    camera = CameraSize(options.camera_size)
     for source in sources:
         finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
-        if order.overlay is not None and source.kind != "image":
+        if options.overlay is not None and source.kind != "image":
             name = Path(source.name).stem if source.kind == "video" else source.name.replace(":", "-")
-            video = VideoOverlay(_free_file(order.overlay, name, ".mp4"), source.rate())
+            video = VideoOverlay(_free_file(options.overlay, name, ".mp4"), source.rate())
         try:
-            for picture in _readable(source, order.frames, alone=len(sources) == 1):
+            for picture in _readable(source, options.frames, alone=len(sources) == 1):
                 if isinstance(picture, UserError):
                     yield {"image": source.name, "error": str(picture)}
                     continue
@@ -234,17 +237,17 @@ def _entries(
                         yield {"image": source.name, "error": str(problem)}
                         break
                     here = finder.resized(scale)
-                (found,) = predictor.predict([picture.pixels], order.scales, order.peaks)
+                (found,) = predictor.predict([picture.pixels], options.scales, options.peaks)
                 found = in_whole(found, picture.photograph)
                 pose = here.find(found) if here is not None else None
                 if finder is not None and isinstance(finder_or_all, RestingCamera):
                     finder_or_all.add(finder, [k.to_image(Fit(*scale)) for k in found])
-                if order.overlay is not None:
+                if options.overlay is not None:
                     drawn = _drawn(picture, found, predictor, here, pose)
                     if video is not None:
                         video.add(np.asarray(drawn))
                     else:
-                        _save(_free_file(order.overlay, Path(source.name).stem, ".png"), drawn)
+                        _save(_free_file(options.overlay, Path(source.name).stem, ".png"), drawn)
                 yield _entry(picture, found) | ({} if pose is None else {"pose": pose})
         except UserError:
             if video is not None:
@@ -299,7 +302,7 @@ def _entry(picture: Picture, found: Sequence[Found]) -> dict[str, Any]:
     return {**entry, "width": width, "height": height, "keypoints": [k.to_dict() for k in found]}
 
 
-def _told(entry: dict[str, Any]) -> list[str]:
+def _lines(entry: dict[str, Any]) -> list[str]:
     frame = f" frame {entry['frame']} at {entry['seconds']:.2f} s" if "frame" in entry else ""
     lines = [f"{one_line(entry['image'])}{frame} ({entry['width']} × {entry['height']})"]
     for k in entry["keypoints"]:
@@ -309,7 +312,7 @@ def _told(entry: dict[str, Any]) -> list[str]:
         if len(k.get("peaks", ())) > 1:
             places = ", ".join(f"({p['u']:.1f}, {p['v']:.1f}) {p['score']:.0%}" for p in k["peaks"])
             lines.append(f"  {'':<24} peaks: {places}")
-    return lines + (told(entry["pose"]) if "pose" in entry else [])
+    return lines + (pose_lines(entry["pose"]) if "pose" in entry else [])
 
 
 def _free_file(folder: Path, stem: str, suffix: str) -> Path:

@@ -62,7 +62,7 @@ Composite = Callable[[Sample], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Order:
+class RenderOptions:
     """What was asked for on the command line.
 
     Attributes:
@@ -114,8 +114,8 @@ class Order:
             raise UserError(f"--count is {self.count}: a contact sheet shows at most {contact_sheet.MOST} pictures")
 
 
-def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> int:
-    """Carry out an order, until it is done, Ctrl-C or SIGTERM.
+def render(options: RenderOptions, *, as_json: bool = False, lifeline: bool = False) -> int:
+    """Render what is asked for, until it is done, Ctrl-C or SIGTERM.
 
     Args:
         lifeline: whether to end when stdin closes.
@@ -124,19 +124,19 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
         the exit code.
 
     Raises:
-        UserError: if the order can't be carried out.
+        UserError: if what they ask for can't be done.
     """
-    order.check()
+    options.check()
     begun = time.monotonic()
     display = Display(PLAIN_SECONDS)
     with noted() as received:
         if lifeline:
             end_with_parent(lambda: received.append(signal.SIGTERM), LIFELINE_GRACE)
-        job = _Job(order, display, lambda: bool(received))
+        job = _Job(options, display, lambda: bool(received))
         try:
             job.run()
         except StoppedError:
-            display.say(f"stopped; {job.progress()}" + ("" if order.out is None else ", the same command goes on"))
+            display.say(f"stopped; {job.progress()}" + ("" if options.out is None else ", the same command goes on"))
             return 128 + received[0]
         except RenderingError as problem:
             display.say(f"error: {problem}")
@@ -145,13 +145,13 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
             raise job.explain(problem) from problem
     seconds = time.monotonic() - begun
     display.say(f"{job.progress()}, {job.rendered} of them now, in {seconds:.0f} s")
-    for path in (order.out, order.sheet):
+    for path in (options.out, options.sheet):
         if path is not None:
             display.say(f"            {path}")
     if as_json:
-        paths = {name: None if p is None else str(p) for name, p in (("out", order.out), ("sheet", order.sheet))}
+        paths = {name: None if p is None else str(p) for name, p in (("out", options.out), ("sheet", options.sheet))}
         summary = {
-            **paths, "format": order.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds,
+            **paths, "format": options.format, "samples": job.count, "rendered": job.rendered, "seconds": seconds,
             "obstruction": job.obstruction.to_dict(),
         }  # fmt: skip
         print(json.dumps(summary))
@@ -159,13 +159,13 @@ def render(order: Order, *, as_json: bool = False, lifeline: bool = False) -> in
 
 
 class _Job:
-    """One order while it is carried out."""
+    """One rendering while it goes on."""
 
-    def __init__(self, order: Order, display: Display, interrupted: Callable[[], bool]) -> None:
-        self.order = order
+    def __init__(self, options: RenderOptions, display: Display, interrupted: Callable[[], bool]) -> None:
+        self.options = options
         self.display = display
         self.interrupted = interrupted
-        self.count = order.count or contact_sheet.USUAL
+        self.count = options.count or contact_sheet.USUAL
         self.whole = 0
         self.rendered = 0
         self.data: DataSet | None = None
@@ -181,25 +181,25 @@ class _Job:
     def explain(self, problem: files.WriteError | OSError) -> UserError:
         """A full disk, or a folder that can't be written, in one sentence."""
         if isinstance(problem, OSError):
-            problem = files.WriteError(self.order.out or problem.filename or tempfile.gettempdir(), problem)
-        if problem.full and self.order.out is not None:
+            problem = files.WriteError(self.options.out or problem.filename or tempfile.gettempdir(), problem)
+        if problem.full and self.options.out is not None:
             return UserError(
-                f"There is no room for {self.order.out} ({problem.why}): free some and give the same command again "
+                f"There is no room for {self.options.out} ({problem.why}): free some and give the same command again "
                 f"({self.progress()} are there, each of them whole)"
             )
         return problem
 
     def run(self) -> None:
         """Everything, from the settings to the last file."""
-        order = self.order
-        settings = load_source(order)
+        options = self.options
+        settings = load_source(options)
         programs = find_programs(settings)
         with self._folder(settings) as run:
             settings, robots = self._prepare(run, settings, programs)
             bodies = sample_label.bodies(settings, [str(r["name"]) for r in robots])
             done: set[int] = set()
-            if order.format is not None:
-                self.data = FORMATS[order.format](run, bodies, settings.render.masks)
+            if options.format is not None:
+                self.data = FORMATS[options.format](run, bodies, settings.render.masks)
                 files.sweep(run, *(p for p in run.iterdir() if p.is_dir()))
                 self.data.begin()
                 done = set(self.data)
@@ -209,27 +209,27 @@ class _Job:
                 self._render(run, settings, programs, bodies, missing)
             if self.data is not None:
                 self.data.finish()
-            if order.sheet is not None:
+            if options.sheet is not None:
                 self._show("drawing the contact sheet")
-                contact_sheet.save(order.sheet, self._sheet_pictures(), bodies)
+                contact_sheet.save(options.sheet, self._sheet_pictures(), bodies)
 
     @contextmanager
     def _folder(self, settings: Settings) -> Iterator[Path]:
         """The data set's folder; one that is thrown away where only a sheet is wanted."""
-        order = self.order
-        if order.out is None or order.format is None:
+        options = self.options
+        if options.out is None or options.format is None:
             with tempfile.TemporaryDirectory(prefix="robot_keypoints_") as scratch:
                 yield Path(scratch)
             return
-        manifest = Manifest.of(order.format, order.seed, order.transparent, settings, order.preset)
-        with ExitStack() as held:
-            if (order.out / MANIFEST).exists():
-                held.callback(FolderLock(order.out).release)
-                manifest.claim(order.out)
+        manifest = Manifest.of(options.format, options.seed, options.transparent, settings, options.preset)
+        with ExitStack() as locks:
+            if (options.out / MANIFEST).exists():
+                locks.callback(FolderLock(options.out).release)
+                manifest.claim(options.out)
             else:
-                manifest.claim(order.out)  # a folder of other files is left as it is
-                held.callback(FolderLock(order.out).release)
-            yield order.out
+                manifest.claim(options.out)  # a folder of other files is left as it is
+                locks.callback(FolderLock(options.out).release)
+            yield options.out
 
     def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
         """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
@@ -257,9 +257,9 @@ class _Job:
         self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
     ) -> None:
         first = 0.0
-        with RenderWorkers(run, settings, programs, self.order.seed, missing) as workers:
+        with RenderWorkers(run, settings, programs, self.options.seed, missing) as workers:
             self._show("starting the workers")
-            composite = compositor(settings, self.order.transparent)  # torch is loaded meanwhile
+            composite = compositor(settings, self.options.transparent)  # torch is loaded meanwhile
             with Writers() as writers:
                 while workers.left:
                     if self.interrupted():
@@ -328,20 +328,20 @@ class Writers:
         self._waiting.append(self._pool.submit(task))
 
 
-def load_source(order: Order) -> Settings:
-    """The settings that an order starts from.
+def load_source(options: RenderOptions) -> Settings:
+    """The settings that a rendering starts from.
 
     Raises:
         UserError: if they can't be read, or name a Blender that the user has not named.
     """
-    path = order.source / run_folder.SETTINGS if order.source.is_dir() else order.source
+    path = options.source / run_folder.SETTINGS if options.source.is_dir() else options.source
     settings = toml_file.load(path)
-    if order.preset is not None:
+    if options.preset is not None:
         kept = tuple(v for v in settings.variables if catalogue.find(v.name) is None)
-        settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=order.preset))
+        settings = replace(settings, variables=kept, scene=replace(settings.scene, preset=options.preset))
     workers = settings.workers
-    count = workers.count if order.workers is None else order.workers
-    workers = replace(workers, count=count, adaptive=0, blender=chosen_blender(settings, order.blender))
+    count = workers.count if options.workers is None else options.workers
+    workers = replace(workers, count=count, adaptive=0, blender=chosen_blender(settings, options.blender))
     return replace(settings, workers=workers)
 
 

@@ -66,22 +66,22 @@ def read_ndds(source: Path, labels: Sequence[Path]) -> Annotated:
     return Annotated(source, "NDDS", tuple(names), tuple(items), False)
 
 
-def _size(document: Mapping[str, Any], picture: Path, told: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _size(document: Mapping[str, Any], picture: Path, camera_sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Width and height that a label was made for."""
     camera = document.get("camera_data") or {}
     if camera.get("width") and camera.get("height"):
         return int(camera["width"]), int(camera["height"])
     size = image_file.size_of(picture)
-    if told and size not in told:
+    if camera_sizes and size not in camera_sizes:
         raise UserError(
             f"{picture} has {size[0]} × {size[1]} pixels, but {CAMERA_FILE} beside it says "
-            f"{told[0][0]} × {told[0][1]}: use the pictures that were labelled"
+            f"{camera_sizes[0][0]} × {camera_sizes[0][1]}: use the pictures that were labelled"
         )
     return size
 
 
 def _camera_sizes(folder: Path) -> list[tuple[int, int]]:
-    """Sizes of the pictures in a folder, of each camera, where they are told."""
+    """Sizes of the pictures in a folder, of each camera, where the file has them."""
     if not (folder / CAMERA_FILE).is_file():
         return []
     document = read_json(folder / CAMERA_FILE, MEND, largest=LARGEST)
@@ -107,10 +107,10 @@ def _robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str
             keypoint_visibility.inside(np.array([u, v]), width, height)
             and NOT_FOUND not in keypoint["projected_location"]
         )
-        told = int(keypoint.get("visibility", keypoint_visibility.VISIBLE))
+        visibility = int(keypoint.get("visibility", keypoint_visibility.VISIBLE))
         points[str(keypoint["name"])] = (
             u,
             v,
-            max(keypoint_visibility.OCCLUDED, min(told, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
+            max(keypoint_visibility.OCCLUDED, min(visibility, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
         )
     return Annotation(points, None, entry.get("name"), *pose_of(known, str(entry.get("name") or "the robot")))

@@ -157,10 +157,10 @@ class Manifest:
     @classmethod
     def of(cls, form: str, seed: int, transparent: bool, settings: Settings, preset: str | None) -> Manifest:
         """The manifest of a data set that is made from ``settings`` as they were given."""
-        told = asdict(settings)
+        content = asdict(settings)
         for part in ("workers", "training", "feedback", "stream"):
-            told.pop(part)
-        text = json.dumps([told, preset], sort_keys=True)
+            content.pop(part)
+        text = json.dumps([content, preset], sort_keys=True)
         return cls(form, seed, transparent, hashlib.sha256(text.encode()).hexdigest())
 
     def claim(self, folder: Path) -> None:

@@ -63,8 +63,8 @@ def _words(series: Sequence[tuple[str, Reliability]]) -> str:
         found = reliability.summary(measured.errors)
         if found["errors"] is not None:
             share = found["within"]
-            held = ", ".join(f"{100 * share[str(p)]:.0f} %" for p in SHOWN)
-            parts.append(f"{label}: {held}")
+            shares = ", ".join(f"{100 * share[str(p)]:.0f} %" for p in SHOWN)
+            parts.append(f"{label}: {shares}")
     should = ", ".join(f"{p} %" for p in SHOWN)
     return f"keypoints within the ellipses of {should}:  " + ";  ".join(parts) if parts else "no keypoint was found"
 

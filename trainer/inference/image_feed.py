@@ -29,12 +29,12 @@ class PictureFeed:
     """Reads pictures in a thread of its own, one source after the other; a file that can't be read is named, no more.
 
     Args:
-        told: called from that thread whenever :meth:`take` or :attr:`ended` has something new to say.
+        on_change: called from that thread whenever :meth:`take` or :attr:`ended` has something new to say.
     """
 
-    def __init__(self, sources: Sequence[Source], told: Callable[[], None]) -> None:
+    def __init__(self, sources: Sequence[Source], on_change: Callable[[], None]) -> None:
         self._sources = list(sources)
-        self._told = told
+        self._on_change = on_change
         self._changed = threading.Condition()
         self._waiting: deque[Taken] = deque()
         self._problem: Exception | None = None
@@ -94,11 +94,11 @@ class PictureFeed:
                     if source.kind == "webcam" or (source is self._sources[-1] and not read):
                         raise
                     print(f"warning: {problem}", file=sys.stderr, flush=True)
-        except Exception as problem:  # told to whoever takes, who runs in another thread
+        except Exception as problem:  # raised for whoever takes, who runs in another thread
             self._problem = problem
         with self._changed:
             self._finished = True
-        self._told()
+        self._on_change()
 
     def _put(self, taken: Taken, *, newest_only: bool) -> bool:
         with self._changed:
@@ -109,5 +109,5 @@ class PictureFeed:
             if self._stopped:
                 return False
             self._waiting.append(taken)
-        self._told()
+        self._on_change()
         return True

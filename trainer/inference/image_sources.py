@@ -103,11 +103,11 @@ class Source:
                 raise UserError(f"There is no webcam {found[1]}: connect one, or choose another number")
             if number == 0:
                 raise UserError(f"{self.name} can't be read as a video: choose another")
-            told = capture.get(cv2.CAP_PROP_FRAME_COUNT) if found is None else 0.0
+            announced = capture.get(cv2.CAP_PROP_FRAME_COUNT) if found is None else 0.0
             # Some kinds of file only tell about how many there are.
-            if number != frames and number < SURELY * told:
+            if number != frames and number < SURELY * announced:
                 raise UserError(
-                    f"{self.name} breaks off after {number} of {told:.0f} frames: copy it again, or choose another"
+                    f"{self.name} breaks off after {number} of {announced:.0f} frames: copy it again, or choose another"
                 )
         finally:
             capture.release()

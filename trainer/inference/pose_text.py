@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def told(pose: Mapping[str, Any]) -> list[str]:
-    """A pose of one image, or of several together, for people."""
+def pose_lines(pose: Mapping[str, Any]) -> list[str]:
+    """Lines that tell people a pose of one image, or of several together."""
     if "T_cam_base" not in pose:
         return [f"  no pose: {pose['sentence']}"]
     matrix = np.array(pose["T_cam_base"])

@@ -37,7 +37,7 @@ from .server_requests import Poses, Predicted, answer, find, number_of, refusal
 from .turns import Turns
 
 POLL_MS = 100
-BELL = "inproc://pictures"
+WAKE = "inproc://pictures"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,10 +77,10 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as usage:
         return int(usage.code or 0)
     ended = threading.Event()
-    told: list[int] = []
+    signals: list[int] = []
 
     def end(number: int, _: object) -> None:
-        told.append(number)
+        signals.append(number)
         ended.set()
 
     before = signal.signal(signal.SIGTERM, end)
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 128 + told[0] if told else 0
+    return 128 + signals[0] if signals else 0
 
 
 def serve(options: Any, ended: threading.Event) -> None:
@@ -116,25 +116,25 @@ def serve(options: Any, ended: threading.Event) -> None:
             print(f"warning: The pose goes without {lacking}: the robot has none", file=sys.stderr)
     blank = np.zeros((predictor.info.height, predictor.info.width, 3), np.uint8)
     predictor.predict([blank])  # the first one is slow
-    desk = Desk(options.host, options.port, options.keys, options.publish)
-    feed = PictureFeed(sources, desk.ring) if sources else None
+    sockets = ServerSockets(options.host, options.port, options.keys, options.publish)
+    feed = PictureFeed(sources, sockets.wake) if sources else None
     try:
         model = predictor.info.to_dict()
-        ready = {"host": options.host, "port": desk.port, "publish": desk.published, "model": model}
+        ready = {"host": options.host, "port": sockets.port, "publish": sockets.published, "model": model}
         if options.ready is not None:
             files.write_json(options.ready, ready)
-        print(f"serving {options.model} at {desk.url(desk.port)}", file=sys.stderr, flush=True)
-        if desk.published is not None:
-            print(f"publishing at {desk.url(desk.published)}", file=sys.stderr, flush=True)
+        print(f"serving {options.model} at {sockets.url(sockets.port)}", file=sys.stderr, flush=True)
+        if sockets.published is not None:
+            print(f"publishing at {sockets.url(sockets.published)}", file=sys.stderr, flush=True)
         if is_held():  # a service has no stdin to speak of
             end_with_parent(ended.set)
         names = {"robot": poses.name, "model": str(options.model)}
-        work = Work(predictor, poses, desk, feed, names, options.wait, camera_size=CameraSize(camera_size))
-        work.run(ended)
+        server = Server(predictor, poses, sockets, feed, names, options.wait, camera_size=CameraSize(camera_size))
+        server.run(ended)
     finally:
         if feed is not None:
             feed.close()
-        desk.close()
+        sockets.close()
 
 
 def _check(options: Any) -> None:
@@ -151,7 +151,7 @@ def _check(options: Any) -> None:
             raise UserError(f"{name} is {port}: a port lies between 0, for any free one, and 65535")
 
 
-class Desk:
+class ServerSockets:
     """The server's sockets: requests on one port, and where ``publish`` is a port, documents on another.
 
     Raises:
@@ -177,9 +177,9 @@ class Desk:
                 Gate(self.control, host, port, limits, encrypted=encrypted, options=("--port", "--host"))
             )
             self.port = self._gates[0].port
-            self._bell, self._rope = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
-            self._bell.bind(BELL)
-            self._rope.connect(BELL)
+            self._wake_reader, self._wake_socket = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+            self._wake_reader.bind(WAKE)
+            self._wake_socket.connect(WAKE)
             if publish is not None:
                 socket = self._socket(zmq.XPUB)
                 PosePublisher.prepare(socket)
@@ -194,22 +194,22 @@ class Desk:
             self.close()
             raise
         self._poller.register(self.control, zmq.POLLIN)
-        self._poller.register(self._bell, zmq.POLLIN)
+        self._poller.register(self._wake_reader, zmq.POLLIN)
 
     def url(self, port: int) -> str:
         """``tcp://`` address of one of the ports."""
         return Endpoints(self.host, port, port, port).url(port)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End :meth:`wait`; for one other thread."""
-        with suppress(zmq.Again):  # it has been rung often enough
-            self._rope.send(b"", zmq.NOBLOCK)
+        with suppress(zmq.Again):  # it has been woken often enough
+            self._wake_socket.send(b"", zmq.NOBLOCK)
 
     def wait(self, *, busy: bool = False) -> None:
         """Until something has come, or for a moment; not at all where there is something to do."""
         self._poller.poll(0 if busy else POLL_MS)
-        while self._bell.poll(0):
-            self._bell.recv()
+        while self._wake_reader.poll(0):
+            self._wake_reader.recv()
         if self.publisher is not None:
             self.publisher.welcome()
 
@@ -242,12 +242,12 @@ class Job(Enum):
 
 
 @dataclass
-class Work:
+class Server:
     """What a running server has. Requests and the source get as much of its time as each other: see :mod:`.turns`."""
 
     predictor: Predictor
     poses: Poses
-    desk: Desk
+    sockets: ServerSockets
     feed: PictureFeed | None
     names: Mapping[str, str | None]
     patient: bool
@@ -260,9 +260,9 @@ class Work:
         """Until told to end, or everything is read of the source."""
         begun = False
         while not ended.is_set():
-            self.desk.wait(busy=bool(self._due()))
+            self.sockets.wait(busy=bool(self._due()))
             self._take_in()
-            publisher = self.desk.publisher
+            publisher = self.sockets.publisher
             if self.feed is not None and not begun:
                 begun = not self.patient or (publisher is not None and publisher.listeners > 0)
                 if begun:
@@ -273,21 +273,21 @@ class Work:
 
     def _take_in(self) -> None:
         begin = self.clock()
-        for displaced in take_in(self.desk.control, self.queue):
+        for displaced in take_in(self.sockets.control, self.queue):
             frames = displaced.request.frames
-            self.desk.reply(frames[0], refusal(number_of(frames), displaced.reason))
+            self.sockets.reply(frames[0], refusal(number_of(frames), displaced.reason))
         if self.queue:
             self.turns.add(Job.REQUEST, self.clock() - begin)
 
     def turn(self) -> None:
-        """Answer one request or look at one picture, if there is either."""
+        """Answer one request or predict one picture, if there is either."""
         due = self._due()
         if not due:
             return
         job = self.turns.next(due)
         begin = self.clock()
         if job is Job.PICTURE:
-            self._look()
+            self._predict_picture()
         else:
             self._answer(begin)
         self.turns.charge(job, self.clock() - begin)
@@ -296,7 +296,7 @@ class Work:
         due = [Job.REQUEST] if self.queue else []
         return [*due, Job.PICTURE] if self.feed is not None and self.feed.waiting else due
 
-    def _look(self) -> None:
+    def _predict_picture(self) -> None:
         taken = self.feed.take() if self.feed is not None else None
         if taken is None:
             return
@@ -311,7 +311,7 @@ class Work:
         request = self.queue.take()
         came = time.time()
         message, found = answer(self.predictor, request.frames, self.poses)
-        self.desk.reply(request.client, message)
+        self.sockets.reply(request.client, message)
         if found is not None:
             self._publish(found, came, "request")
         self.queue.answered(request, self.clock() - begin)
@@ -319,10 +319,10 @@ class Work:
     def _publish(
         self, found: Predicted, when: float, source: str, frame: int | None = None, seconds: float | None = None
     ) -> None:
-        if self.desk.publisher is None:
+        if self.sockets.publisher is None:
             return
         try:
-            self.desk.publisher.publish(
+            self.sockets.publisher.publish(
                 {
                     "time": when, "source": source, "frame": frame, "seconds": seconds,
                     "width": found.width, "height": found.height, "milliseconds": found.milliseconds,

@@ -88,12 +88,12 @@ class ModelInfo:
             raise ValueError("the skeleton refers to other keypoints")
         if data["robot"] is not None and not isinstance(data["robot"], dict):
             raise ValueError("the robot is not a table")
-        told = data.get("places") or ()
-        if told and len(told) != len(names):
+        documents = data.get("places") or ()
+        if documents and len(documents) != len(names):
             raise ValueError("not every keypoint has a place")
         places = tuple(
             Keypoint(n, str(p["frame"]), triple(p["offset"]), str(p["robot"]))
-            for n, p in zip(names, told, strict=False)
+            for n, p in zip(names, documents, strict=False)
         )
         if not all(math.isfinite(v) for p in places for v in p.offset):
             raise ValueError("a place is no number")

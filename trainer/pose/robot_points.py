@@ -63,13 +63,13 @@ def place_keypoints(info: ModelInfo, robot: Robot) -> tuple[dict[int, Keypoint],
     placed: dict[int, Keypoint] = {}
     missing = []
     for j, name in enumerate(info.keypoints):
-        told = info.places[j] if info.places else None
-        if told is not None and told.robot:
+        place = info.places[j] if info.places else None
+        if place is not None and place.robot:
             continue
         # Bones have axes of their own, so that what is measured in them means nothing in a URDF's links.
-        if told is not None and info.robot is not None and told.frame in links:
-            placed[j] = told
-        elif name in by_name and (told is None or not any(told.offset)):
+        if place is not None and info.robot is not None and place.frame in links:
+            placed[j] = place
+        elif name in by_name and (place is None or not any(place.offset)):
             placed[j] = by_name[name]
         else:
             missing.append(name)

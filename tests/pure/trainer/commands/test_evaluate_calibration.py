@@ -79,10 +79,10 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     assert code == 0 and str(out) in err and str(drawn) in err
     document = json.loads(text)
     assert not document["reliability"]["calibrated"]
-    told = document["calibration"]
-    assert (told["images"], told["images_tested"]) == (COUNT // 2, COUNT // 2)
-    assert told["after"]["distance"] < 0.5 * told["before"]["distance"]
-    assert told["scales"][0] < told["scales"][1] < told["scales"][2]
+    measured = document["calibration"]
+    assert (measured["images"], measured["images_tested"]) == (COUNT // 2, COUNT // 2)
+    assert measured["after"]["distance"] < 0.5 * measured["before"]["distance"]
+    assert measured["scales"][0] < measured["scales"][1] < measured["scales"][2]
     with Image.open(drawn) as picture:
         assert picture.width > 1000
     assert (data / "model.safetensors").read_bytes() == before
@@ -93,7 +93,7 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     spread = torch.tensor([[k.covariance for k in image] for image in found], dtype=torch.float64)
     errors = soft_argmax.squared_errors(points, spread, torch.from_numpy(true)).numpy()
     np.testing.assert_allclose(np.median(errors[::2], 0), MEDIAN, rtol=0.05)  # halves of even numbers lie between two
-    assert told["after"]["errors"]["median"] == pytest.approx(np.median(errors[1::2]), rel=1e-3)
+    assert measured["after"]["errors"]["median"] == pytest.approx(np.median(errors[1::2]), rel=1e-3)
     _, info = model_file.load_model(out, torch.device("cpu"))
     assert replace(info, calibration=None) == INFO
     assert abs(out.stat().st_size - len(before)) < 1000  # of the same precision
@@ -103,7 +103,7 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     row = next(line.split() for line in table.splitlines() if line.startswith("calibrated "))
     assert code == 0 and float(row[3]) == round(float(np.median(errors)), 2)
     again = json.loads(ask(data, "--json", "--calibrate", tmp_path / "again.safetensors")[1])["calibration"]
-    assert again["scales"] == pytest.approx(told["scales"])  # learned anew, not on top
+    assert again["scales"] == pytest.approx(measured["scales"])  # learned anew, not on top
 
 
 def test_the_table_has_both_halves(ask: Ask, tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_it_answers_as_pytorch_for_any_batch_and_size(
     assert captured.out == "" and "opset 18" in captured.err and "from PyTorch" in captured.err
     document = onnx.load(target)
     assert [o.version for o in document.opset_import if o.domain == ""] == [export_command.OPSET]
-    told = json.loads({p.key: p.value for p in document.metadata_props}[model_document.KEY])
+    content = json.loads({p.key: p.value for p in document.metadata_props}[model_document.KEY])
     net, info = model_file.load_model(file, CPU)
-    assert told == info.to_dict()
+    assert content == info.to_dict()
     session = onnxruntime.InferenceSession(target)
     for shape in ((1, 3, 48, 64), (5, 3, 33, 101), (2, 3, 130, 32)):
         images = torch.rand(shape)

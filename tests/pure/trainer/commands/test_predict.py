@@ -286,8 +286,8 @@ def test_a_bad_picture_is_named_and_the_others_are_not_lost(
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [Path(e["image"]).name for e in lines] == ["a.png", "b.png", "c.png", "d.png"] and lines[2] == bad
     assert cli.main(["predict", str(model), str(folder)]) == 2
-    told = capsys.readouterr().out
-    assert all(f"{n}.png (70 × 50)" in told for n in "abd") and "c.png" not in told
+    printed = capsys.readouterr().out
+    assert all(f"{n}.png (70 × 50)" in printed for n in "abd") and "c.png" not in printed
 
 
 def test_a_folder_that_may_not_be_read_is_one_sentence(

@@ -329,8 +329,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     (tmp_path / "file").write_text("a file", encoding="utf-8")
     assert cli.main(["render", *(a.format(tmp_path) for a in arguments)]) == 2
     captured = capsys.readouterr()
-    *told, line = captured.err.splitlines()
-    assert captured.out == "" and set(told) <= {"building the scene"}
+    *before, line = captured.err.splitlines()
+    assert captured.out == "" and set(before) <= {"building the scene"}
     assert line.startswith("error: ") and words in line
 
 
@@ -373,10 +373,10 @@ def test_a_sheet_alone_leaves_nothing_else_behind(
 
 def test_a_preset_takes_the_place_of_the_settings_variables(tmp_path: Path) -> None:
     save(synthetic.settings(), tmp_path / "settings.toml")
-    order = render_command.Order(tmp_path, preset="photographs")
-    settings = render_command.load_source(order)
+    options = render_command.RenderOptions(tmp_path, preset="photographs")
+    settings = render_command.load_source(options)
     assert [v.name for v in settings.variables] == ["joint/lower", "joint/upper"]
     assert settings.scene.preset == "photographs"
-    kept = render_command.load_source(render_command.Order(tmp_path, workers=5, blender="blender"))
+    kept = render_command.load_source(render_command.RenderOptions(tmp_path, workers=5, blender="blender"))
     assert kept.variables == synthetic.settings().variables
     assert (kept.workers.count, kept.workers.blender) == (5, "blender")

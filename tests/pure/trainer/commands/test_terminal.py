@@ -65,11 +65,11 @@ def test_any_name_can_be_told_in_any_alphabet(tmp_path: Path, model: Path, encod
         stream.write((tmp_path / "a.jpg").read_bytes())
     for more in ([], ["--json", "--out", tmp_path / "lines.jsonl"]):
         process = start(["predict", model, folder, *more], subprocess.PIPE, PYTHONIOENCODING=encoding)
-        told, said = process.communicate(timeout=120)
-        assert (process.returncode, said) == (0, b"") and b"\x1b" not in told
-        assert rb"caf\udce9" in told and told.isascii() == (encoding == "ascii:strict" or bool(more))
+        printed, said = process.communicate(timeout=120)
+        assert (process.returncode, said) == (0, b"") and b"\x1b" not in printed
+        assert rb"caf\udce9" in printed and printed.isascii() == (encoding == "ascii:strict" or bool(more))
     # Python's own escapes: the name's bytes come back.
-    assert os.fsencode(json.loads(told)["images"][0]["image"]) == name
+    assert os.fsencode(json.loads(printed)["images"][0]["image"]) == name
     (line,) = (tmp_path / "lines.jsonl").read_text(encoding="utf-8").splitlines()
     assert os.fsencode(json.loads(line)["image"]) == name
 

@@ -275,9 +275,9 @@ def test_a_camera_that_varies_is_written_to_each_label(tmp_path: Path) -> None:
     data.finish()
     camera, _ = dream_camera(json.loads((tmp_path / "_camera_settings.json").read_text(encoding="utf-8")))
     assert camera[0, 0] == 95.0
-    told = [json.loads(data.label_path(i).read_text(encoding="utf-8"))["camera_data"] for i in range(2)]
-    assert [t["intrinsics"]["fx"] for t in told] == [90.0, 100.0]
-    assert [t["distortion"] for t in told] == [[0.0] * 5, [0.1] * 5]
+    cameras = [json.loads(data.label_path(i).read_text(encoding="utf-8"))["camera_data"] for i in range(2)]
+    assert [t["intrinsics"]["fx"] for t in cameras] == [90.0, 100.0]
+    assert [t["distortion"] for t in cameras] == [[0.0] * 5, [0.1] * 5]
 
 
 def test_a_keypoint_on_no_link_is_found_from_its_pixels() -> None:

@@ -112,8 +112,8 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(
         data: Path, *options: object, about: ModelInfo | None = None, answers: list[list[Found]] | None = None
     ) -> tuple[int, str, str]:
-        told = [found_in(i) for i in range(COUNT)] if answers is None else answers
-        monkeypatch.setattr(Predictor, "load", lambda *_: Fake(about or info(), told))
+        found = [found_in(i) for i in range(COUNT)] if answers is None else answers
+        monkeypatch.setattr(Predictor, "load", lambda *_: Fake(about or info(), found))
         code = cli.main(["evaluate", "model.safetensors", "--data", str(data), *map(str, options)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err

@@ -53,8 +53,8 @@ def folder(tmp_path: Path) -> Path:
     photograph(tmp_path / "lab" / "a.jpg", RED)
     photograph(tmp_path / "lab" / "inner" / "deeper" / "b.png", RED)
     photograph(tmp_path / "street" / "c.png", RED)
-    photograph(tmp_path / "held" / "d.png", BLUE)
-    photograph(tmp_path / "held" / "inner" / "e.png", BLUE)
+    photograph(tmp_path / "check" / "d.png", BLUE)
+    photograph(tmp_path / "check" / "inner" / "e.png", BLUE)
     return tmp_path
 
 
@@ -132,7 +132,7 @@ def test_validation_images_are_finished_as_their_own_hidden_values_say() -> None
 
 
 def test_the_value_chooses_the_theme(folder: Path) -> None:
-    settings = settings_with(folder, "held")
+    settings = settings_with(folder, "check")
     assert training_themes(settings) == (".", "lab", "street")
     compositor = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
 
@@ -145,7 +145,7 @@ def test_the_value_chooses_the_theme(folder: Path) -> None:
 
 
 def test_validation_sees_its_own_themes_and_training_never_does(folder: Path) -> None:
-    apart = ("held", ".", "street")
+    apart = ("check", ".", "street")
     settings = settings_with(folder, *apart)
     theme = next(
         v for v in presets.variables("fast", 1.0, themes=training_themes(settings)) if v.name == "background/theme"
@@ -170,7 +170,7 @@ def test_without_validation_themes_all_themes_serve_both(folder: Path) -> None:
     compositor = FixedCompositor(settings.augmentation, WIDTH, HEIGHT, training_themes(settings))
     seen = compositor.composite(clear(4), [{"background/theme": c + 0.5} for c in range(1, 5)], range(4))
     assert [int(c) for c in seen.float().mean((2, 3)).argmax(1)] == [1, 2, 0, 0]
-    assert themes(settings) == (".", "held", "lab", "street")
+    assert themes(settings) == (".", "check", "lab", "street")
 
 
 def test_what_can_not_be_read_is_named_once_and_left_out(

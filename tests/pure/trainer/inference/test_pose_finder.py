@@ -285,8 +285,8 @@ def test_a_camera_of_pictures_of_another_size_is_scaled_where_that_is_told_and_n
     w, h, fx, fy, cx, cy = CAMERA.width, CAMERA.height, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy
     # The pixel centres of a picture of thrice the size.
     tripled = f"{3 * fx},{3 * fy},{3 * (cx + 0.5) - 0.5},{3 * (cy + 0.5) - 0.5},{','.join(map(str, CAMERA.distortion))}"
-    told = ask("--camera", tripled, "--camera-size", f"{3 * w}x{3 * h}", "--joints", ALL, "--json")
-    assert off(pose_of(told)) < 1e-6 and told[2] == ""
+    scaled = ask("--camera", tripled, "--camera-size", f"{3 * w}x{3 * h}", "--joints", ALL, "--json")
+    assert off(pose_of(scaled)) < 1e-6 and scaled[2] == ""
     code, out, errors = ask("--camera", tripled, "--joints", ALL, "--json")
     assert code == 2 and out == "" and "principal point at" in errors and "add that as --camera-size WxH" in errors
     code, out, errors = ask("--camera", tripled, "--camera-size", f"{3 * w}x{2 * h}", "--json")

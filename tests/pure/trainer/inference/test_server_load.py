@@ -25,7 +25,7 @@ from robot_keypoints.trainer.inference.image_feed import PictureFeed
 from robot_keypoints.trainer.inference.image_sources import Picture
 from robot_keypoints.trainer.inference.predictor import Found
 from robot_keypoints.trainer.inference.request_queue import Request, RequestQueue
-from robot_keypoints.trainer.inference.server import Desk, Work
+from robot_keypoints.trainer.inference.server import Server, ServerSockets
 from robot_keypoints.trainer.inference.server_requests import Poses, answer
 from robot_keypoints.trainer.inference.turns import Turns
 
@@ -102,10 +102,10 @@ def test_a_server_that_fails_at_a_request_says_so_and_goes_on(capsys: pytest.Cap
 
 def test_an_image_file_is_read_as_predict_reads_it(tmp_path: Path) -> None:
     """Upright, as the camera noted; and 16 bits of grey are grey."""
-    held = Image.Exif()
-    held[image_file.ORIENTATION_TAG] = 6
+    turned = Image.Exif()
+    turned[image_file.ORIENTATION_TAG] = 6
     shades = np.linspace(0, 255, 40 * 20 * 3).reshape(20, 40, 3).astype(np.uint8)
-    Image.fromarray(shades).save(tmp_path / "held.jpg", exif=held)
+    Image.fromarray(shades).save(tmp_path / "turned.jpg", exif=turned)
     Image.fromarray(np.linspace(0, 65535, 800).reshape(20, 40).astype(np.uint16)).save(tmp_path / "deep.png")
 
     class Looks(Fake):
@@ -115,7 +115,7 @@ def test_an_image_file_is_read_as_predict_reads_it(tmp_path: Path) -> None:
             self.seen = images[0]
             return super().predict(images)
 
-    for file, size in ((tmp_path / "held.jpg", (20, 40)), (tmp_path / "deep.png", (40, 20))):
+    for file, size in ((tmp_path / "turned.jpg", (20, 40)), (tmp_path / "deep.png", (40, 20))):
         model, header = Looks(), encode_request("predict", id=4, encoding="file")
         document = parse(answer(model, [b"me", b"", header, file.read_bytes()], Poses(INFO))[0])  # type: ignore[arg-type]
         assert (document["width"], document["height"]) == size
@@ -219,19 +219,19 @@ class Counting(Fake):
 def test_a_flood_of_requests_leaves_others_and_the_source_their_share() -> None:
     """Two clients send without waiting for answers, one asks politely, and a source is being published."""
     model = Counting(300)
-    desk = Desk("127.0.0.1", 0, "", 0)
-    feed = PictureFeed([Endless()], desk.ring)  # type: ignore[list-item]
+    sockets = ServerSockets("127.0.0.1", 0, "", 0)
+    feed = PictureFeed([Endless()], sockets.wake)  # type: ignore[list-item]
     # Every turn costs the same, so that a busy machine's pauses don't count.
     steps = itertools.count()
-    work = Work(
-        model, Poses(INFO), desk, feed, {"robot": None, "model": "m"}, False, clock=lambda: float(next(steps)),
+    server = Server(
+        model, Poses(INFO), sockets, feed, {"robot": None, "model": "m"}, False, clock=lambda: float(next(steps)),
     )  # type: ignore[arg-type]  # fmt: skip
     halt = threading.Event()
 
     def send(width: int, *, wait: bool) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         socket = context.socket(zmq.DEALER)
-        socket.connect(desk.url(desk.port))
+        socket.connect(sockets.url(sockets.port))
         number = 0
         while not halt.is_set():
             number += 1
@@ -252,18 +252,18 @@ def test_a_flood_of_requests_leaves_others_and_the_source_their_share() -> None:
     ]
     for client in clients:
         client.start()
-    server = threading.Thread(target=work.run, args=(model.ended,), daemon=True)
-    server.start()
+    thread = threading.Thread(target=server.run, args=(model.ended,), daemon=True)
+    thread.start()
     try:
         assert model.ended.wait(120), f"the server came to a standstill: {model.seen}"
     finally:
         halt.set()
         model.ended.set()
-        server.join(30)
+        thread.join(30)
         feed.close()
         for client in clients:
             client.join(30)
-        desk.close()
+        sockets.close()
     assert model.seen[64] >= 0.4 * model.seen.total(), model.seen
     assert model.seen[65] + model.seen[66] > 0, "the flood did not arrive"
     assert model.seen[67] > 0, f"the polite client was left out: {model.seen}"

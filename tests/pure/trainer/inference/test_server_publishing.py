@@ -36,7 +36,7 @@ from robot_keypoints.trainer.inference import image_feed
 from robot_keypoints.trainer.inference.camera_size import CameraSize
 from robot_keypoints.trainer.inference.image_feed import PictureFeed
 from robot_keypoints.trainer.inference.image_sources import Picture
-from robot_keypoints.trainer.inference.server import Desk, Work
+from robot_keypoints.trainer.inference.server import Server, ServerSockets
 from robot_keypoints.trainer.inference.server_requests import Poses, answer
 from robot_keypoints.trainer.networks import factory, model_file
 
@@ -103,18 +103,18 @@ def opened() -> Iterator[Opened]:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk("127.0.0.1", 0, "", 0)
+def sockets() -> Iterator[ServerSockets]:
+    made = ServerSockets("127.0.0.1", 0, "", 0)
     yield made
     made.close()
 
 
-def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
+def test_documents_are_as_their_schema_says(sockets: ServerSockets, opened: Opened) -> None:
     """With a pose and other poses, without one, without a camera; from a source and from a request."""
-    assert desk.publisher is not None
-    publisher = desk.publisher
-    ear, client = opened.listener(desk.published), opened.client(desk.port)
-    wait_for(lambda: desk.wait() is None and publisher.listeners == 1)
+    assert sockets.publisher is not None
+    publisher = sockets.publisher
+    ear, client = opened.listener(sockets.published), opened.client(sockets.port)
+    wait_for(lambda: sockets.wait() is None and publisher.listeners == 1)
     sharp, blurred, unsure = Fake(), Fake(), Fake()
     blurred.found = [replace(k, covariance=((9.0, 0.0), (0.0, 9.0))) for k in blurred.found]
     unsure.found = [replace(k, confidence=0.1) for k in unsure.found]
@@ -124,11 +124,11 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     documents = []
     for model, solver in ((sharp, finder), (blurred, finder), (unsure, finder), (sharp, None)):
         source = Camera()
-        feed = PictureFeed([source], desk.ring)  # type: ignore[list-item]
+        feed = PictureFeed([source], sockets.wake)  # type: ignore[list-item]
         poses.source = solver
-        work = Work(model, poses, desk, feed, {"robot": poses.name, "model": "m"}, True)  # type: ignore[arg-type]
+        server = Server(model, poses, sockets, feed, {"robot": poses.name, "model": "m"}, True)  # type: ignore[arg-type]
         ended.clear()
-        thread = threading.Thread(target=work.run, args=(ended,))
+        thread = threading.Thread(target=server.run, args=(ended,))
         thread.start()
         source.given.release()
         documents.append(check(ear.newest(60)))
@@ -152,17 +152,17 @@ def test_documents_are_as_their_schema_says(desk: Desk, opened: Opened) -> None:
     assert [d.sequence for d in documents] == [0, 1, 2, 3, 4]
 
 
-def test_the_camera_of_a_source_may_be_of_larger_pictures(desk: Desk, opened: Opened) -> None:
-    ear = opened.listener(desk.published)
-    wait_for(lambda: desk.wait() is None and desk.publisher is not None and desk.publisher.listeners == 1)
+def test_the_camera_of_a_source_may_be_of_larger_pictures(sockets: ServerSockets, opened: Opened) -> None:
+    ear = opened.listener(sockets.published)
+    wait_for(lambda: sockets.wait() is None and sockets.publisher is not None and sockets.publisher.listeners == 1)
     poses = Poses(INFO)
     finder = poses.finder(PoseRequest.of(CAMERA, ANGLES))
     poses.source = finder.resized((2.0, 2.0))
     source, ended = Camera(), threading.Event()
-    feed = PictureFeed([source], desk.ring)  # type: ignore[list-item]
+    feed = PictureFeed([source], sockets.wake)  # type: ignore[list-item]
     names = {"robot": poses.name, "model": "m"}
-    work = Work(Fake(), poses, desk, feed, names, True, camera_size=CameraSize((128, 96)))  # type: ignore[arg-type]
-    thread = threading.Thread(target=work.run, args=(ended,))
+    server = Server(Fake(), poses, sockets, feed, names, True, camera_size=CameraSize((128, 96)))  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, args=(ended,))
     thread.start()
     source.given.release()
     heard = check(ear.newest(60))
@@ -180,13 +180,13 @@ def test_every_way_to_write_this_machine(host: str, tmp_path: Path) -> None:
     """Requests and documents, with keys and without."""
     Security.create_keys(tmp_path)
     for keys in ("", str(tmp_path)):
-        desk = Desk(host, 0, keys, 0)
-        assert desk.published is not None and all(one.loopback for one in listeners(os.getpid()))
+        sockets = ServerSockets(host, 0, keys, 0)
+        assert sockets.published is not None and all(one.loopback for one in listeners(os.getpid()))
         ended = threading.Event()
-        work = Work(Fake(), Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
-        thread = threading.Thread(target=work.run, args=(ended,))
+        server = Server(Fake(), Poses(INFO), sockets, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+        thread = threading.Thread(target=server.run, args=(ended,))
         thread.start()
-        client, ear = ModelClient(host, desk.port, keys), PoseListener(host, desk.published, keys)
+        client, ear = ModelClient(host, sockets.port, keys), PoseListener(host, sockets.published, keys)
         try:
             client.request("rgb", 64, 48, bytes(64 * 48 * 3))
             wait_for(lambda c=client: isinstance(c.poll(), Prediction))  # type: ignore[misc]
@@ -194,26 +194,26 @@ def test_every_way_to_write_this_machine(host: str, tmp_path: Path) -> None:
         finally:
             ended.set()
             thread.join()
-            for one in (client, ear, desk):
+            for one in (client, ear, sockets):
                 one.close()
 
 
 def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened) -> None:
     Security.create_keys(tmp_path)
-    desk = Desk("127.0.0.1", 0, str(tmp_path), 0)
+    sockets = ServerSockets("127.0.0.1", 0, str(tmp_path), 0)
     ended = threading.Event()
-    work = Work(Fake(), Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
-    thread = threading.Thread(target=work.run, args=(ended,))
+    server = Server(Fake(), Poses(INFO), sockets, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, args=(ended,))
     thread.start()
     try:
-        assert desk.published is not None
+        assert sockets.published is not None
         Security.create_keys(tmp_path / "others")
         other = str(tmp_path / "others")
-        strangers = [opened.client(desk.port), opened.client(desk.port, other)]
-        deaf = [opened.listener(desk.published), opened.listener(desk.published, other)]
+        strangers = [opened.client(sockets.port), opened.client(sockets.port, other)]
+        deaf = [opened.listener(sockets.published), opened.listener(sockets.published, other)]
         friend, ear = (
-            opened.client(desk.port, str(tmp_path)),
-            opened.listener(desk.published, str(tmp_path)),
+            opened.client(sockets.port, str(tmp_path)),
+            opened.listener(sockets.published, str(tmp_path)),
         )
         for client in (*strangers, friend):
             client.request("rgb", 64, 48, bytes(64 * 48 * 3))
@@ -224,7 +224,7 @@ def test_with_keys_strangers_neither_ask_nor_hear(tmp_path: Path, opened: Opened
     finally:
         ended.set()
         thread.join()
-        desk.close()
+        sockets.close()
 
 
 def test_a_client_that_was_turned_away_does_not_wait(tmp_path: Path, opened: Opened) -> None:
@@ -232,8 +232,11 @@ def test_a_client_that_was_turned_away_does_not_wait(tmp_path: Path, opened: Ope
     Security.create_keys(tmp_path / "ours")
     Security.create_keys(tmp_path / "others")
     (tmp_path / "others" / "server.key").write_bytes((tmp_path / "ours" / "server.key").read_bytes())
-    hub, desk = Hub("127.0.0.1", 0, str(tmp_path / "ours")), Desk("127.0.0.1", 0, str(tmp_path / "ours"), None)
-    client = opened.client(desk.port, str(tmp_path / "others"))
+    hub, sockets = (
+        Hub("127.0.0.1", 0, str(tmp_path / "ours")),
+        ServerSockets("127.0.0.1", 0, str(tmp_path / "ours"), None),
+    )
+    client = opened.client(sockets.port, str(tmp_path / "others"))
     link = Link(hub.endpoints, "run", str(tmp_path / "others"))
     try:
         link.command("pause")
@@ -244,7 +247,7 @@ def test_a_client_that_was_turned_away_does_not_wait(tmp_path: Path, opened: Ope
         link.command("pause")
         assert client.busy and link.request([b"{}"], 0.2) is None
     finally:
-        for one in (link, hub, desk):
+        for one in (link, hub, sockets):
             one.close()
 
 
@@ -255,15 +258,15 @@ def test_with_keys_a_client_tells_nothing_to_another_server(tmp_path: Path, open
     for name in ("client.key", "server.key"):  # what is public they may have
         (tmp_path / "theirs" / f"our_{name}").write_bytes((tmp_path / "ours" / name).read_bytes())
     for keys in (str(tmp_path / "theirs"), ""):
-        desk = Desk("127.0.0.1", 0, keys, 0)
+        sockets = ServerSockets("127.0.0.1", 0, keys, 0)
         ended = threading.Event()
         model = Fake()
-        work = Work(model, Poses(INFO), desk, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
-        thread = threading.Thread(target=work.run, args=(ended,))
+        server = Server(model, Poses(INFO), sockets, None, {"robot": None, "model": "m"}, False)  # type: ignore[arg-type]
+        thread = threading.Thread(target=server.run, args=(ended,))
         thread.start()
         try:
-            assert desk.published is not None
-            ours, theirs = (opened.client(desk.port, k) for k in (str(tmp_path / "ours"), keys))
+            assert sockets.published is not None
+            ours, theirs = (opened.client(sockets.port, k) for k in (str(tmp_path / "ours"), keys))
             ours.request("rgb", 64, 48, bytes(64 * 48 * 3))
             theirs.request("rgb", 64, 48, bytes(64 * 48 * 3))
             wait_for(lambda t=theirs: isinstance(t.poll(), Prediction))  # type: ignore[misc]
@@ -272,7 +275,7 @@ def test_with_keys_a_client_tells_nothing_to_another_server(tmp_path: Path, open
         finally:
             ended.set()
             thread.join()
-            desk.close()
+            sockets.close()
 
 
 def test_a_controller_tells_the_joints() -> None:

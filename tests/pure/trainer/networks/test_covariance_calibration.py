@@ -48,16 +48,16 @@ def test_calibrated_variances_follow_chi_square() -> None:
     wrong = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)
     truth = 50 * normal((4000, 3, 2), 10)
     noise = (torch.linalg.cholesky(spread) @ normal((4000, 3, 2, 1), 11)).squeeze(-1)
-    places, told = truth + noise, spread / wrong[:, None, None]
+    places, claimed = truth + noise, spread / wrong[:, None, None]
     half = slice(0, 2000)
     known = truth.clone()
     known[5] = math.nan
-    errors = soft_argmax.squared_errors(places[half], told[half], known[half])
+    errors = soft_argmax.squared_errors(places[half], claimed[half], known[half])
     fitted = Calibration((1.0,) * 3).learned(errors)
     assert (torch.tensor(fitted.scales) / wrong - 1).abs().max() < 0.1
     rest = slice(2000, None)
-    before = soft_argmax.squared_errors(places[rest], told[rest], truth[rest]).numpy()
-    after = soft_argmax.squared_errors(places[rest], fitted(told[rest]), truth[rest]).numpy()
+    before = soft_argmax.squared_errors(places[rest], claimed[rest], truth[rest]).numpy()
+    after = soft_argmax.squared_errors(places[rest], fitted(claimed[rest]), truth[rest]).numpy()
     assert stats.kstest(after.flatten(), CHI.cdf).statistic < 0.03
     assert stats.kstest(before.flatten(), CHI.cdf).statistic > 0.1
     for errors, good in ((after, True), (before, False)):
@@ -169,8 +169,8 @@ def test_what_is_learned_is_kept_by_the_file_and_used_in_prediction(tmp_path: Pa
     info = ModelInfo(config(), 64, 48, NAMES, (), calibration=learned)
     path = tmp_path / "model.safetensors"
     model_file.save_model(path, net.state_dict(), info)
-    again, told = model_file.load_model(path, torch.device("cpu"))
-    assert told.calibration == learned and fused(again).calibration == learned
+    again, loaded = model_file.load_model(path, torch.device("cpu"))
+    assert loaded.calibration == learned and fused(again).calibration == learned
     pictures = list(data.images.permute(0, 2, 3, 1).numpy()[:4])
     answers = Predictor.load(path).predict(pictures)
     shown = np.array([[k.covariance for k in image] for image in answers])

@@ -46,8 +46,8 @@ def test_a_view_shows_the_pixels_that_it_says(inner: Tensor | None) -> None:
     views = views if inner is None else views.of(inner)
     shown = image_views.sample(ramp(*IMAGE), views, VIEW)[0, :2]
     points = torch.tensor([[[20.0, 30.0], [80.0, 60.0], [133.0, 101.0]]])
-    told = views.points_to_image(points)[0]
-    for (u, v), place in zip(points[0].long().tolist(), told, strict=True):
+    in_image = views.points_to_image(points)[0]
+    for (u, v), place in zip(points[0].long().tolist(), in_image, strict=True):
         torch.testing.assert_close(shown[:, v, u], place, atol=0.02, rtol=0)
     torch.testing.assert_close(views.points_to_view(views.points_to_image(points)), points)
 

@@ -194,7 +194,7 @@ def test_a_damaged_file_is_a_sentence_or_does_no_harm(run: Path, file: str, dama
         path.write_bytes(data)
     sentence = resume(run)
     if file.endswith("safetensors"):
-        assert str(path) in sentence, "a damaged checkpoint must be told"
+        assert str(path) in sentence, "a damaged checkpoint must be named"
     if not sentence:
         for name in run_state.LOGS:
             steps = [json.loads(line)["step"] for line in lines(run / name)]

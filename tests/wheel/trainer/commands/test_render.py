@@ -75,15 +75,15 @@ def test_labels_fit_one_another(data: Path) -> None:
     robot = load_urdf(builtin_urdf())
     varied = 0
     for i in range(9):
-        told = label(data, i)
-        (fx, _, cx), (_, fy, cy), _ = told["camera_matrix"]
-        k1, k2, p1, p2, k3 = told["distortion"]
-        camera = Intrinsics(told["width"], told["height"], fx, fy, cx, cy, (k1, k2, p1, p2, k3))
+        document = label(data, i)
+        (fx, _, cx), (_, fy, cy), _ = document["camera_matrix"]
+        k1, k2, p1, p2, k3 = document["distortion"]
+        camera = Intrinsics(document["width"], document["height"], fx, fy, cx, cy, (k1, k2, p1, p2, k3))
         varied += k1 != 0
-        assert [n["robot"] for n in told["instances"]] == ["", "second"]
-        assert [n["kind"] for n in told["instances"]] == [robot.name] * 2
-        for instance in told["instances"]:
-            values = told["hidden"]["values"]
+        assert [n["robot"] for n in document["instances"]] == ["", "second"]
+        assert [n["kind"] for n in document["instances"]] == [robot.name] * 2
+        for instance in document["instances"]:
+            values = document["hidden"]["values"]
             prefix = f"joint/{instance['robot']}/" if instance["robot"] else "joint/"
             joints = {j.name: values[prefix + j.name] for j in robot.moving_joints}
             assert instance["joints"] == pytest.approx(joints, abs=1e-6)
