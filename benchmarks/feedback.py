@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--adaptive", type=float, nargs="+", default=[0.0, 0.5], help="shares that follow posteriors")
     parser.add_argument("--validations", type=int, default=6)
     parser.add_argument("--select", choices=("loss", "uncertainty"), default="loss")
-    parser.add_argument("--joints-only", action="store_true", help="adapt the joints alone, as the paper does")
+    parser.add_argument("--joints-only", action="store_true", help="adapt the joints alone, as in [Heindl2019, IV-B]")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     o = parser.parse_args()

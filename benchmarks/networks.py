@@ -44,10 +44,10 @@ TARGET_SIGMA = 0.8
 """Percent of the diagonal, the default."""
 
 RATES = {"light": 3e-3, "mobilenet": 3e-3, "efficientnet": 2e-3, "resnet": 2e-3, "vgg": 1e-3}
-"""Learning rates: the default, the paper's, and one between them for ResNet's larger layers."""
+"""Learning rates: the default, a lower one for ``vgg``, and one between them for ResNet's larger layers."""
 
 BATCHES = {"vgg": 8}
-"""Others than 16; the paper's."""
+"""Others than 16; that of [Heindl2019, IV-C]."""
 
 WARM_UP = 40
 AVERAGING = 0.99

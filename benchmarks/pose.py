@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Poses per second of the batched solver over loops of OpenCV's iterative solver and its SQPNP, in one run.
+"""Poses per second of the batched solver over loops of OpenCV's iterative solver and its SQPnP [Terzakis2020], in one
+run.
 
 ``python benchmarks/pose.py --batch 1024 --points 7 --threads 2``
 """

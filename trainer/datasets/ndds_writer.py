@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Data sets as NDDS, in the form that DREAM reads: ``000000.rgb.png`` and ``000000.json`` side by side.
+"""Data sets as NDDS [To2018], in the form that DREAM [Lee2020] reads: ``000000.rgb.png`` and ``000000.json`` side
+by side.
 
 What DREAM looks for, by its loader and its authors' description of the fields:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""COCO's average precision by object keypoint similarity, computed by ``pycocotools``."""
+"""COCO's average precision by object keypoint similarity [Lin2014], computed by ``pycocotools``."""
 
 from __future__ import annotations
 

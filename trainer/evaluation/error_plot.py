@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One figure of a model's errors, after the paper's Fig. 5: how they are distributed, and the PCK curve; where several
-people annotated the same photographs, their spread beside it (Fig. 6a)."""
+"""One figure of a model's errors, after [Heindl2019, Fig. 5]: how they are distributed, and the PCK curve; where
+several people annotated the same photographs, their spread beside it [Heindl2019, Fig. 6a]."""
 
 from __future__ import annotations
 

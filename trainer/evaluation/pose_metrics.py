@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far solved poses are from the true ones: ADD, rotation and translation, and where there was no pose."""
+"""How far solved poses are from the true ones: ADD [Hinterstoisser2012], rotation and translation, and where
+there was no pose."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far several people's annotations of the same photographs lie apart (paper, Fig. 6a)."""
+"""How far several people's annotations of the same photographs lie apart [Heindl2019, IV-A, Fig. 6a]."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Cell ``i`` of a map with stride ``s`` has its centre at pixel ``s·i + (s - 1)/2
 ``s·i + s - 1``. A keypoint outside the image area, or NaN (behind the camera), has an empty map.
 
 Maps come in two kinds. Those of mass one are beliefs where a keypoint is; ``peak`` stands for those of height one at
-the keypoint, which are the paper's.
+the keypoint [Heindl2019, III-A].
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def encode(keypoints: Tensor, width: int, height: int, stride: int, sigma: float
     Args:
         keypoints: pixels ``(B, J, 2)``.
         sigma: standard deviation, pixels.
-        peak: height 1 at the keypoint (paper, III-A) instead of a total mass of 1. Samples of a Gaussian narrower than
-            a quarter of a cell no longer tell where it is.
+        peak: height 1 at the keypoint [Heindl2019, III-A] instead of a total mass of 1. Samples of a Gaussian narrower
+            than a quarter of a cell no longer tell where it is.
 
     Returns:
         ``(B, J, H, W)`` float32, all zero for keypoints outside the image.
@@ -120,7 +120,7 @@ def decode(maps: Tensor, stride: int, sigma: float, *, peak: bool = False, metho
         sigma: the targets' standard deviation, pixels.
         peak: whether the maps are of height one; see :func:`encode`.
         method: ``local`` takes the mean of the belief around the highest peak, less what this mean is off for a perfect
-            map; ``highest`` the centre of the peak's cell (paper, III-D); ``mean`` the mean of the whole map
+            map; ``highest`` the centre of the peak's cell [Heindl2019, IV]; ``mean`` the mean of the whole map
             (soft-argmax), likewise, and the covariance is that of the whole map.
 
     The peak is the cell whose neighbourhood of 3 × 3 holds most belief, which for one robot is what non-maximum

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Intermediate supervision of the maps' shape (US 12387346, paragraph 39): how wide they spread, and over what range of
-values. Both are compared with the target's, by the logarithm of a ratio, squared where it is small.
+"""Intermediate supervision of the maps' shape [US12387346, paragraph 39]: how wide they spread, and over what range
+of values. Both are compared with the target's, by the logarithm of a ratio, squared where it is small.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Coordinates with covariances from heat maps, differentiable (US 12387346, paragraphs 14 to 16 and 23 to 25).
+"""Coordinates with covariances from belief maps, differentiable [US12387346, paragraphs 14 to 16 and 23 to 25].
 
 Coordinates are pixels of the network's input; cell ``i`` of a map with stride ``s`` has its centre at
 ``s·i + (s - 1)/2``, as in :mod:`.codec`. Everything is computed in float32 at least, whatever the maps are in.

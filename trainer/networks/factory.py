@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The localisation networks: ``light`` learns fast on a CPU, ``vgg`` is the paper's, ``mobilenet``, ``resnet`` and
-``efficientnet`` stand on features that may know photographs. What they share is in :mod:`.base`.
+"""The localisation networks: ``light`` learns fast on a CPU, ``vgg`` is that of [Heindl2019], ``mobilenet``, ``resnet``
+and ``efficientnet`` stand on features that may know photographs. What they share is in :mod:`.base`.
 """
 
 from __future__ import annotations

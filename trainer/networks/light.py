@@ -13,7 +13,7 @@ from .config import NetworkConfig
 
 
 class LightNetwork(KeypointNetwork):
-    """A U-Net of 2.4 million parameters (at width 32) with output at stride 4.
+    """A U-Net [Ronneberger2015] of 2.4 million parameters (at width 32) with output at stride 4.
 
     Most of its channels are where cells are few. On the way up coarse features are narrowed before they are added to
     the finer ones: wide ones beside them cost a third of all operations and found keypoints no better. At stride 2 the

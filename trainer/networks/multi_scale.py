@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Belief maps of several sizes of an image, averaged (paper, III-D)."""
+"""Belief maps of several sizes of an image, averaged."""
 
 from __future__ import annotations
 

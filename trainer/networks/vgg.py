@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vgg``: the paper's network."""
+"""``vgg``: the network of [Heindl2019, III-A] on the features of [Simonyan2014]."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AlignedConv(nn.Conv2d):
 
 
 class VggNetwork(KeypointNetwork):
-    """The paper's network (III-A): VGG features at stride 4, a first stage, then stages that see the last beliefs.
+    """VGG features at stride 4, a first stage, then stages that see the last beliefs [Heindl2019, III-A, Fig. 2].
 
     The loss after each stage, averaged, is the squared difference of sigmoid maps and Gaussians of height one, summed
     over a map's cells. At stride 2 the second pooling is left out, at stride 8 there is a third one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cameras in torch: pinholes with OpenCV's distortion, one for each entry of a batch, differentiable.
+"""Cameras in torch: pinholes with OpenCV's distortion [Brown1966], one for each entry of a batch, differentiable.
 
 Camera frame as in OpenCV: x right, y down, z forward. The centre of the top-left pixel is (0, 0).
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Levenberg–Marquardt on camera poses and joints, for a whole batch at once.
+"""Levenberg–Marquardt [Levenberg1944, Marquardt1963] on camera poses and joints, for a whole batch at once.
 
 The batch is the last dimension of every tensor here, so that each operation runs over all entries without a gap: with a
 few points and unknowns to an entry, that is what takes the time.

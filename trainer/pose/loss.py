@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A loss on poses, which trains what finds the keypoints through all that lies between (US 12387346, paragraphs 22 to
-28 and 36 to 38): maps, coordinates with covariances, the weighted solver, the pose.
+"""A loss on poses, which trains what finds the keypoints through all that lies between [US12387346, paragraphs 22 to
+28 and 36 to 38]: maps, coordinates with covariances, the weighted solver, the pose.
 
 The pose is sought in the true camera's frame: with the keypoints where the joints' true positions put them there, the
 right answer is no motion at all, and neither joints nor ``T_cam_base`` need to be known.

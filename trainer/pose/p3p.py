@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pose from three points, in closed form, for many triplets at once.
+"""P3P: the pose from three points, in closed form, for many triplets at once.
 
 The depths along three rays fulfil three quadratic equations. Two combinations of them without a constant part span a
 pencil of cones; one of the pencil is a pair of planes, found by a cubic; each plane cuts a cone in two rays. That is
-the way of Persson and Nordberg's "Lambda Twist" (ECCV 2018), with the planes split by projective geometry.
+the way of Lambda Twist [Persson2018], with the planes split by projective geometry.
 
 The triplets are the last dimension of every tensor, so that each operation runs over all of them without a gap.
 """

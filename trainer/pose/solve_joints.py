@@ -2,7 +2,7 @@
 """Joints and the camera's pose together, from one image or from several by the same camera.
 
 What kinematic sensors say, even if they are not quite right, is where the search begins, and can be weighed against
-the image (US 12387346, paragraphs 15, 18 and 21).
+the image [US12387346, paragraphs 15, 18 and 21].
 """
 
 from __future__ import annotations

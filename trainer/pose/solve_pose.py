@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pose of a rigid object, or of a robot whose joints are known, from points in images.
 
-Weighted least squares in which sharp points count for more (US 12387346, paragraphs 15, 26 and 27), for a whole batch
+Weighted least squares in which sharp points count for more [US12387346, paragraphs 15, 26 and 27], for a whole batch
 at once, on the processor or a GPU, and differentiable, so that errors of the pose can train what found the points
-(paragraph 38).
+[US12387346, paragraph 38].
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what the validation says to new priors, and to a sentence about what is hardest (paper, III-C)."""
+"""From what the validation says to new priors, and to a sentence about what is hardest [Heindl2019, III-C]."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How hard an image is for a network: by its loss, or by how unsure the network is of it.
 
-The latter by Monte-Carlo dropout (Gal and Ghahramani, 2015).
+The latter by Monte-Carlo dropout [Gal2016].
 """
 
 from __future__ import annotations

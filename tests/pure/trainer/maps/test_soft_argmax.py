@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Coordinates from heat maps, against numpy and scipy."""
+"""Coordinates from belief maps, against numpy and scipy."""
 
 from __future__ import annotations
 
