@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import Intrinsics
 from ...core.robot.robot import Robot
+from .joint_log import JointLog
 
 Floats = NDArray[np.float64]
 
 ROOM = ""
 """The link of what rests beside the robot."""
 
-KINDS = ("checkerboard", "charuco", "aruco")
+KINDS = ("checkerboard", "charuco", "grid", "aruco")
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Camera:
     Attributes:
         intrinsics: None where they are to be estimated from a board.
         link: that it is mounted on (eye-in-hand), or :data:`ROOM` (eye-to-hand).
+        size: width and height of its images, pixels.
     """
 
     name: str
     intrinsics: Intrinsics | None = None
     link: str = ROOM
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,17 @@ class Marker:
     """A printed board, or markers of one dictionary and size.
 
     Its frame is OpenCV's: of a checkerboard the origin is the first inner corner, of a ChArUco board the outer corner
-    of the first square, of an ArUco or AprilTag marker its middle (x right, y up, z towards who looks at it).
+    of the first square, of a grid of markers the outer corner of the first marker, of a single ArUco or AprilTag marker
+    its middle (x right, y up, z towards who looks at it).
 
     Attributes:
         kind: one of :data:`KINDS`; AprilTags are ``aruco`` with a dictionary of theirs.
-        counts: of a checkerboard its inner corners, of a ChArUco board its squares, along x and y.
-        square: edge of a board's squares, metres; zero for single markers.
+        counts: of a checkerboard its inner corners, of a ChArUco board its squares, of a grid its markers, in x and y.
+        square: edge of a board's squares, of a grid from one marker to the next, metres; zero for single markers.
         side: edge of the black square of an ArUco marker, metres; zero for a checkerboard.
         dictionary: OpenCV's name of it, such as ``DICT_4X4_50``; empty for a checkerboard.
-        number: which marker of the dictionary; None for boards.
+        number: which marker of the dictionary, of a grid the first; None for boards, and for whichever single markers
+            of the dictionary are there.
         legacy: whether a ChArUco board has the pattern that OpenCV had before 4.6.
         link: that it is mounted on, or :data:`ROOM`.
         mount: ``T_link_marker`` ``(4, 4)``; None where it is to be estimated.
@@ -163,6 +168,7 @@ class Footage:
         clock_offset: seconds to be added to the frames' times for those of the joint log; it is contained in the
             frames' positions. None where there are no times.
         estimate_clock: whether it is to be estimated from the images.
+        log: the robot's joints over time, where frames have times.
     """
 
     source: Path
@@ -172,6 +178,7 @@ class Footage:
     frames: tuple[Frame, ...]
     clock_offset: float | None = None
     estimate_clock: bool = False
+    log: JointLog | None = None
 
     def camera(self, name: str) -> Camera:
         """The camera of that name."""

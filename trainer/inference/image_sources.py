@@ -142,14 +142,29 @@ class Source:
         if self.kind != "video":
             return 0.0
         try:
-            cv2, capture = opencv(), self._open(None)
+            rate = self.video_facts()[0]
         except UserError:  # said when its pictures are wanted
             return 0.0
+        return rate if 0 < rate < 1000 else 0.0
+
+    def video_facts(self) -> tuple[float, int, tuple[int, int]]:
+        """Frames per second, number of frames, and their width and height, as a video file says.
+
+        Raises:
+            UserError: if it can't be read.
+        """
+        cv2, capture = opencv(), self._open(None)
         try:
-            rate = float(capture.get(cv2.CAP_PROP_FPS))
+            properties = (
+                cv2.CAP_PROP_FPS,
+                cv2.CAP_PROP_FRAME_COUNT,
+                cv2.CAP_PROP_FRAME_WIDTH,
+                cv2.CAP_PROP_FRAME_HEIGHT,
+            )
+            rate, count, width, height = (float(capture.get(p)) for p in properties)
         finally:
             capture.release()
-        return rate if 0 < rate < 1000 else 0.0
+        return rate, max(0, round(count)), (round(width), round(height))
 
 
 def find(given: Sequence[str]) -> list[Source]:

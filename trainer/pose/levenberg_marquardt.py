@@ -97,9 +97,11 @@ class Terms:
         target: distorted normalised coordinates of the pixels, ``(2, M, B)``.
         whitening: lower triangle of what makes errors of such coordinates white: 00, 10, 11, ``(3, M, B)``.
         used: ``(M, B)``.
-        distortion: k1, k2, p1, p2, k3, ``(5, B)``; None where the lens is straight.
+        distortion: k1, k2, p1, p2, k3, ``(5, B)``, or ``(5, M, B)`` where points are of several cameras; None where the
+            lens is straight.
         skewed: whether any 10 of the whitening isn't zero.
         entries: number of each entry in the whole batch, ``(B,)``, for the joints' geometry.
+        pose_known: whether the pose stays where it starts, and only joints are sought.
     """
 
     points: Tensor
@@ -111,6 +113,7 @@ class Terms:
     options: Options
     entries: Tensor
     joints: Joints | None = None
+    pose_known: bool = False
 
     @classmethod
     def of(cls, points: Tensor, seen: Observations, options: Options, joints: Joints | None = None) -> Terms:
@@ -213,6 +216,7 @@ class Terms:
         stuck = ((q <= self.joints.lower) & (slope > 0)) | ((q >= self.joints.upper) & (slope < 0))
         frozen = idle(system)
         frozen[6:] |= stuck
+        frozen[:6] |= self.pose_known
         return frozen
 
     def moved(self, state: State, step: Tensor) -> State:

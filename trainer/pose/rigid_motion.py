@@ -38,6 +38,20 @@ def exp_rotation(vector: Tensor) -> Tensor:
     return torch.eye(3, dtype=vector.dtype, device=vector.device) + s * k + c * (k @ k)
 
 
+def rotation_jacobian(vector: Tensor) -> Tensor:
+    """``J`` ``(…, 3, 3)`` of rotation vectors ω ``(…, 3)``: ``exp(ω + δ)`` is ``exp(J δ) exp(ω)`` for small δ."""
+    square = (vector * vector).sum(-1)
+    small = square < SMALL
+    safe = torch.where(small, torch.ones_like(square), square)
+    angle = safe.sqrt()
+    series_c = 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56))
+    series_s = 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72))
+    c = torch.where(small, series_c, (1 - angle.cos()) / safe)[..., None, None]
+    s = torch.where(small, series_s, (angle - angle.sin()) / (safe * angle))[..., None, None]
+    k = cross_matrix(vector)
+    return torch.eye(3, dtype=vector.dtype, device=vector.device) + c * k + s * (k @ k)
+
+
 def move(rotation: Tensor, translation: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
     """The pose ``(…, 3, 3)``, ``(…, 3)`` after a small ``motion`` ``(…, 6)`` of the camera frame."""
     turn = exp_rotation(motion[..., :3])
