@@ -36,14 +36,14 @@ def ur10_settings(preset: str = "fast") -> Settings:
 
 
 @contextmanager
-def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[SampleReceiver, list[Child]]]:
+def two_workers(folder: Path, settings: Settings, run_id: str) -> Iterator[tuple[SampleReceiver, list[Child]]]:
     """Two workers of one thread each, started as a run starts them, and what receives and checks their samples.
 
     A sample that has to be dropped ends the program.
 
     Args:
         folder: where the scene is made, and logs are written.
-        run: what the workers call themselves part of.
+        run_id: what the workers call themselves part of.
     """
     from robot_keypoints.addon.worker import scene_builder
 
@@ -53,12 +53,12 @@ def two_workers(folder: Path, settings: Settings, run: str) -> Iterator[tuple[Sa
     render = settings.render
     hub = Hub("127.0.0.1", 0)
     e = hub.endpoints
-    contract = SampleContract.of(run, render.width, render.height, len(settings.keypoints), settings.scene_model())
+    contract = SampleContract.of(run_id, render.width, render.height, len(settings.keypoints), settings.scene_model())
     receiver = SampleReceiver(hub.samples, contract, lambda reason: sys.exit(f"a sample was dropped: {reason}"))
     command = Programs.with_python(sys.executable).worker(1)
     workers = [
         Child(f"worker {i}", [
-            *command, "worker", "--run", str(folder), "--identity", run, "--host", e.host, "--endpoints",
+            *command, "worker", "--run", str(folder), "--identity", run_id, "--host", e.host, "--endpoints",
             f"{e.samples},{e.news},{e.control}", "--index", str(i),
         ], folder / "logs" / f"{i}.log")
         for i in range(2)

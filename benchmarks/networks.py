@@ -164,7 +164,7 @@ class Course:
         return Batch(factory.normalise(pixels).contiguous(memory_format=torch.channels_last), points)
 
 
-def draw(readings: list[Reading], path: Path) -> None:
+def draw_plot(readings: list[Reading], path: Path) -> None:
     """Accuracy over milliseconds."""
     import matplotlib
 
@@ -232,7 +232,7 @@ def main() -> None:
             print(f"{kind:10} {r.images:7d} images in {r.seconds:6.1f} s  mean {r.mean:6.3f}  median {r.median:6.3f}",
                   flush=True)  # fmt: skip
         if options.plot:
-            draw(list(readings.values()), options.plot)
+            draw_plot(list(readings.values()), options.plot)
     if options.json:
         found = [{**vars(r)} for r in readings.values()]
         options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -173,7 +173,7 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
     if options.plot is not None:
         from ..evaluation import error_plot
 
-        error_plot.draw(options.plot, found.measurement, counted, spread)
+        error_plot.draw_errors(options.plot, found.measurement, counted, spread)
         print(f"plot: {options.plot}", file=sys.stderr)
     if options.reliability is not None:
         _draw_reliability(options.reliability, title, found.reliability, calibrated)
@@ -244,7 +244,7 @@ def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated:
     series = [("covariances", measured)]
     if calibrated is not None:
         series = [("calibrated", calibrated.after), ("before", calibrated.before)]
-    reliability_plot.draw(path, title.format(f"{len(series[0][1].errors):,}"), series)
+    reliability_plot.draw_reliability(path, title.format(f"{len(series[0][1].errors):,}"), series)
     print(f"plot: {path}", file=sys.stderr)
 
 

@@ -20,7 +20,7 @@ from ...core.names import free_name
 from ..inference import image_sources
 from ..inference.camera_calibration import RestingCamera
 from ..inference.camera_size import CameraSize, Size
-from ..inference.image_overlay import draw
+from ..inference.image_overlay import draw_keypoints
 from ..inference.image_sources import Picture, Source
 from ..inference.pose_finder import PoseFinder
 from ..inference.pose_text import pose_lines
@@ -288,9 +288,9 @@ def _drawn(
     """A copy with keypoints and axes drawn on; of a very large picture it is a smaller one."""
     scale = picture.photograph.scale
     places = Fit(*scale).to_input(np.array([(k.u, k.v) for k in found]))
-    drawn = draw(picture.pixels, predictor.info, places.tolist(), [k.confidence for k in found])
+    drawn = draw_keypoints(picture.pixels, predictor.info, places.tolist(), [k.confidence for k in found])
     if finder is not None and pose is not None:
-        finder.resized(scale).draw(drawn, pose)
+        finder.resized(scale).draw_axes(drawn, pose)
     return drawn
 
 

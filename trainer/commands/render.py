@@ -194,19 +194,19 @@ class _Job:
         options = self.options
         settings = load_source(options)
         programs = find_programs(settings)
-        with self._folder(settings) as run:
-            settings, robots = self._prepare(run, settings, programs)
+        with self._folder(settings) as folder:
+            settings, robots = self._prepare(folder, settings, programs)
             bodies = sample_label.bodies(settings, [str(r["name"]) for r in robots])
             done: set[int] = set()
             if options.format is not None:
-                self.data = FORMATS[options.format](run, bodies, settings.render.masks)
-                files.sweep(run, *(p for p in run.iterdir() if p.is_dir()))
+                self.data = FORMATS[options.format](folder, bodies, settings.render.masks)
+                files.sweep(folder, *(p for p in folder.iterdir() if p.is_dir()))
                 self.data.begin()
                 done = set(self.data)
             missing = [i for i in range(self.count) if i not in done]
             self.whole = self.count - len(missing)
             if missing:
-                self._render(run, settings, programs, bodies, missing)
+                self._render(folder, settings, programs, bodies, missing)
             if self.data is not None:
                 self.data.finish()
             if options.sheet is not None:
@@ -231,33 +231,33 @@ class _Job:
                 locks.callback(FolderLock(options.out).release)
             yield options.out
 
-    def _prepare(self, run: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
+    def _prepare(self, folder: Path, settings: Settings, programs: Programs) -> tuple[Settings, list[dict[str, Any]]]:
         """Complete settings and the robots' descriptions; with the scene, they are made where the folder lacks them."""
-        (run / run_folder.LOGS).mkdir(exist_ok=True)
-        if (run / run_folder.SCENE).exists() and not blend_file.is_whole(run / run_folder.SCENE):
-            self.display.say(f"warning: {run / run_folder.SCENE} is cut off or damaged; it is built again")
-            (run / run_folder.SCENE).unlink()
-        if not (run / run_folder.SCENE).exists():
+        (folder / run_folder.LOGS).mkdir(exist_ok=True)
+        if (folder / run_folder.SCENE).exists() and not blend_file.is_whole(folder / run_folder.SCENE):
+            self.display.say(f"warning: {folder / run_folder.SCENE} is cut off or damaged; it is built again")
+            (folder / run_folder.SCENE).unlink()
+        if not (folder / run_folder.SCENE).exists():
             self._show("building the scene")
-            toml_file.save(settings, run / run_folder.SETTINGS)
-            for warning in build_scene(run, programs, self.interrupted):
+            toml_file.save(settings, folder / run_folder.SETTINGS)
+            for warning in build_scene(folder, programs, self.interrupted):
                 self.display.say(f"warning: {warning}")
-            self.obstruction = Obstruction.read(run)
+            self.obstruction = Obstruction.read(folder)
         # As the scene's builder has completed them, but with today's workers.
-        settings = replace(toml_file.load(run / run_folder.SETTINGS), workers=settings.workers)
-        remedy = f"remove {run / run_folder.SCENE}, and it is written again with the scene"
-        robots = read_json(run / run_folder.ROBOTS, remedy)
+        settings = replace(toml_file.load(folder / run_folder.SETTINGS), workers=settings.workers)
+        remedy = f"remove {folder / run_folder.SCENE}, and it is written again with the scene"
+        robots = read_json(folder / run_folder.ROBOTS, remedy)
         if not isinstance(robots, list) or not all(
             isinstance(r, dict) and isinstance(r.get("name"), str) for r in robots
         ):
-            raise UserError(f"{run / run_folder.ROBOTS} does not tell the robots' names: {remedy}")
+            raise UserError(f"{folder / run_folder.ROBOTS} does not tell the robots' names: {remedy}")
         return settings, robots
 
     def _render(
-        self, run: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
+        self, folder: Path, settings: Settings, programs: Programs, bodies: Sequence[Body], missing: Sequence[int]
     ) -> None:
         first = 0.0
-        with RenderWorkers(run, settings, programs, self.options.seed, missing) as workers:
+        with RenderWorkers(folder, settings, programs, self.options.seed, missing) as workers:
             self._show("starting the workers")
             composite = compositor(settings, self.options.transparent)  # torch is loaded meanwhile
             with Writers() as writers:

@@ -27,7 +27,7 @@ PLAIN_SECONDS = 10.0
 
 
 def follow(
-    run: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, rewrite: bool = False,
+    folder: Path, settings: Settings, *, robot: Robot | None = None, resume: bool = False, rewrite: bool = False,
     as_json: bool = False,
 ) -> int:  # fmt: skip
     """Train until the end, Ctrl-C, SIGTERM or the terminal's end; a second Ctrl-C does not wait for the reports.
@@ -42,12 +42,12 @@ def follow(
         UserError: if the run can't be started.
     """
     programs = Programs.with_python(sys.executable, settings.workers.blender)
-    session = Session(run, settings, programs, robot=robot, resume=resume, rewrite=rewrite)
+    session = Session(folder, settings, programs, robot=robot, resume=resume, rewrite=rewrite)
     display = Display()
     obeyed = 0
     with noted() as received:
         try:
-            display.say(f"run folder: {run}")
+            display.say(f"run folder: {folder}")
             session.start()
             while not session.poll().phase.over:
                 if len(received) > obeyed:
@@ -63,9 +63,9 @@ def follow(
         finally:
             session.abandon()
     code = _outcome(session.status)
-    _conclude(run, session.status, code)
-    if as_json and (run / run_folder.SUMMARY).exists():
-        print(json.dumps({"run": str(run), "phase": session.status.phase.value, **_summary(run)}))
+    _conclude(folder, session.status, code)
+    if as_json and (folder / run_folder.SUMMARY).exists():
+        print(json.dumps({"run": str(folder), "phase": session.status.phase.value, **_summary(folder)}))
     return 128 + received[0] if received else code
 
 
@@ -159,13 +159,13 @@ def _mistake(status: Status) -> str | None:
     return next((line for line in reversed(lines) if line.startswith("error: ")), None)
 
 
-def _summary(run: Path) -> dict[str, Any]:
+def _summary(folder: Path) -> dict[str, Any]:
     """What the trainer says of the run at its end.
 
     Raises:
         UserError: if it is the damaged summary of an earlier sitting.
     """
-    path, remedy = run / run_folder.SUMMARY, "remove it, the next sitting writes another"
+    path, remedy = folder / run_folder.SUMMARY, "remove it, the next sitting writes another"
     found = read_json(path, remedy)
     numbers = ("test_images", "images_rendered", "images_trained", "steps", "seconds", "stall_fraction")
     errors = ("mean_error_percent", "median_error_percent")
@@ -175,11 +175,11 @@ def _summary(run: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _conclude(run: Path, status: Status, code: int) -> None:
+def _conclude(folder: Path, status: Status, code: int) -> None:
     if status.phase is Phase.FAILED:
         print(_mistake(status) or f"error: {status.reason}", file=sys.stderr)
-    if (run / run_folder.SUMMARY).exists() and status.phase is not Phase.FAILED:
-        s = _summary(run)
+    if (folder / run_folder.SUMMARY).exists() and status.phase is not Phase.FAILED:
+        s = _summary(folder)
         if s["mean_error_percent"] is not None:
             print(
                 f"error on {s['test_images']} test images: median {s['median_error_percent']:.2f} %, "
@@ -191,10 +191,10 @@ def _conclude(run: Path, status: Status, code: int) -> None:
             f"and {s['seconds']:.0f} s, {100 * s['stall_fraction']:.1f} % of the training spent waiting",
             file=sys.stderr,
         )
-    model = run / run_folder.MODEL
+    model = folder / run_folder.MODEL
     print(f"best model: {model}" if model.exists() else "no model was trained yet", file=sys.stderr)
     for name in (*run_folder.PICTURES, run_folder.SUMMARY):
-        if (run / name).exists() and status.phase is not Phase.FAILED:
-            print(f"            {run / name}", file=sys.stderr)
-    if status.phase is not Phase.DONE and run_folder.checkpoint(run).exists():
-        print(f"go on with: robot-keypoints train --resume {run}", file=sys.stderr)
+        if (folder / name).exists() and status.phase is not Phase.FAILED:
+            print(f"            {folder / name}", file=sys.stderr)
+    if status.phase is not Phase.DONE and run_folder.checkpoint(folder).exists():
+        print(f"go on with: robot-keypoints train --resume {folder}", file=sys.stderr)

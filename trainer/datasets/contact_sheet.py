@@ -58,11 +58,11 @@ def save(path: Path, pictures: Sequence[tuple[Image.Image, Mapping[str, Any]]], 
         UserError: if the file can't be written.
     """
     buffer = io.BytesIO()
-    draw(pictures, bodies).save(buffer, ENDINGS[path.suffix.lower()])
+    draw_sheet(pictures, bodies).save(buffer, ENDINGS[path.suffix.lower()])
     files.write_bytes(path, buffer.getvalue())
 
 
-def draw(pictures: Sequence[tuple[Image.Image, Mapping[str, Any]]], bodies: Sequence[Body]) -> Image.Image:
+def draw_sheet(pictures: Sequence[tuple[Image.Image, Mapping[str, Any]]], bodies: Sequence[Body]) -> Image.Image:
     """The sheet: pictures in rows, a legend of the keypoints below."""
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)

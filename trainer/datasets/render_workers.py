@@ -56,7 +56,7 @@ def chosen_blender(settings: Settings, given: str) -> str:
     return command
 
 
-def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) -> list[str]:
+def build_scene(folder: Path, programs: Programs, interrupted: Callable[[], bool]) -> list[str]:
     """Have ``scene.blend`` built from ``settings.toml`` in the folder ``run``; what these lack is filled in there.
 
     Returns:
@@ -67,15 +67,15 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
         RenderingError: if Blender fails or takes too long.
         StoppedError: as soon as ``interrupted()``.
     """
-    command = [*programs.blender, "scene", "--run", str(run), "--complete"]
-    child = Child("scene", command, run_folder.log(run, "scene"), programs.environment)
+    command = [*programs.blender, "scene", "--run", str(folder), "--complete"]
+    child = Child("scene", command, run_folder.log(folder, "scene"), programs.environment)
     try:
         while not child.wait(0.1):
             if interrupted():
                 raise StoppedError
             if child.age > SCENE_DEADLINE:
                 raise RenderingError(_with_log(f"the scene was not built within {SCENE_DEADLINE:.0f} s", child))
-        if child.exit_code != 0 or not (run / run_folder.SCENE).exists():
+        if child.exit_code != 0 or not (folder / run_folder.SCENE).exists():
             _blame(child, "the scene could not be built")
         return child.warnings()
     finally:
@@ -85,15 +85,15 @@ def build_scene(run: Path, programs: Programs, interrupted: Callable[[], bool]) 
 class RenderWorkers:
     """Several workers that share the draws among them. Use as a context manager: leaving it ends them at once."""
 
-    def __init__(self, run: Path, settings: Settings, programs: Programs, seed: int, draws: Sequence[int]) -> None:
+    def __init__(self, folder: Path, settings: Settings, programs: Programs, seed: int, draws: Sequence[int]) -> None:
         """Nothing is started yet.
 
         Args:
-            run: the folder with ``settings.toml`` and ``scene.blend``.
+            folder: the one with ``settings.toml`` and ``scene.blend``.
             settings: as in ``settings.toml``; ``settings.workers.count`` workers at most are started.
             draws: numbers of the samples to render; worker w takes every one at a position p with p % N = w.
         """
-        self.run = run
+        self.folder = folder
         self._program = programs.worker(settings.workers.threads)
         self._environment = programs.environment
         self.notices: list[str] = []
@@ -101,11 +101,11 @@ class RenderWorkers:
         count = min(settings.workers.count, len(draws))
         # In the order of rendering; a dictionary is an ordered set.
         self._left = [dict.fromkeys(draws[w::count]) for w in range(count)]
-        self._identity = secrets.token_hex(8)
+        self._run_id = secrets.token_hex(8)
         render = settings.render
         self._patience = WORKER_DEADLINE + render.width * render.height * render.samples / SLOWEST
         contract = SampleContract.of(
-            self._identity, render.width, render.height, len(settings.keypoints), settings.scene_model()
+            self._run_id, render.width, render.height, len(settings.keypoints), settings.scene_model()
         )
         self._contract = replace(contract, details=True, masks=render.masks)
         self._largest = largest_sample(render.width, render.height)
@@ -172,16 +172,16 @@ class RenderWorkers:
         self.notices += [w for w in dict.fromkeys(said) if w not in self.notices]
 
     def _start(self, worker: int) -> None:
-        task = run_folder.task(self.run, worker)
+        task = run_folder.task(self.folder, worker)
         files.write_json(task, {"seed": self._seed, "draws": list(self._left[worker])})
         e = self._hub.endpoints
         command = [
-            *self._program, "worker", "--run", str(self.run), "--identity", self._identity,
+            *self._program, "worker", "--run", str(self.folder), "--identity", self._run_id,
             "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host, "--index", str(worker),
             "--draws", str(task),
         ]  # fmt: skip
         name = f"worker {worker + 1}"
-        self._children[worker] = Child(name, command, run_folder.log(self.run, name), self._environment)
+        self._children[worker] = Child(name, command, run_folder.log(self.folder, name), self._environment)
         self._heard[worker] = time.monotonic()
 
     def _watch(self) -> None:

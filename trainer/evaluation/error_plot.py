@@ -45,7 +45,7 @@ def check_path(path: Path) -> None:
         raise UserError(f"There is no folder {path.absolute().parent} for the plot: make it first")
 
 
-def draw(path: Path, measured: Measurement, title: str, people: Floats | None = None) -> None:
+def draw_errors(path: Path, measured: Measurement, title: str, people: Floats | None = None) -> None:
     """Write the figure, whole or not at all; see :func:`figure_of`.
 
     Args:

@@ -27,7 +27,7 @@ SHOWN = (50, 90, 99)
 """Percent, of the ellipses in the line of text."""
 
 
-def draw(path: Path, title: str, series: Sequence[tuple[str, Reliability]]) -> None:
+def draw_reliability(path: Path, title: str, series: Sequence[tuple[str, Reliability]]) -> None:
     """Write the figure, whole or not at all; see :func:`figure_of`.
 
     Args:

@@ -41,7 +41,7 @@ LARGEST_PIXELS = 64_000_000
 class Photos:
     """The photographs of one theme, decoded one at a time; what can't be read is left out with a warning.
 
-    Several threads may draw.
+    Several threads may sample.
     """
 
     def __init__(self, folder: str, theme: str) -> None:
@@ -62,10 +62,10 @@ class Photos:
         if not self._files:
             raise UserError(f"{self.place} holds no photographs: put some there, or remove it")
 
-    def draw(self, dice: Dice, width: int, height: int) -> Tensor:
+    def sample(self, dice: Dice, width: int, height: int) -> Tensor:
         """A crop ``(3, height, width)`` uint8 of a random photograph.
 
-        Which one, and which part of it, follows from the dice alone, whatever was drawn before.
+        Which one, and which part of it, follows from the dice alone, whatever was sampled before.
 
         Raises:
             UserError: if none can be read.
@@ -116,7 +116,7 @@ class Bank:
             make: one picture ``(3, h, w)`` uint8.
             natural: whether the pictures have an up and a down and colours of their own.
         """
-        self._draw = make
+        self._picture = make
         self._seed = seed
         self._natural = natural
         self._refreshes = 0
@@ -128,7 +128,7 @@ class Bank:
 
     def _make(self, place: int, count: int) -> Tensor:
         turns = (self._refreshes - place + count - 1) // count  # how often it was replaced
-        return self._draw(Dice(torch.Generator().manual_seed(mixed(self._seed, place, turns))))
+        return self._picture(Dice(torch.Generator().manual_seed(mixed(self._seed, place, turns))))
 
     @property
     def state(self) -> list[int]:
@@ -183,7 +183,7 @@ class Backgrounds:
 
         def photographs(number: int, theme: str) -> Bank:
             photos = Photos(folder, theme)
-            return Bank(lambda dice: photos.draw(dice, w, h), count, mixed(seed, number), natural=True)
+            return Bank(lambda dice: photos.sample(dice, w, h), count, mixed(seed, number), natural=True)
 
         drawn = Bank(lambda dice: procedural(dice, w, h), count, mixed(seed, 0), natural=False)
         self._banks = [drawn, *(photographs(i, theme) for i, theme in enumerate(themes, 1))]

@@ -94,4 +94,4 @@ class FixedCompositor:
             return procedural(dice, self.width, self.height)
         # Where other themes stand in, each is as likely as the next, whatever the choice: by the value's fraction.
         index = int((theme - int(theme)) * len(self._photos)) if self._apart else choice - 1
-        return self._photos[min(index, len(self._photos) - 1)].draw(dice, self.width, self.height)
+        return self._photos[min(index, len(self._photos) - 1)].sample(dice, self.width, self.height)

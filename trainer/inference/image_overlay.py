@@ -16,7 +16,7 @@ from ..networks.model_file import ModelInfo
 Box = tuple[float, float, float, float]
 
 
-def draw(
+def draw_keypoints(
     image: NDArray[np.uint8], info: ModelInfo, points: Sequence[Sequence[float]], confidences: Sequence[float],
     *, names: bool = True,
 ) -> Image.Image:  # fmt: skip

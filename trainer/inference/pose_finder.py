@@ -154,7 +154,7 @@ class PoseFinder:
         (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
         return replace(self, numbers=(fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens))
 
-    def draw(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
+    def draw_axes(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
         """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
         y green, z blue; nothing where there is no pose."""
         if "T_cam_base" not in pose:

@@ -18,7 +18,7 @@ from .engine import Engine
 from .setup import make_batch_augmenter, model_info
 
 
-def follow(run: Path, settings: Settings, *, resume: bool) -> None:
+def follow(folder: Path, settings: Settings, *, resume: bool) -> None:
     """Until the first process says that it is over.
 
     Raises:
@@ -33,11 +33,11 @@ def follow(run: Path, settings: Settings, *, resume: bool) -> None:
     group = distributed.join(where)
     decided, _ = group.hear()
     torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, group.size))
-    net = factory.build(model_info(settings, run).network)  # the weights come from the first process
+    net = factory.build(model_info(settings, folder).network)  # the weights come from the first process
     net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = Precision(where, bool(decided["bfloat16"]), float(decided["seconds_per_image"]))
     engine = Engine(net, t, precision, group, [k.robot for k in settings.keypoints])
-    saved = run_state.find(run) if resume else None
+    saved = run_state.find(folder) if resume else None
     if saved is not None:
         engine.restore(saved.tensors, saved.generators, saved.state["engine"])
     torch.manual_seed(mixed(t.seed, group.rank, engine.steps))

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _train(run: Path, identity: str, settings: Settings, resume: bool, started: float) -> None:
+def _train(folder: Path, run_id: str, settings: Settings, resume: bool, started: float) -> None:
     orphaned = threading.Event()
     # torch takes seconds to import: the port is taken and settings are checked before.
     largest = largest_sample(settings.render.width, settings.render.height)
@@ -73,28 +73,29 @@ def _train(run: Path, identity: str, settings: Settings, resume: bool, started: 
 
         model = settings.scene_model()
         render, training = settings.render, settings.training
-        contract = SampleContract.of(identity, render.width, render.height, len(settings.keypoints), model)
+        contract = SampleContract.of(run_id, render.width, render.height, len(settings.keypoints), model)
         drops = DropLog()
         capacity = max(8, settings.workers.count, training.batch_size)
         stream = SampleStream(SampleReceiver(hub.samples, contract, drops), drops, settings.workers.count, capacity)
         switchboard = Switchboard(
-            hub.control, hub.news, identity, Posterior(model.version, model.concentrations()), orphaned
+            hub.control, hub.news, run_id, Posterior(model.version, model.concentrations()), orphaned
         )
         try:
             stream.start()
             switchboard.start()
             e = hub.endpoints
-            ready = {"run": identity, "host": e.host, "ports": [e.samples, e.news, e.control]}
+            ready = {"run": run_id, "host": e.host, "ports": [e.samples, e.news, e.control]}
             if not resume:
                 # The workers may begin while torch is being imported and the network measured.
-                files.write_json(run_folder.ready(run), ready)
+                files.write_json(run_folder.ready(folder), ready)
             from .setup import model_info
             from .trainer import Trainer
 
-            trainer = Trainer(run, settings, model_info(settings, run), stream, switchboard, started, resume=resume)
+            info = model_info(settings, folder)
+            trainer = Trainer(folder, settings, info, stream, switchboard, started, resume=resume)
             if resume:
                 # Only now is the posterior known that the adapting workers are welcomed with.
-                files.write_json(run_folder.ready(run), ready)
+                files.write_json(run_folder.ready(folder), ready)
             end_with_parent(orphaned.set)  # from here on there is something to keep
             with closing(trainer):
                 trainer.run()

@@ -21,7 +21,7 @@ from ..evaluation import error_plot
 from ..evaluation.evaluate import Evaluation, EvaluationSet
 from ..evaluation.keypoint_metrics import Measurement
 from ..evaluation.run_pictures import HISTOGRAMS, predictions_picture, priors_picture
-from ..inference.image_overlay import draw
+from ..inference.image_overlay import draw_keypoints
 from ..networks.model_file import ModelInfo
 from .engine import Step
 
@@ -95,7 +95,9 @@ class Journal:
         for i in range(min(STRIP, len(result))):
             image = data.images[i].permute(1, 2, 0).numpy()
             confidences = result.confidences[i].tolist()
-            strip.append(np.asarray(draw(image, info, result.predicted[i].tolist(), confidences, names=False)))
+            strip.append(
+                np.asarray(draw_keypoints(image, info, result.predicted[i].tolist(), confidences, names=False))
+            )
         self._writer.add_image("predictions", np.concatenate(strip, 1), step, dataformats="HWC")
         self._writer.flush()
 
@@ -124,7 +126,7 @@ class Journal:
         self._writer.close()
 
 
-def errors_picture(path: Path, run: str, results: Results) -> None:
+def errors_picture(path: Path, name: str, results: Results) -> None:
     """The errors on the test images, as ``evaluate --plot`` draws them."""
     assert results.test is not None
     test, count = results.test, len(results.test)
@@ -135,4 +137,4 @@ def errors_picture(path: Path, run: str, results: Results) -> None:
         visibility = np.where(inside(results.keypoints[:count], width, height), 2, 0)
     pixels = test.errors * math.hypot(width, height) / 100.0
     measured = Measurement(results.model.keypoints, test.errors, pixels, visibility, test.confidences)
-    error_plot.draw(path, measured, f"{run} on {count:,} test images, never trained on")
+    error_plot.draw_errors(path, measured, f"{name} on {count:,} test images, never trained on")

@@ -257,7 +257,7 @@ def test_plots_of_little_and_of_other_kinds(tmp_path: Path) -> None:
     measured = Measurement(("a", "b" * 40), nothing, nothing, np.zeros((4, 2), np.int64), np.zeros((4, 2)))
     some = Measurement(("a", "b"), np.array([[0.0, np.nan]]), nothing[:1], np.array([[2, 0]]), np.ones((1, 2)))
     for i, (m, suffix) in enumerate(((measured, "png"), (some, "svg"), (some, "pdf"))):
-        error_plot.draw(tmp_path / f"{i}.{suffix}", m, "title")
+        error_plot.draw_errors(tmp_path / f"{i}.{suffix}", m, "title")
         assert (tmp_path / f"{i}.{suffix}").stat().st_size > 1000
 
 

@@ -144,7 +144,7 @@ def test_plots_of_little_and_of_other_kinds(tmp_path: Path) -> None:
     exact = Reliability(("a",), np.zeros((3, 1)))
     cases = (("png", [("x", nothing)]), ("svg", [("x", some), ("y", nothing)]), ("pdf", [("x", exact)]))
     for i, (suffix, series) in enumerate(cases):
-        reliability_plot.draw(tmp_path / f"{i}.{suffix}", "title", series)
+        reliability_plot.draw_reliability(tmp_path / f"{i}.{suffix}", "title", series)
         assert (tmp_path / f"{i}.{suffix}").stat().st_size > 1000
 
 

@@ -220,13 +220,14 @@ def test_odd_rates_are_written(tmp_path: Path, rate: float) -> None:
 def test_names_do_not_cover_one_another() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     points = [(300.0, 200.0), (302.0, 201.0), (639.0, 479.0)]
-    drawn = np.asarray(image_overlay.draw(image, INFO, points, [1.0, 1.0, 1.0]), int)
+    drawn = np.asarray(image_overlay.draw_keypoints(image, INFO, points, [1.0, 1.0, 1.0]), int)
     alone = [
-        np.asarray(image_overlay.draw(image, INFO, points, [float(i == j) for j in range(3)]), int) for i in range(3)
+        np.asarray(image_overlay.draw_keypoints(image, INFO, points, [float(i == j) for j in range(3)]), int)
+        for i in range(3)
     ]
     written = [(a.sum(-1) > 0).sum() for a in alone]
     assert (drawn.sum(-1) > 0).sum() > 0.9 * sum(written)
-    left_out = np.asarray(image_overlay.draw(image, INFO, points, [0.4, 0.4, 0.4]))
+    left_out = np.asarray(image_overlay.draw_keypoints(image, INFO, points, [0.4, 0.4, 0.4]))
     assert not left_out.any()
 
 

@@ -349,5 +349,5 @@ def test_a_legend_of_many_keypoints_stays_short() -> None:
     body = Body("", "hand", tuple(range(80)), names, names, ((0.0, 0.0, 0.0),) * 80, ())
     label = {"instances": [{"box": None, "keypoints": []}]}
     picture = Image.new("RGB", (64, 48))
-    sheet = contact_sheet.draw([(picture, label)], [body])
+    sheet = contact_sheet.draw_sheet([(picture, label)], [body])
     assert sheet.height < 400

@@ -129,7 +129,7 @@ def test_a_report_that_could_not_be_written_is_refused_at_once(
 def test_a_name_with_a_formula_is_drawn_as_it_is(tmp_path: Path) -> None:
     errors = np.array([[1.0, 2.0, 3.0]])
     measured = Measurement(NAMES, errors, errors, np.full((1, 3), 2), np.ones((1, 3)))
-    error_plot.draw(tmp_path / "errors.svg", measured, r"$\nope$ on 1 image")
+    error_plot.draw_errors(tmp_path / "errors.svg", measured, r"$\nope$ on 1 image")
     assert (tmp_path / "errors.svg").stat().st_size > 1000
 
 
