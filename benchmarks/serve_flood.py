@@ -29,7 +29,6 @@ from robot_keypoints.core.messages.envelope import encode_request
 from robot_keypoints.core.messages.pose_publishing import PoseListener
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.processes.programs import LAUNCHER
-from robot_keypoints.core.run_folder import BUILTIN_MODEL
 
 WIDTH, HEIGHT = 320, 240
 PICTURES = 100_000
@@ -48,7 +47,7 @@ class Server:
             frames.mkdir()
             for number in range(PICTURES // 100):
                 os.link(picture, frames / f"{number:06}.png")
-        command = [sys.executable, str(LAUNCHER), "serve", str(BUILTIN_MODEL), "--ready", str(ready), "--publish", "0"]
+        command = [sys.executable, str(LAUNCHER), "serve", "ur10", "--ready", str(ready), "--publish", "0"]
         pictures = ["--source", *[str(frames)] * 100] if source else []
         one_thread = {"OMP_NUM_THREADS": "1"}  # two would wait for each other on a machine that does something else
         self.child = Child("serve", [*command, *pictures], folder / "serve.log", one_thread)

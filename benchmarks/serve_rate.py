@@ -21,11 +21,10 @@ from pathlib import Path
 
 import common
 import numpy as np
-from robot_keypoints.core import run_folder
+from robot_keypoints.core import builtin_models, run_folder
 from robot_keypoints.core.messages.pose_publishing import PoseListener
 from robot_keypoints.core.processes.child_process import Child
 from robot_keypoints.core.processes.programs import LAUNCHER
-from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.schema import VariableSettings
 from robot_keypoints.trainer.images import image_file
@@ -102,7 +101,7 @@ def time_published(model: Path, files: list[Path], passes: int, camera: str, fol
 def main() -> None:
     """Measure both in turn and print the ratio of the medians."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path, default=BUILTIN_MODEL)
+    parser.add_argument("--model", type=Path, default=builtin_models.models()["ur10"].file)
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--passes", type=int, default=3)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of the files in a run's folder, and of the model that comes with the extension. A data set's folder has some
-of these too."""
+"""Names of the files in a run's folder. A data set's folder has some of these too."""
 
 from __future__ import annotations
 
@@ -55,9 +54,6 @@ LATEST = "latest.safetensors"
 
 LOGS = "logs"
 """The folder of what the run's processes print."""
-
-BUILTIN_MODEL = Path(__file__).resolve().parent.parent / "assets" / "models" / "ur10.safetensors"
-"""The keypoints of the UR10, learned from renderings alone."""
 
 
 def log(run: Path, process: str) -> Path:

@@ -31,6 +31,7 @@ from robot_keypoints.addon.robot import rig
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import level_of_detail
 from robot_keypoints.addon.worker.renderer import Renderer
+from robot_keypoints.core import builtin_models
 from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.model_client import ModelClient, Server
@@ -42,7 +43,6 @@ from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.robot.keypoints import Keypoint, joint_keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.settings.completion import complete
 from robot_keypoints.core.settings.schema import RenderSettings, RobotSettings, Settings
 from servo_control import SURE, Seen, Servo, View
@@ -172,7 +172,7 @@ def seen(found: PublishedPose) -> Seen:
 def main(argv: Sequence[str]) -> int:
     """Drive once; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=BUILTIN_MODEL, help="a model of the UR10")
+    parser.add_argument("--model", type=Path, default=builtin_models.models()["ur10"].file, help="a model of the UR10")
     parser.add_argument("--urdf", type=Path, help="the UR10 (default: that of example-robot-data)")
     parser.add_argument("--seed", type=int, default=0, help="chooses start, goal and errors of the sensors")
     parser.add_argument("--steps", type=int, default=40, help="give up after so many")

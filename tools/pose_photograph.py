@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders a photograph-like picture of the UR10 in a furnished world, whose camera and joints are known.
+"""Renders a photograph-like picture of a UR robot in a furnished world, whose camera and joints are known.
 
-    .venv/bin/python tools/pose_photograph.py OUT.png [--world interior] [--samples 64] [--width 1024]
+    .venv/bin/python tools/pose_photograph.py OUT.png [--urdf URDF] [--world interior] [--samples 64] [--width 1024]
+
+A name that ends with .jpg gives a JPEG. The pictures that built-in models are tried on were made so, 640 wide.
 
 Beside it OUT.json has the camera matrix, T_cam_base and the joints.
 """
@@ -27,6 +29,8 @@ ANGLES = {
     "wrist_2_joint": -1.3, "wrist_3_joint": 0.4,
 }  # fmt: skip
 EYE, TARGET = Vector((1.35, -1.2, 1.15)), Vector((0.22, 0.1, 0.42))
+"""For the UR10; nearer to a smaller robot."""
+REACH = 1.88
 LENS_MM = 35.0
 
 
@@ -34,6 +38,7 @@ def main() -> None:
     """Build, render, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--urdf", type=Path, default=Path(sysconfig.get_path("purelib")) / UR10, help="of another size")
     parser.add_argument("--world", default="interior")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--width", type=int, default=1024)
@@ -41,13 +46,15 @@ def main() -> None:
     options = parser.parse_args()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
-    armature = rig.build(scene, load_urdf(Path(sysconfig.get_path("purelib")) / UR10))
+    robot = load_urdf(options.urdf)
+    armature = rig.build(scene, robot)
+    scale = robot.reach() / REACH
     rig.pose(armature, ANGLES)
     _floor(scene)
     _world(scene, options.world, math.radians(options.turn))
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
     scene.collection.objects.link(camera)
-    camera.matrix_world = Matrix.Translation(EYE) @ (EYE - TARGET).to_track_quat("Z", "Y").to_matrix().to_4x4()
+    camera.matrix_world = Matrix.Translation(scale * EYE) @ (EYE - TARGET).to_track_quat("Z", "Y").to_matrix().to_4x4()
     camera.data.lens, camera.data.sensor_width = LENS_MM, 36.0
     scene.camera = camera
     width, height = options.width, options.width * 3 // 4
@@ -55,6 +62,8 @@ def main() -> None:
     render.engine, render.resolution_x, render.resolution_y = "CYCLES", width, height
     scene.cycles.samples, scene.cycles.use_denoising = options.samples, True
     scene.view_settings.view_transform = "Standard"
+    if options.out.suffix == ".jpg":
+        render.image_settings.file_format, render.image_settings.quality = "JPEG", 88
     render.filepath = str(options.out.resolve())
     bpy.context.view_layer.update()
     pose = invert(np.array(camera.matrix_world) @ BLENDER_FROM_OPENCV) @ np.array(armature.matrix_world)

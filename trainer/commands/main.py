@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...core import run_folder
+from ...core import builtin_models, run_folder
 from ...core.errors import UserError, one_line
 from ...core.names import free_name
 from ...core.scene import presets
+from ..inference import model_argument
 from . import terminal
 
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str], begun: float) -> int:
     try:
-        options = _parser().parse_args(list(argv))
+        options = _options(argv)
     except SystemExit as usage:
         return int(usage.code or 0)
     commands = {
@@ -48,6 +49,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "predict": _predict,
         "export": _export,
         "serve": _serve,
+        "models": _models,
         "doctor": _doctor,
     }
     try:
@@ -85,7 +87,13 @@ def _out_of_memory(problem: Exception) -> bool:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    if argv[:1] == ["serve"]:  # whose own parser takes all of its words, also a first one with dashes
+        return argparse.Namespace(command="serve", rest=argv[1:])
+    return _parser(argv).parse_args(list(argv))
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="robot-keypoints", description="Learn a robot's keypoints from its own renderings."
     )
@@ -129,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
 
     evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
-    evaluate.add_argument("model", type=Path, metavar="MODEL")
+    model_argument.add(evaluate, argv)
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="DIR",
         help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
@@ -156,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the measures as JSON on stdout")
 
     predict = commands.add_parser("predict", help="find keypoints in images")
-    predict.add_argument("model", type=Path, metavar="MODEL")
+    model_argument.add(predict, argv)
     predict.add_argument(
         "images", nargs="+", metavar="IMAGE", help="image, folder, pattern such as 'shots/*.png', video, or webcam:0"
     )
@@ -186,13 +194,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
 
-    export = commands.add_parser("export", help="write the network as ONNX for other runtimes")
-    export.add_argument("model", type=Path, metavar="MODEL")
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="file to write")
+    export = commands.add_parser("export", help="write the network as ONNX for other runtimes, or a smaller model")
+    model_argument.add(export, argv)
+    target = export.add_mutually_exclusive_group(required=True)
+    target.add_argument("--onnx", type=Path, metavar="FILE", help="write the network as ONNX")
+    target.add_argument(
+        "--half", type=Path, metavar="FILE", help="write the model with half-precision weights: half as large"
+    )
     export.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX's opset (default: 18)")
 
-    serve = commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
-    serve.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
+
+    models = commands.add_parser("models", help="list the models that come along, with their errors")
+    models.add_argument("--json", action="store_true", help="print the list as JSON on stdout")
 
     doctor = commands.add_parser("doctor", help="check that everything works, and say how to mend what does not")
     doctor.add_argument("--blender", default="", metavar="COMMAND", help="Blender to check instead of the bpy wheel")
@@ -207,8 +221,8 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
     if not 0.25 <= minutes <= 100000:
         raise UserError(f"--minutes is {minutes:g}: a demonstration needs at least 0.25")
     out = _free_folder(options.out or Path("runs", "demo"))
-    if run_folder.BUILTIN_MODEL.is_file():
-        print(f"a model that was trained for longer is there already: {run_folder.BUILTIN_MODEL}", file=sys.stderr)
+    if (trained := builtin_models.models().get("ur10")) is not None:
+        print(f"a model that was trained for longer is there already: {trained.file}", file=sys.stderr)
     # The processes' own start and end are part of the time that was promised.
     settings, robot = demo.settings(max(0.1, minutes - (time.monotonic() - begun + 3.0) / 60))
     return run_display.follow(out, settings, robot=robot, as_json=options.json)
@@ -284,6 +298,10 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
 
 
 def _export(options: argparse.Namespace, begun: float) -> int:
+    if options.half is not None:
+        from . import export_half
+
+        return export_half.export_half(options.model, options.half)
     from . import export as export_command
 
     return export_command.export(options.model, options.onnx, options.opset)
@@ -293,6 +311,12 @@ def _serve(options: argparse.Namespace, begun: float) -> int:
     from ..inference import server
 
     return server.main(options.rest)
+
+
+def _models(options: argparse.Namespace, begun: float) -> int:
+    from . import models
+
+    return models.report(as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace, begun: float) -> int:

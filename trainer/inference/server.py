@@ -26,8 +26,8 @@ from ...core.messages.envelope import MAX_HEADER, MAX_IMAGE
 from ...core.messages.gate import Gate, Limits
 from ...core.messages.pose_publishing import PosePublisher
 from ...core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints
-from ...core.processes.lifeline import end_with_parent, has_parent_pipe
-from . import image_sources
+from ...core.processes.lifeline import end_with_parent, is_held
+from . import image_sources, model_argument
 from .camera_size import CameraSize, parse_size
 from .image_feed import PictureFeed
 from .pose_finder import PoseFinder
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     """``MODEL [--ready FILE] [--publish PORT] [--source SOURCE …] …``, see ``--help``; 0 when stdin closed or the
     source ended, 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="robot-keypoints serve", description=__doc__)
-    parser.add_argument("model", type=Path, help="a model.safetensors")
+    model_argument.add(parser, argv)
     parser.add_argument("--ready", type=Path, help="file to write the address to, as JSON, once it answers")
     parser.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -126,7 +126,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         print(f"serving {options.model} at {sockets.url(sockets.port)}", file=sys.stderr, flush=True)
         if sockets.published is not None:
             print(f"publishing at {sockets.url(sockets.published)}", file=sys.stderr, flush=True)
-        if has_parent_pipe():  # a service has no stdin to speak of
+        if is_held():  # a service has no stdin to speak of
             end_with_parent(ended.set)
         names = {"robot": poses.name, "model": str(options.model)}
         server = Server(predictor, poses, sockets, feed, names, options.wait, camera_size=CameraSize(camera_size))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core import builtin_models
 from ...core.errors import UserError
 from ...core.messages.model_document import read_header
 from ...core.robot.keypoints import Keypoint
@@ -126,7 +127,10 @@ def load_model(path: str | os.PathLike[str], device: torch.device) -> tuple[Keyp
     if file.is_dir():
         raise UserError(f"{file} is a folder: choose the model.safetensors in it")
     if not file.exists():
-        raise UserError(f"There is no model file at {file}: choose another")
+        raise UserError(
+            f"There is no model file at {file}, and no built-in model of that name: choose a model.safetensors, "
+            f"{builtin_models.names()}"
+        )
     try:
         header = read_header(file)
         _check_schema(file, header.document)

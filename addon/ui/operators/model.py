@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ....core import run_folder
+from ....core import builtin_models
 from ....core.errors import UserError
 from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_lens, photo_source, pose_from_photo, viewport_capture
@@ -63,15 +63,23 @@ class KEYPOINTS_OT_load_trained_model(bpy.types.Operator):
         return {"FINISHED"}
 
 
+@fields(name=bpy.props.StringProperty(options={"SKIP_SAVE", "HIDDEN"}))
 class KEYPOINTS_OT_load_builtin_model(bpy.types.Operator):
-    """Load the model that comes with the extension: keypoints of the UR10, learned from renderings alone"""
+    """Load this model, which comes with the extension and was learned from renderings alone"""
 
     bl_idname = "robot_keypoints.load_builtin_model"
     bl_label = "Load Built-in Model"
+    name: str
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """How good it is."""
+        model = builtin_models.models().get(properties.name)
+        return "Load this model" if model is None else f"{model.label}: {'; '.join(map(str, model.errors))}"
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        model_server.SERVICE.load(run_folder.BUILTIN_MODEL)
+        model_server.SERVICE.load(builtin_models.get(self.name).file)
         context.scene.robot_keypoints.model_path = ""
         return {"FINISHED"}
 
@@ -170,10 +178,7 @@ class KEYPOINTS_OT_open_image(bpy.types.Operator):
             if len(photo_source.sequence(Path(path))) < 2:
                 raise UserError(f"{Path(path).name} has no numbered files beside it: choose one of a sequence")
             image.source = "SEQUENCE"
-        photo_lens.ensure(context.scene)
-        photo_source.show(context.scene, path, alone=True)
-        overlay = context.scene.robot_keypoints.overlay
-        overlay.image, overlay.source = path, "IMAGE"
+        show_picture(context.scene, path)
         if model_server.SERVICE.model.state is model_server.State.READY:
             model_server.SERVICE.predict(context)
         return {"FINISHED"}
@@ -193,6 +198,19 @@ class KEYPOINTS_OT_look_through_camera(bpy.types.Operator):
         area = context.area if context.area is not None and context.area.type == "VIEW_3D" else view.area
         area.spaces.active.region_3d.view_perspective = "CAMERA"
         return {"FINISHED"}
+
+
+def show_picture(scene: bpy.types.Scene, path: str) -> None:
+    """Show an image in the camera's view, where the overlay then belongs to it.
+
+    Raises:
+        UserError: if it is no image.
+    """
+    photo_source.block(path)
+    photo_lens.ensure(scene)
+    photo_source.show(scene, path, alone=True)
+    overlay = scene.robot_keypoints.overlay
+    overlay.image, overlay.source = path, "IMAGE"
 
 
 class KEYPOINTS_OT_match_proportions(bpy.types.Operator):

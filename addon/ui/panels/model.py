@@ -6,12 +6,25 @@ from typing import Any
 
 import bpy
 
+from ....core import builtin_models
 from ...base import plots
 from ...base.formatting import plural, size
 from ...prediction import model_server, viewport_capture
 from ...prediction.model_server import State
 from ...services import training_run
 from . import base as panels, evaluation as evaluation_panel, photo as photo_panel
+
+
+class KEYPOINTS_MT_builtin_models(bpy.types.Menu):
+    """The models that come along."""
+
+    bl_idname = "KEYPOINTS_MT_builtin_models"
+    bl_label = "Built-in Models"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for model in builtin_models.models().values():
+            text = f"{model.label}, {model.errors[0]}"
+            self.layout.operator("robot_keypoints.load_builtin_model", text=text).name = model.name
 
 
 class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
@@ -36,8 +49,7 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         model = service.model
         row = layout.row(align=True)
         row.operator("robot_keypoints.load_model", text="Load…", icon="FILE_FOLDER")
-        if model.state is State.NONE:
-            row.operator("robot_keypoints.load_builtin_model", text="UR10", icon="PACKAGE")
+        row.menu("KEYPOINTS_MT_builtin_models", text="Built-in", icon="PACKAGE")
         if training_run.RUNNER.model is not None and model.path != training_run.RUNNER.model:
             row.operator("robot_keypoints.load_trained_model", text="Load Trained")
         if model.state is State.READY:
@@ -48,7 +60,7 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
             panels.advice(
                 layout,
                 context,
-                "Load a model.safetensors, which a training writes into its run's folder, or the UR10's",
+                "Load a model.safetensors, which a training writes into its run's folder, or a built-in one",
             )
         elif model.state is State.LOADING:
             panels.status(layout, f"loading {model.path.name} …", plots.AMBER)
@@ -71,6 +83,10 @@ def _draw_model(layout: bpy.types.UILayout, model: model_server.Model) -> None:
     row = layout.row()
     row.active = False
     row.label(text=", ".join(words), icon="BLANK1")
+    builtin = next((m for m in builtin_models.models().values() if m.file == model.path), None)
+    if builtin is not None:
+        page = layout.operator("robot_keypoints.open_path", text="About This Model", icon="HELP")
+        page.path = str(builtin.page)
 
 
 def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, service: Any) -> None:
@@ -134,4 +150,4 @@ def proportions_differ(scene: bpy.types.Scene, model: model_server.Model) -> boo
     return abs(width / height / (wanted[0] / wanted[1]) - 1) > 0.05
 
 
-CLASSES = (KEYPOINTS_PT_model,)
+CLASSES = (KEYPOINTS_MT_builtin_models, KEYPOINTS_PT_model)

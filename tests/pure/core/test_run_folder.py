@@ -25,7 +25,6 @@ def test_the_names_are_those_of_earlier_versions(tmp_path: Path) -> None:
     assert run_folder.checkpoint(tmp_path) == tmp_path / "checkpoints" / "latest.safetensors"
     assert run_folder.samples(tmp_path, "test") == tmp_path / "checkpoints" / "test.npz"
     assert run_folder.task(tmp_path, 0) == tmp_path / "logs" / "worker 1.json"
-    assert run_folder.BUILTIN_MODEL.is_file()
 
 
 def test_no_other_module_spells_them() -> None:

@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_only_commands_that_exist_are_advertised(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for name in ("demo", "train", "render", "evaluate", "predict", "export", "serve", "doctor"):
+    for name in ("demo", "train", "render", "evaluate", "predict", "export", "serve", "models", "doctor"):
         assert name in text
     assert cli.main(["improve"]) == 2
 

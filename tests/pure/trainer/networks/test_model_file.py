@@ -15,9 +15,6 @@ import synthetic
 import torch
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import model_document
-from robot_keypoints.core.robot.keypoints import joint_keypoints
-from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
 from robot_keypoints.trainer.networks import factory, model_file
 from robot_keypoints.trainer.networks.model_file import ModelInfo
@@ -170,11 +167,6 @@ def test_a_set_of_samples_comes_back_without_pickles(tmp_path: Path) -> None:
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="start a new run"):
         SampleSet.load(path)
-
-
-def test_the_model_that_comes_along_is_one() -> None:
-    _, info = model_file.load_model(BUILTIN_MODEL, CPU)
-    assert set(info.keypoints) == {k.name for k in joint_keypoints(load_urdf(builtin_urdf()))}
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from listening import Listener, family, listeners
 from robot_keypoints.core.processes.programs import LAUNCHER
-from robot_keypoints.core.run_folder import BUILTIN_MODEL
 from robot_keypoints.core.settings.schema import RenderSettings, Settings, TrainingSettings, WorkerSettings
 from robot_keypoints.core.settings.toml_file import save
 
@@ -97,7 +96,7 @@ def test_a_training_of_two_processes(tmp_path: Path, watched: list[Watched]) -> 
 
 def test_a_model_server(tmp_path: Path, watched: list[Watched]) -> None:
     ready = tmp_path / "ready.json"
-    watched.append(server := Watched("serve", BUILTIN_MODEL, "--ready", ready, "--publish", "0"))
+    watched.append(server := Watched("serve", "ur10", "--ready", ready, "--publish", "0"))
     server.until(ready.exists)
     assert len(server.seen["serve"]) == 2
     assert all(one.loopback for found in server.seen.values() for one in found), server.seen

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the command line names a model: as the first word, or after ``--model``; a file, or one that comes along."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ...core import builtin_models
+
+OPTION = "--model"
+
+
+def add(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Have a parser take the model.
+
+    Args:
+        words: that it is going to parse. Where they have the option, no other word is the model: a word that may be
+            missing would make argparse take the wrong ones.
+    """
+    told = f"a model.safetensors, or a built-in one: {builtin_models.names()}"
+    if any(w == OPTION or w.startswith(f"{OPTION}=") for w in words):
+        parser.add_argument(OPTION, type=builtin_models.resolve, required=True, metavar="MODEL", help=told)
+    else:
+        help_text = f"{told} (or {OPTION} MODEL)"
+        parser.add_argument("model", type=builtin_models.resolve, metavar="MODEL", help=help_text)
