@@ -11,7 +11,15 @@ import bpy
 from ..core.processes.lifeline import COMMAND
 from .prediction import follow_video, model_server, pose_from_photo
 from .properties import preferences, renamed, scene as scene_properties
-from .services import contact_sheet, model_evaluation, scene_check, timer, trainer_environment, training_run
+from .services import (
+    contact_sheet,
+    model_evaluation,
+    quick_start,
+    scene_check,
+    timer,
+    trainer_environment,
+    training_run,
+)
 from .ui import overlay, plot_icons
 from .ui.operators import (
     bones as bones_operators,
@@ -21,6 +29,7 @@ from .ui.operators import (
     photo as photo_operators,
     presets as presets_operators,
     previews as previews_operators,
+    quick_start as quick_start_operators,
     robot as robot_operators,
     scene_parts,
     scenery as scenery_operators,
@@ -31,6 +40,7 @@ from .ui.panels import (
     environment as environment_panel,
     model as model_panel,
     priors as priors_panel,
+    quick_start as quick_start_panel,
     robot as robot_panel,
     training as training_panel,
 )
@@ -51,6 +61,8 @@ MODULES = (
     training_operators,
     model_operators,
     photo_operators,
+    quick_start_operators,
+    quick_start_panel,
     environment_panel,
     robot_panel,
     priors_panel,
@@ -87,7 +99,7 @@ def register() -> None:
         model_evaluation.SERVICE,
     ):  # fmt: skip
         timer.watch(service.tick)
-    for live in (model_server.SERVICE, follow_video.SERVICE):
+    for live in (model_server.SERVICE, follow_video.SERVICE, quick_start.SERVICE):
         timer.watch_live(live.tick, live.is_hurried)
     timer.ensure_timer()
     atexit.register(training_run.RUNNER.abandon)
@@ -99,6 +111,7 @@ def unregister() -> None:
     timer.stop()
     atexit.unregister(training_run.RUNNER.abandon)
     training_run.RUNNER.forget()
+    quick_start.SERVICE.forget()
     trainer_environment.SERVICE.shutdown()
     follow_video.SERVICE.stop()
     pose_from_photo.forget()

@@ -25,12 +25,12 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     missing = scene_robots.problem(scene)
     if missing:
         raise UserError(missing)
-    props = scene.robot_keypoints
-    if props.scene.worlds or props.augmentation.backgrounds:
+    group = scene.robot_keypoints
+    if group.scene.worlds or group.augmentation.backgrounds:
         scene_robots.reread_folders(scene)
     settings = to_settings.read(scene)
     validation.check(settings)
-    robots = scene_robots.robots(props)
+    robots = scene_robots.robots(group)
     for armature in robots.values():
         if not armature.children_recursive and not rig.robot_meshes(armature):
             raise UserError(

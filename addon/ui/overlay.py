@@ -16,7 +16,7 @@ from bpy_extras.view3d_utils import location_3d_to_region_2d
 from ...core.messages.prediction import PredictedKeypoint, Prediction
 from ..base import plots
 from ..prediction import follow_video, model_server, pose_from_photo
-from ..services import contact_sheet, scene_check
+from ..services import contact_sheet, quick_start, scene_check
 
 FONT = 0
 SEGMENTS = 28
@@ -243,6 +243,7 @@ def _file_loaded(*_: Any) -> None:
     model_server.SERVICE.clear()
     contact_sheet.SERVICE.forget()
     scene_check.SERVICE.forget()
+    quick_start.SERVICE.forget()
     bpy.context.window_manager.robot_keypoints.live = False
 
 

@@ -6,7 +6,7 @@ from bpy.props import StringProperty
 
 from ....core.scene import presets
 from ...base import user_errors
-from ...properties import scene_check_report, user_presets, variable_list
+from ...properties import preset_choice, user_presets, variable_list
 from ...properties.from_dataclass import fields
 from .robot import Keypoints as NeedsRobot
 
@@ -27,14 +27,7 @@ class KEYPOINTS_OT_preset_choose(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
-        if self.name in presets.PRESETS:
-            props.scene.preset, props.preset_name = self.name, ""
-        else:
-            user_presets.load(self.name)
-            props.preset_name = self.name
-        variable_list.reset(props, [v for v in props.variables if not v.name.startswith("joint/")])
-        scene_check_report.outdate()
+        preset_choice.choose(context.scene.robot_keypoints, self.name)
         return {"FINISHED"}
 
 
@@ -51,11 +44,11 @@ class KEYPOINTS_OT_preset_save(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
+        group = context.scene.robot_keypoints
         name = self.name.strip()
-        path = user_presets.save(name, variable_list.for_preset(props))
-        props.preset_name = name
-        for item in props.variables:
+        path = user_presets.save(name, variable_list.for_preset(group))
+        group.preset_name = name
+        for item in group.variables:
             variable_list.mark(item)
         self.report({"INFO"}, f"Saved as {path}")
         return {"FINISHED"}
@@ -76,10 +69,10 @@ class KEYPOINTS_OT_preset_remove(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
-        user_presets.remove(props.preset_name)
-        props.preset_name = ""
-        for item in props.variables:
+        group = context.scene.robot_keypoints
+        user_presets.remove(group.preset_name)
+        group.preset_name = ""
+        for item in group.variables:
             variable_list.mark(item)
         return {"FINISHED"}
 

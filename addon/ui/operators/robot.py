@@ -17,6 +17,7 @@ from ...properties import scene_robots
 from ...properties.from_dataclass import fields
 from ...robot import import_decimation, rig
 
+ROBOT_FILES = "*.urdf;*.xacro;*.xml"
 MOST_TRIANGLES = 1_500_000
 """Blender stays quick with so many; no robot of ``example-robot-data`` has more."""
 
@@ -49,17 +50,44 @@ def load(
         reduced = import_decimation.reduce(rig.robot_meshes(armature), budget) if budget else None
     if reduced is not None:
         notes.append(str(reduced))
-    props = context.scene.robot_keypoints
-    previous = props.armature
-    props.armature = armature
+    group = context.scene.robot_keypoints
+    previous = group.armature
+    group.armature = armature
     if previous is not None and rig.robot_of(previous) is not None:
         # Two of them would stand in one another on every picture.
         rig.remove(previous)
         for named in (armature, armature.data, armature.users_collection[0]):
             named.name = robot.name
-    props.robot_file = str(path)
-    props.notes = "\n".join(map(one_line, notes))
+    group.robot_file = str(path)
+    group.notes = "\n".join(map(one_line, notes))
     return armature
+
+
+def load_file(context: bpy.types.Context, path: str) -> bpy.types.Object:
+    """As :func:`load`, with what *Load URDF…* has for defaults."""
+    return load(context, Path(path), budget=MOST_TRIANGLES)
+
+
+def take_armature(context: bpy.types.Context) -> bpy.types.Object:
+    """Take the active armature, or the only one, as the scene's robot.
+
+    Raises:
+        UserError: if there is none, or it has no joint.
+    """
+    chosen = context.view_layer.objects.active
+    if chosen is not None and chosen.type == "MESH":
+        chosen = chosen.find_armature() or chosen.parent
+    if chosen is None or chosen.type != "ARMATURE":
+        armatures = [o for o in context.scene.objects if o.type == "ARMATURE"]
+        if len(armatures) != 1:
+            found = "There is no armature in this scene" if not armatures else "There are several armatures"
+            raise UserError(f"{found}: make the robot's armature the active object")
+        chosen = armatures[0]
+    scene_robots.parts(chosen)
+    group = context.scene.robot_keypoints
+    group.armature = chosen
+    group.robot_file = ""
+    return chosen
 
 
 def arguments_in(text: str) -> dict[str, str]:
@@ -83,7 +111,7 @@ def arguments_in(text: str) -> dict[str, str]:
 
 @fields(
     filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"}),
-    filter_glob=StringProperty(default="*.urdf;*.xacro;*.xml", options={"HIDDEN"}),
+    filter_glob=StringProperty(default=ROBOT_FILES, options={"HIDDEN"}),
     packages=StringProperty(name="Packages", description="Folder with the packages that the file's meshes are in "
                             "(package://…); empty looks above the file and in ROS_PACKAGE_PATH", subtype="DIR_PATH",
                             options={"SKIP_SAVE"}),
@@ -139,19 +167,7 @@ class KEYPOINTS_OT_from_armature(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        chosen = context.view_layer.objects.active
-        if chosen is not None and chosen.type == "MESH":
-            chosen = chosen.find_armature() or chosen.parent
-        if chosen is None or chosen.type != "ARMATURE":
-            armatures = [o for o in context.scene.objects if o.type == "ARMATURE"]
-            if len(armatures) != 1:
-                found = "There is no armature in this scene" if not armatures else "There are several armatures"
-                raise UserError(f"{found}: make the robot's armature the active object")
-            chosen = armatures[0]
-        scene_robots.parts(chosen)
-        props = context.scene.robot_keypoints
-        props.armature = chosen
-        props.robot_file = ""
+        take_armature(context)
         return {"FINISHED"}
 
 
@@ -176,16 +192,16 @@ class KEYPOINTS_OT_keypoint_add(Keypoints, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
-        frame = active_frame(context, props.armature)
-        name = free_name(frame, {k.name for k in props.keypoints}.__contains__, separator=".")
-        keypoint = props.keypoints.add()
+        group = context.scene.robot_keypoints
+        frame = active_frame(context, group.armature)
+        name = free_name(frame, {k.name for k in group.keypoints}.__contains__, separator=".")
+        keypoint = group.keypoints.add()
         keypoint.known_as = name
         keypoint.name, keypoint.frame = name, frame
-        props.keypoint_index = len(props.keypoints) - 1
-        parent = parent_keypoint(props, frame)
+        group.keypoint_index = len(group.keypoints) - 1
+        parent = parent_keypoint(group, frame)
         if parent:
-            edge = props.skeleton.add()
+            edge = group.skeleton.add()
             edge.first, edge.second = parent, name
         return {"FINISHED"}
 
@@ -209,9 +225,9 @@ def active_frame(context: bpy.types.Context, armature: bpy.types.Object) -> str:
     return str(active.name)
 
 
-def parent_keypoint(props: bpy.types.PropertyGroup, frame: str) -> str:
+def parent_keypoint(group: bpy.types.PropertyGroup, frame: str) -> str:
     """The keypoint above ``frame`` along the armature, or an empty name."""
-    armature = props.armature
+    armature = group.armature
     bone = armature.data.bones.get(frame)
     if bone is None:
         obj = bpy.context.scene.objects.get(frame)
@@ -221,7 +237,7 @@ def parent_keypoint(props: bpy.types.PropertyGroup, frame: str) -> str:
     else:
         bone = bone.parent
     while bone is not None:
-        for keypoint in props.keypoints:
+        for keypoint in group.keypoints:
             if keypoint.frame == bone.name and keypoint.frame != frame:
                 return str(keypoint.name)
         bone = bone.parent
@@ -237,19 +253,19 @@ class KEYPOINTS_OT_keypoint_remove(Keypoints, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
-        if not 0 <= props.keypoint_index < len(props.keypoints):
+        group = context.scene.robot_keypoints
+        if not 0 <= group.keypoint_index < len(group.keypoints):
             raise UserError("No keypoint is chosen in the list")
-        name = props.keypoints[props.keypoint_index].name
-        edges = [(e.first, e.second) for e in props.skeleton]
+        name = group.keypoints[group.keypoint_index].name
+        edges = [(e.first, e.second) for e in group.skeleton]
         above = next((a for a, b in edges if b == name), "")
         closed = [(above, b) for a, b in edges if a == name and above]
-        props.skeleton.clear()
+        group.skeleton.clear()
         for first, second in [e for e in edges if name not in e] + closed:
-            edge = props.skeleton.add()
+            edge = group.skeleton.add()
             edge.first, edge.second = first, second
-        props.keypoints.remove(props.keypoint_index)
-        props.keypoint_index = max(0, min(props.keypoint_index, len(props.keypoints) - 1))
+        group.keypoints.remove(group.keypoint_index)
+        group.keypoint_index = max(0, min(group.keypoint_index, len(group.keypoints) - 1))
         return {"FINISHED"}
 
 
@@ -262,12 +278,12 @@ class KEYPOINTS_OT_keypoint_move(Keypoints, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        props = context.scene.robot_keypoints
-        target = props.keypoint_index + (-1 if self.direction == "UP" else 1)
-        if not (0 <= target < len(props.keypoints) and 0 <= props.keypoint_index < len(props.keypoints)):
+        group = context.scene.robot_keypoints
+        target = group.keypoint_index + (-1 if self.direction == "UP" else 1)
+        if not (0 <= target < len(group.keypoints) and 0 <= group.keypoint_index < len(group.keypoints)):
             return {"CANCELLED"}
-        props.keypoints.move(props.keypoint_index, target)
-        props.keypoint_index = target
+        group.keypoints.move(group.keypoint_index, target)
+        group.keypoint_index = target
         return {"FINISHED"}
 
 

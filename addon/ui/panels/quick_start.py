@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Quick Start panel: from nothing to a training, or to a built-in model's overlay, by one click."""
+
+from typing import Any
+
+import bpy
+
+from ....core import builtin_models
+from ....core.scene import presets
+from ...base.formatting import plural
+from ...properties import quick_start as choices, scene_robots
+from ...services import quick_start, trainer_environment, training_run
+from ...services.quick_start import Goal, Mark, Step
+from . import base as panels
+
+ICONS = {Mark.TO_DO: "RADIOBUT_OFF", Mark.RUNNING: "SORTTIME", Mark.DONE: "CHECKMARK", Mark.FAILED: "ERROR"}
+
+
+class KEYPOINTS_PT_quick_start(panels.Sidebar, bpy.types.Panel):
+    """What a newcomer needs."""
+
+    bl_idname = "KEYPOINTS_PT_quick_start"
+    bl_label = "Quick Start"
+    bl_order = 0
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        service = quick_start.SERVICE
+        if not training_run.RUNNER.active and not service.running:
+            _draw_choices(layout, context)
+        if service.goal is not Goal.NONE:
+            _draw_steps(layout, context)
+        if not training_run.RUNNER.active and not (service.running and service.goal is Goal.TRAIN):
+            _draw_models(layout, context)
+
+
+def _draw_choices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    group = context.scene.robot_keypoints
+    quick = group.quick_start
+    column = panels.settings_column(layout)
+    column.prop(quick, "source")
+    if quick.source == choices.URDF:
+        column.prop(quick, "urdf", placeholder="asked for")
+    elif quick.source == choices.SCENE:
+        row = column.row()
+        row.alignment = "RIGHT"
+        row.label(text=_armature(context), icon="ARMATURE_DATA")
+    column.prop(quick, "purpose")
+    row = layout.row()
+    row.scale_y = 1.6
+    row.operator("robot_keypoints.quick_start", icon="PLAY")
+
+
+def _armature(context: bpy.types.Context) -> str:
+    """Which armature would be taken."""
+    found = choices.armatures(context.scene)
+    if len(found) == 1:
+        return str(found[0].name)
+    return "the active armature" if found else "no armature"
+
+
+def _draw_steps(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    service = quick_start.SERVICE
+    box = layout.box()
+    steps = service.steps()
+    if service.goal is Goal.TRAIN:
+        steps = [*_scene_steps(context), *steps]
+    for step in steps:
+        _draw_step(box, context, step)
+    if service.question:
+        panels.advice(box, context, service.question, "BLANK1")
+        _draw_environment(box, context)
+    elif service.reason:
+        panels.advice(box, context, service.reason, "BLANK1")
+    if service.running:
+        box.operator("robot_keypoints.quick_start_stop", icon="X")
+    elif service.goal is Goal.TRY and not service.reason:
+        box.operator("robot_keypoints.open_image", text="Try a Picture of Yours…", icon="FILE_FOLDER")
+
+
+def _draw_step(layout: bpy.types.UILayout, context: bpy.types.Context, step: Step) -> None:
+    column = layout.column(align=True)
+    column.active = step.mark is not Mark.TO_DO
+    panels.advice(column, context, step.text, ICONS[step.mark])
+    if step.share is not None:
+        text = f"{100 * step.share:.0f} % of this download" if step.share else "working …"
+        column.progress(factor=step.share, text=text)
+
+
+def _scene_steps(context: bpy.types.Context) -> list[Step]:
+    """What the operator has done to the scene, as it stands there now."""
+    group = context.scene.robot_keypoints
+    if scene_robots.problem(context.scene):
+        return [Step("Robot", Mark.FAILED), Step("Keypoints and priors", Mark.TO_DO)]
+    joints = sum(1 for v in group.variables if v.name.startswith("joint/"))
+    preset = group.preset_name or presets.PRESETS[group.scene.preset].label.lower()
+    return [
+        Step(f"Robot {group.armature.name}, {plural(joints, 'joint')}", Mark.DONE),
+        Step(f"{plural(len(group.keypoints), 'keypoint')}; priors: {preset}", Mark.DONE),
+    ]
+
+
+def _draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """How to come by an environment that works."""
+    if trainer_environment.may_go_online():
+        layout.operator("robot_keypoints.quick_start_install", icon="IMPORT")
+    else:
+        panels.advice(layout, context, trainer_environment.OFFLINE, "INTERNET_OFFLINE")
+        layout.operator("robot_keypoints.show_network_preference", icon="PREFERENCES")
+    layout.operator("robot_keypoints.choose_python", text="Choose a Python with Torch…", icon="FILE_FOLDER")
+
+
+def _draw_models(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    models: Any = builtin_models.models()
+    column = layout.column(align=True)
+    row = column.row()
+    row.active = False
+    row.label(text="or try a built-in model on a picture:")
+    row = column.row(align=True)
+    row.enabled = not quick_start.SERVICE.running
+    for model in models.values():
+        row.operator("robot_keypoints.try_model", text=model.label, icon="IMAGE_DATA").name = model.name
+
+
+CLASSES = (KEYPOINTS_PT_quick_start,)
