@@ -40,7 +40,7 @@ def main() -> int:
     threads, words = 0, sys.argv[1:]
     if len(words) > 1 and words[0] == "--threads" and words[1].isdecimal():
         threads, words = int(words[1]), words[2:]
-    held = "--lifeline" in words
+    watched = "--lifeline" in words
     if words[:1] == ["--lifeline"]:
         words = words[1:]
     if not words or words[0] not in ROLES:
@@ -55,7 +55,7 @@ def main() -> int:
     package = importlib.util.module_from_spec(spec)
     sys.modules["robot_keypoints"] = package
     spec.loader.exec_module(package)
-    if held or role != "cli":
+    if watched or role != "cli":
         importlib.import_module("robot_keypoints.core.processes.lifeline").guard()
     module = load(f"robot_keypoints.{ROLES[role]}", threads)
     code = int(module.main([role, *arguments] if ROLES[role] == "addon.worker.process" else arguments))

@@ -16,7 +16,6 @@ import io
 import json
 import math
 import statistics
-import subprocess
 import sys
 import time
 import traceback
@@ -29,36 +28,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from photographs import errors_on
 from pose import problems
+from recorded_training import Course, held_out, model_info, never
 from recording import Recording
 from robot_keypoints.core.settings.schema import Settings, TrainingSettings
 from robot_keypoints.trainer.commands import doctor
 from robot_keypoints.trainer.evaluation import keypoint_metrics
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
-from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.inference.predictor import Predictor
 from robot_keypoints.trainer.maps import codec
 from robot_keypoints.trainer.networks import device, factory, model_file, two_passes
 from robot_keypoints.trainer.networks.batchnorm_folding import fused
 from robot_keypoints.trainer.networks.cuda_graphs import Replayed
 from robot_keypoints.trainer.networks.factory import NetworkConfig
-from robot_keypoints.trainer.networks.model_file import ModelInfo
 from robot_keypoints.trainer.pose.problem import Options
 from robot_keypoints.trainer.pose.solve_pose import solve_pose
-from robot_keypoints.trainer.training import setup
-from robot_keypoints.trainer.training.batch_pipeline import Pipeline
 from robot_keypoints.trainer.training.engine import Batch, Engine
-from robot_keypoints.trainer.training.replay_store import ReplayStore
-from robot_keypoints.trainer.training.schedule import learning_rate
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import Recorded
 
 WIDTH, HEIGHT = 640, 480
 KEYPOINTS = 7
 SIGMA = 0.008 * math.hypot(WIDTH, HEIGHT)
-HELD_OUT = 400
-"""Renderings of the recording that are only tested on."""
-
 RATES = {"light": 3e-3, "mobilenet": 2e-3, "resnet": 1e-3, "efficientnet": 1e-3, "vgg": 1e-3}
 """Learning rates at a batch of :data:`BATCH`."""
 
@@ -158,7 +149,7 @@ def making_batches(recording: Recording) -> dict[str, Any]:
     settings = as_trained(recording.settings, "light", coarse_scale=0.5)
     result: dict[str, Any] = {"batch": BATCH, "rendering": [settings.render.width, settings.render.height],
                               "input": list(settings.input_size)}  # fmt: skip
-    course = Course(recording, settings)
+    course = Course(recording, settings, CUDA)
     pipeline = course.pipeline(ahead=False)
     for _ in range(20):
         pipeline.next(never)  # draws its first backgrounds
@@ -263,11 +254,6 @@ def several_processes() -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------- training, errors
 
 
-def never() -> bool:
-    """Nothing interrupts a benchmark."""
-    return False
-
-
 def as_trained(
     settings: Settings, kind: str, *, coarse_scale: float, pretrained: bool = False, weights: str = "",
     rate: float = 0.0,
@@ -279,68 +265,6 @@ def as_trained(
         reuse=1000, fresh_share=0.25, device="cuda", warm_up=200,
     )  # fmt: skip
     return replace(settings, training=t)
-
-
-def model_info(settings: Settings, recording: Recording) -> ModelInfo:
-    """The training of a model on the recording."""
-    return replace(setup.model_info(settings, Path()), robot=recording.robot)
-
-
-class Course:
-    """One training on the recording but for its last :data:`HELD_OUT` renderings."""
-
-    def __init__(self, recording: Recording, settings: Settings) -> None:
-        self.settings = settings
-        self.info = model_info(settings, recording)
-        kept = len(recording.images) - HELD_OUT
-        self.stream = Recorded(recording, kept)
-        t, render = settings.training, settings.render
-        self.store = ReplayStore(
-            render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
-            memory=4 * kept * render.width * render.height, reuse=t.reuse, fresh_share=t.fresh_share, seed=1,
-        )  # fmt: skip
-        self.augmenter = setup.make_batch_augmenter(settings, CUDA, 1)
-
-    def pipeline(self, *, ahead: bool) -> Pipeline:
-        """Batches of the store, one at a time."""
-        return Pipeline(self.store, self.stream, self.augmenter, CUDA, ahead=ahead)
-
-    def engine(self, *, pretrained: bool) -> Engine:
-        """The engine of a new network."""
-        torch.manual_seed(1)
-        t = self.settings.training
-        net = factory.build(self.info.network, pretrained=pretrained, weights=t.weights)
-        net = net.to(CUDA, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        precision = device.decide(net, "auto", t.batch_size, *self.settings.input_size)
-        engine = Engine(net, t, precision)
-        width, height = self.settings.input_size
-        engine.begin((t.batch_size, height, width))
-        return engine
-
-    def steps(self, engine: Engine, pipeline: Pipeline, count: int = 0, seconds: float = 0.0) -> int:
-        """So many, or for so long; how many images they took."""
-        t, images, begin, done = self.settings.training, 0, time.perf_counter(), 0
-        while True:
-            share = done / count if count else (time.perf_counter() - begin) / seconds
-            if share >= 1:
-                return images
-            prepared = pipeline.next(never)
-            assert prepared is not None
-            step = engine.step(prepared.batch, learning_rate(t, engine.steps, share), len(prepared.numbers), never)
-            assert step is not None
-            pipeline.done(prepared, step.losses)
-            images += len(prepared.numbers)
-            done += 1
-
-
-def held_out(recording: Recording, settings: Settings) -> EvaluationSet:
-    """The last renderings, finished as a run's test images are."""
-    rows = list(range(len(recording.images) - HELD_OUT, len(recording.images)))
-    latents = recording.latents(rows)
-    pictures = FixedCompositor.of(settings, validation=True).composite(
-        torch.from_numpy(np.ascontiguousarray(recording.images[rows])), [h.values for h in latents], rows
-    )
-    return EvaluationSet(pictures, np.array(recording.keypoints[rows]), np.array(recording.visibility[rows]))
 
 
 def train(recording: Recording, name: str, options: argparse.Namespace, tests: EvaluationSet) -> dict[str, Any]:
@@ -356,7 +280,7 @@ def train(recording: Recording, name: str, options: argparse.Namespace, tests: E
         weights=str(options.weights or ""), rate=options.rate,
     )  # fmt: skip
     torch.cuda.reset_peak_memory_stats()
-    course = Course(recording, settings)
+    course = Course(recording, settings, CUDA)
     engine = course.engine(pretrained="pretrained" in words)
     pipeline = course.pipeline(ahead=True)
     course.steps(engine, pipeline, 20)
@@ -377,7 +301,7 @@ def train(recording: Recording, name: str, options: argparse.Namespace, tests: E
         "peak_mib": peak_memory(), "renderings": {"mean": errors.mean, "median": errors.median},
     }  # fmt: skip
     if options.photographs:
-        result["photographs"] = on_photographs(model, options.photographs)
+        result["photographs"] = errors_on(model, options.photographs)
     return result
 
 
@@ -393,25 +317,6 @@ def with_backgrounds(settings: Settings, folder: Path | None) -> Settings:
     return replace(
         settings, variables=variables, augmentation=replace(settings.augmentation, backgrounds=str(folder))
     )  # fmt: skip
-
-
-def on_photographs(model: Path, data: Path) -> dict[str, Any]:
-    """What ``evaluate`` says."""
-    code = "import sys; from robot_keypoints.trainer.commands.main import run; sys.exit(run())"
-    command = [sys.executable, "-c", code, "evaluate", str(model), "--data", str(data), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1:]}
-    document: dict[str, Any] = json.loads(done.stdout)
-    errors, pose = document["percent"], document["pose"]
-    measured = {name: e["percent"] for name, e in document["per_keypoint"].items() if e["percent"]["count"]}
-    result = {
-        "mean": errors["mean"], "median": errors["median"], "within": document["pck"],
-        "by_keypoint": {name: e["median"] for name, e in measured.items()},
-    }  # fmt: skip
-    for name in ("rotation_degrees", "translation_metres"):
-        result[f"pose_{name}_median"] = pose[name]["median"] if pose and name in pose else None
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------- the report

@@ -110,7 +110,7 @@ class Servo:
         self.robot, self.keypoints, self.views = robot, tuple(keypoints), tuple(views)
         self.gain, self.largest, self.noise, self.expected = gain, largest, noise, expected
         self._start: dict[str, float] = {}
-        self.names = [j.name for j in robot.moving_joints if not j.held]
+        self.names = [j.name for j in robot.moving_joints if not j.fixed]
 
     def places(self, joints: Mapping[str, float]) -> Floats:
         """Keypoints ``(J, 3)`` in the base frame, metres."""

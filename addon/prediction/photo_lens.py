@@ -164,7 +164,7 @@ def editable(camera: bpy.types.Object) -> Any:
     return camera.data
 
 
-def held(obj: bpy.types.Object, what: str, joints_only: bool = False) -> None:
+def refuse_if_locked(obj: bpy.types.Object, what: str, joints_only: bool = False) -> None:
     """Raise an error where what is to be moved is locked or driven.
 
     Args:

@@ -130,7 +130,7 @@ def background(scene: bpy.types.Scene, image: bpy.types.Image) -> Any:
 def show(scene: bpy.types.Scene, path: str, alone: bool = False) -> None:
     """Show the photograph in the scene's camera's view, half transparent before the rig so that both are seen.
 
-    One that is shown transparently already keeps the look that the user gave it.
+    One that is shown transparently already keeps its opacity and its place before or behind the rig.
 
     Args:
         alone: whether it is to hide the rig.
@@ -140,12 +140,12 @@ def show(scene: bpy.types.Scene, path: str, alone: bool = False) -> None:
     """
     image = block(path)
     known = background(scene, image)
-    look = (1.0, "FRONT") if alone else (0.5, "FRONT")
+    display = (1.0, "FRONT") if alone else (0.5, "FRONT")
     if not alone and known is not None and (known.alpha < 1.0 or known.display_depth == "BACK"):
-        look = (known.alpha, known.display_depth)
+        display = (known.alpha, known.display_depth)
     viewport_capture.put_behind_camera(scene, image)
     slot = background(scene, image)
-    slot.alpha, slot.display_depth = look
+    slot.alpha, slot.display_depth = display
     render = scene.render
     # A fitted picture would not know of pixels that aren't square.
     slot.frame_method = "FIT" if render.pixel_aspect_x == render.pixel_aspect_y else "STRETCH"

@@ -169,9 +169,9 @@ def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: st
         if found.lens is not None:
             photo_lens.editable(camera)
     if robot_moves or kind == ROBOT:
-        photo_lens.held(armature, "robot", joints_only=not robot_moves)
+        photo_lens.refuse_if_locked(armature, "robot", joints_only=not robot_moves)
     if not robot_moves and camera is not None:
-        photo_lens.held(camera, "camera")
+        photo_lens.refuse_if_locked(camera, "camera")
     if kind == ROBOT:
         pose_joints(armature, pose.joints or {})
     camera = photo_lens.ensure(scene)

@@ -23,15 +23,15 @@ _items: dict[tuple[str, ...], list[Item]] = {}
 """Blender wants the texts of an enumeration kept alive."""
 
 
-def names(group: Any, variable: str) -> tuple[str, ...]:
-    """The choices of a variable in a scene's settings ``group``; empty for one that is a number."""
+def names(props: Any, variable: str) -> tuple[str, ...]:
+    """The choices of a variable in a scene's settings ``props``; empty for one that is a number."""
     entry = catalogue.find(variable)
     if entry is None or not entry.choices:
         return ()
     if entry.name == "light/world":
-        return ("plain", *catalogue.SHIPPED_WORLDS, *(w.name for w in group.world_files))
+        return ("plain", *catalogue.SHIPPED_WORLDS, *(w.name for w in props.world_files))
     if entry.name == "background/theme":
-        return ("drawn", *(theme_label(t.name) for t in training_themes(group)))
+        return ("drawn", *(theme_label(t.name) for t in training_themes(props)))
     return entry.choices
 
 
@@ -40,53 +40,53 @@ def theme_label(name: str) -> str:
     return "photographs" if name == "." else name
 
 
-def training_themes(group: Any) -> list[Any]:
+def training_themes(props: Any) -> list[Any]:
     """The themes that images to train on may have behind them."""
-    return [t for t in group.augmentation.themes if not t.validation]
+    return [t for t in props.augmentation.themes if not t.validation]
 
 
-def items(group: Any, variable: str) -> list[Item]:
+def items(props: Any, variable: str) -> list[Item]:
     """The choices as the items of a Blender enumeration."""
-    known = names(group, variable) or ("",)
+    known = names(props, variable) or ("",)
     if known not in _items:
         _items[known] = [(str(number), name, "", number) for number, name in enumerate(known)]
     return _items[known]
 
 
-def read_worlds(group: Any) -> None:
+def read_worlds(props: Any) -> None:
     """Find the user's own HDRI worlds; a folder that can't be used leaves a sentence in ``worlds_note``."""
-    folder = bpy.path.abspath(group.scene.worlds)
+    folder = bpy.path.abspath(props.scene.worlds)
     found: tuple[str, ...] = ()
-    group.worlds_note = ""
+    props.worlds_note = ""
     try:
         found = asset_folders.worlds(core.Settings(scene=core.SceneSettings(worlds=folder)))[
             len(catalogue.SHIPPED_WORLDS) :
         ]
     except UserError as problem:
-        group.worlds_note = str(problem)
-    group.world_files.clear()
+        props.worlds_note = str(problem)
+    props.world_files.clear()
     for path in found:
-        group.world_files.add().name = Path(path).stem
+        props.world_files.add().name = Path(path).stem
 
 
-def read_themes(group: Any) -> None:
+def read_themes(props: Any) -> None:
     """Find the photographs' themes; which of them are for validation only is kept by name."""
-    part = group.augmentation
+    part = props.augmentation
     folder = bpy.path.abspath(part.backgrounds)
     apart = {t.name for t in part.themes if t.validation}
     found: tuple[str, ...] = ()
-    group.backgrounds_note = ""
+    props.backgrounds_note = ""
     try:
         found = asset_folders.themes(core.Settings(augmentation=core.AugmentationSettings(backgrounds=folder)))
     except UserError as problem:
-        group.backgrounds_note = str(problem)
+        props.backgrounds_note = str(problem)
     part.themes.clear()
     for name in found:
         theme = part.themes.add()
         theme.name, theme.pictures, theme.validation = name, _pictures(Path(folder) / name), name in apart
     empty = [t.name for t in part.themes if not t.pictures]
-    if empty and not group.backgrounds_note:
-        group.backgrounds_note = f"There are no photographs in {', '.join(empty)}: add some, or remove the folder"
+    if empty and not props.backgrounds_note:
+        props.backgrounds_note = f"There are no photographs in {', '.join(empty)}: add some, or remove the folder"
 
 
 def _pictures(folder: Path) -> int:

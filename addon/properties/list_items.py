@@ -64,7 +64,7 @@ def _twins() -> dict[str, Any]:
     tips = {
         "low": ("From", "Lower end of the range"),
         "high": ("To", "Upper end of the range"),
-        "value": ("Value", "The value it is held at"),
+        "value": ("Value", "The value it is fixed at"),
     }
     result: dict[str, Any] = {}
     for attribute, (label, tip) in tips.items():
@@ -110,7 +110,7 @@ def _choice_twins() -> dict[str, Any]:
             get=lambda self: _clamp(self, math.ceil(self.high) - 1), set=_set_high_choice,
         ),
         "value_choice": EnumProperty(
-            name="Value", description="The choice it is held at", items=_choice_items,
+            name="Value", description="The choice it is fixed at", items=_choice_items,
             get=lambda self: _clamp(self, self.value), set=_set_value_choice,
         ),
     }  # fmt: skip
@@ -118,9 +118,9 @@ def _choice_twins() -> dict[str, Any]:
 
 @fields(
     name=StringProperty(name="Name", description="Group and name of the variable"),
-    use=BoolProperty(name="Varies", description="Draw it at random; otherwise it is held at one value", default=True,
+    use=BoolProperty(name="Varies", description="Draw it at random; otherwise it is fixed at one value", default=True,
                      update=_changed),
-    value=FloatProperty(name="Value", description="The value it is held at", update=_changed),
+    value=FloatProperty(name="Value", description="The value it is fixed at", update=_changed),
     low=FloatProperty(name="From", description="Lower end of the range", update=_low_changed),
     high=FloatProperty(name="To", description="Upper end of the range", default=1.0, update=_high_changed),
     bins=IntProperty(name="Bins", description="How many equal parts the range is cut into", default=16, min=1, max=256,
@@ -137,7 +137,7 @@ def _choice_twins() -> dict[str, Any]:
                         'objects["Fan"].rotation_euler[2]'),
     choices=StringProperty(name="Choices", description="What its choices were called when they were last looked up"),
     limited=BoolProperty(name="Limited", description="Whether the joint has limits"),
-    held=BoolProperty(name="Held", description="Whether the joint stays at zero by default"),
+    held=BoolProperty(name="Fixed", description="Whether the joint stays at zero by default"),
     limit_low=FloatProperty(name="Lower limit"),
     limit_high=FloatProperty(name="Upper limit"),
     changed=BoolProperty(name="Changed", description="Whether it differs from the preset"),

@@ -9,16 +9,16 @@ from ...core.scene import presets
 from . import scene_check_report, user_presets, variable_list
 
 
-def choose(group: Any, name: str) -> None:
+def choose(props: Any, name: str) -> None:
     """Take them from the preset of this name, which comes along or is the user's own.
 
     Raises:
         UserError: if the user's own preset can't be read.
     """
     if name in presets.PRESETS:
-        group.scene.preset, group.preset_name = name, ""
+        props.scene.preset, props.preset_name = name, ""
     else:
         user_presets.load(name)
-        group.preset_name = name
-    variable_list.reset(group, [v for v in group.variables if not v.name.startswith("joint/")])
+        props.preset_name = name
+    variable_list.reset(props, [v for v in props.variables if not v.name.startswith("joint/")])
     scene_check_report.outdate()

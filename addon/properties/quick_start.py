@@ -38,9 +38,9 @@ def armatures(scene: bpy.types.Scene) -> list[bpy.types.Object]:
     return [robot] if robot is not None else [o for o in scene.objects if o.type == "ARMATURE"]
 
 
-def forget(group: Any) -> None:
+def forget(props: Any) -> None:
     """The choices have been carried out: from now on they follow the scene again."""
-    group.quick_start.chosen_source = group.quick_start.chosen_purpose = ""
+    props.quick_start.chosen_source = props.quick_start.chosen_purpose = ""
 
 
 def _get_source(self: Any) -> int:

@@ -68,7 +68,7 @@ def joint_defaults(armature: bpy.types.Object, name: str = "") -> dict[str, Defa
     for joint in joints:
         limits = None if joint.circular else (joint.lower, joint.upper)
         defaults[f"joint/{prefix}{joint.name}"] = variable_list.joint_default(
-            prefix + joint.name, limits, joint.linear, joint.held
+            prefix + joint.name, limits, joint.linear, joint.fixed
         )
     return defaults
 
@@ -92,39 +92,39 @@ def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
     Further robots, variables of the user's own, folders and the preset stay; groups of links stay if the new robots
     have any of their links.
     """
-    group = scene.robot_keypoints
-    group.notes = ""
+    props = scene.robot_keypoints
+    props.notes = ""
     scene_check_report.forget()
-    own = [variable_list.read(v) for v in group.variables if v.path]
+    own = [variable_list.read(v) for v in props.variables if v.path]
     with quietly():
-        for index in reversed(range(len(group.others))):
-            if group.others[index].armature in (armature, None):
-                group.others.remove(index)
-    group.variables.clear()
-    group.keypoints.clear()
-    group.skeleton.clear()
-    group.keypoint_index = group.variable_index = group.joint_index = 0
+        for index in reversed(range(len(props.others))):
+            if props.others[index].armature in (armature, None):
+                props.others.remove(index)
+    props.variables.clear()
+    props.keypoints.clear()
+    props.skeleton.clear()
+    props.keypoint_index = props.variable_index = props.joint_index = 0
     if armature is None:
         return
     try:
         parts(armature)
     except UserError as problem:
-        group.notes = str(problem)
+        props.notes = str(problem)
         return
-    bones = {b.name for robot in robots(group).values() for b in robot.data.bones}
-    for index in reversed(range(len(group.links))):
-        if not any(link.name in bones for link in group.links[index].links):
-            group.links.remove(index)
-    refresh(scene, new=robots(group))
+    bones = {b.name for robot in robots(props).values() for b in robot.data.bones}
+    for index in reversed(range(len(props.links))):
+        if not any(link.name in bones for link in props.links[index].links):
+            props.links.remove(index)
+    refresh(scene, new=robots(props))
     for settings in own:
-        variable_list.write(group.variables.add(), settings)
-    group.group = "joint"
+        variable_list.write(props.variables.add(), settings)
+    props.group = "joint"
     scenery.leave_out_startup(scene, scenery.named(settings.path for settings in own))
 
 
-def robots(group: Any) -> dict[str, bpy.types.Object]:
+def robots(props: Any) -> dict[str, bpy.types.Object]:
     """The robots' armatures by name; the first robot's name is empty."""
-    found = {"": group.armature, **{o.name: o.armature for o in group.others}}
+    found = {"": props.armature, **{o.name: o.armature for o in props.others}}
     return {name: armature for name, armature in found.items() if armature is not None}
 
 
@@ -136,23 +136,23 @@ def refresh(scene: bpy.types.Scene, new: Collection[str] = ()) -> None:
     Args:
         new: names of the robots whose keypoints are to be added.
     """
-    group = scene.robot_keypoints
-    if group.armature is None:
+    props = scene.robot_keypoints
+    if props.armature is None:
         return
-    group.reach = reach(group.armature)
+    props.reach = reach(props.armature)
     joints: dict[str, Default] = {}
-    there = robots(group)
-    _drop_keypoints(group, set(there))
+    there = robots(props)
+    _drop_keypoints(props, set(there))
     for name, armature in there.items():
         try:
             joints.update(joint_defaults(armature, name))
         except UserError as problem:
-            group.notes = str(problem)
+            props.notes = str(problem)
             continue
         if name in new:
             found = parts(armature, name)
-            write_keypoints(group, found.keypoints, found.skeleton)
-    variable_list.synchronise(group, joints)
+            write_keypoints(props, found.keypoints, found.skeleton)
+    variable_list.synchronise(props, joints)
     scene_check_report.outdate()
 
 
@@ -161,70 +161,70 @@ def refresh_bones(scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
 
     Keypoints that came with a bone go with it; those that the user made or changed stay.
     """
-    group = scene.robot_keypoints
-    name = next(n for n, a in robots(group).items() if a == armature)
-    group.notes = ""
+    props = scene.robot_keypoints
+    name = next(n for n, a in robots(props).items() if a == armature)
+    props.notes = ""
     refresh(scene)
     try:
         found = parts(armature, name)
     except UserError:  # which the notes say already
         found = Parts((), (), {})
     wanted = {k.name for k in found.keypoints}
-    for index in reversed(range(len(group.keypoints))):
-        k = group.keypoints[index]
+    for index in reversed(range(len(props.keypoints))):
+        k = props.keypoints[index]
         came = k.robot == name and k.name.endswith(k.frame) and k.frame in armature.data.bones and not any(k.offset)
         if came and k.name not in wanted:
-            group.keypoints.remove(index)
-    there = {k.frame for k in group.keypoints if k.robot == name}
+            props.keypoints.remove(index)
+    there = {k.frame for k in props.keypoints if k.robot == name}
     added = tuple(k for k in found.keypoints if k.frame not in there)
-    write_keypoints(group, added, ())
-    _drop_keypoints(group, set(robots(group)))
-    _open_links(group, {k.name for k in added}, {b: a for a, b in found.skeleton})
-    names, led = {k.name for k in group.keypoints}, {e.second for e in group.skeleton}
-    write_keypoints(group, (), tuple(e for e in found.skeleton if {*e} <= names and e[1] not in led))
+    write_keypoints(props, added, ())
+    _drop_keypoints(props, set(robots(props)))
+    _open_links(props, {k.name for k in added}, {b: a for a, b in found.skeleton})
+    names, led = {k.name for k in props.keypoints}, {e.second for e in props.skeleton}
+    write_keypoints(props, (), tuple(e for e in found.skeleton if {*e} <= names and e[1] not in led))
 
 
-def _open_links(group: Any, added: set[str], above: Mapping[str, str]) -> None:
+def _open_links(props: Any, added: set[str], above: Mapping[str, str]) -> None:
     """Remove links that led past keypoints which are there again; ``above`` tells what leads to each keypoint."""
-    for index in reversed(range(len(group.skeleton))):
-        edge = group.skeleton[index]
+    for index in reversed(range(len(props.skeleton))):
+        edge = props.skeleton[index]
         start = above.get(edge.second, "")
         while start in added:
             start = above.get(start, "")
         if start == edge.first != above.get(edge.second):
-            group.skeleton.remove(index)
+            props.skeleton.remove(index)
 
 
 def reread_folders(scene: bpy.types.Scene) -> None:
     """Look into the folders of worlds and of photographs again."""
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     with quietly():
-        choice_names.read_worlds(group)
-        choice_names.read_themes(group)
+        choice_names.read_worlds(props)
+        choice_names.read_themes(props)
     refresh(scene)
 
 
-def write_keypoints(group: Any, keypoints: tuple[Keypoint, ...], skeleton: tuple[tuple[str, str], ...]) -> None:
+def write_keypoints(props: Any, keypoints: tuple[Keypoint, ...], skeleton: tuple[tuple[str, str], ...]) -> None:
     """Append keypoints and links of the skeleton."""
     for keypoint in keypoints:
-        item = group.keypoints.add()
+        item = props.keypoints.add()
         item.known_as = keypoint.name
         item.name, item.frame, item.offset, item.robot = keypoint.name, keypoint.frame, keypoint.offset, keypoint.robot
     for first, second in skeleton:
-        edge = group.skeleton.add()
+        edge = props.skeleton.add()
         edge.first, edge.second = first, second
 
 
-def _drop_keypoints(group: Any, names: set[str]) -> None:
-    for index in reversed(range(len(group.keypoints))):
-        if group.keypoints[index].robot not in names:
-            group.keypoints.remove(index)
-    known = {k.name for k in group.keypoints}
-    for index in reversed(range(len(group.skeleton))):
-        edge = group.skeleton[index]
+def _drop_keypoints(props: Any, names: set[str]) -> None:
+    for index in reversed(range(len(props.keypoints))):
+        if props.keypoints[index].robot not in names:
+            props.keypoints.remove(index)
+    known = {k.name for k in props.keypoints}
+    for index in reversed(range(len(props.skeleton))):
+        edge = props.skeleton[index]
         if edge.first not in known or edge.second not in known:
-            group.skeleton.remove(index)
-    group.keypoint_index = max(0, min(group.keypoint_index, len(group.keypoints) - 1))
+            props.skeleton.remove(index)
+    props.keypoint_index = max(0, min(props.keypoint_index, len(props.keypoints) - 1))
 
 
 def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
@@ -233,17 +233,17 @@ def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
     Raises:
         UserError: if it has no joint or is a robot of the scene already.
     """
-    group = scene.robot_keypoints
-    if armature in robots(group).values():
+    props = scene.robot_keypoints
+    if armature in robots(props).values():
         raise UserError(f"{armature.name} is a robot of this scene already: choose another armature")
     parts(armature)
     with quietly():
-        item = group.others.add()
+        item = props.others.add()
         item.name = item.known_as = free_name(
-            armature.name.replace("/", " "), ({o.name for o in group.others} - {""}).__contains__
+            armature.name.replace("/", " "), ({o.name for o in props.others} - {""}).__contains__
         )
         item.armature = armature
-    group.other_index = len(group.others) - 1
+    props.other_index = len(props.others) - 1
     refresh(scene, new=[item.name])
     return item
 
@@ -251,14 +251,14 @@ def add_robot(scene: bpy.types.Scene, armature: bpy.types.Object) -> Any:
 def rename_robot(item: Any) -> None:
     """Carry a further robot's new name over to its joints and keypoints."""
     scene, before = item.id_data, item.known_as
-    group = scene.robot_keypoints
-    others = {o.known_as for o in group.others if o != item}
+    props = scene.robot_keypoints
+    others = {o.known_as for o in props.others if o != item}
     with quietly():
         item.name = item.known_as = free_name(item.name.strip().replace("/", " ") or "robot", others.__contains__)
-        for variable in group.variables:
+        for variable in props.variables:
             if variable.name.startswith(f"joint/{before}/"):
                 variable.name = f"joint/{item.name}/" + variable.name.removeprefix(f"joint/{before}/")
-    for keypoint in group.keypoints:
+    for keypoint in props.keypoints:
         if keypoint.robot == before:
             keypoint.robot = item.name
             if keypoint.name.startswith(f"{before}/"):
@@ -267,24 +267,24 @@ def rename_robot(item: Any) -> None:
 
 def readopt(item: Any) -> None:
     """Another armature was chosen for a further robot: its keypoints and joints are filled in anew."""
-    group = item.id_data.robot_keypoints
-    if list(robots(group).values()).count(item.armature) > 1:
+    props = item.id_data.robot_keypoints
+    if list(robots(props).values()).count(item.armature) > 1:
         with quietly():
             item.armature = None
-    for index in reversed(range(len(group.keypoints))):
-        if group.keypoints[index].robot == item.name:
-            group.keypoints.remove(index)
+    for index in reversed(range(len(props.keypoints))):
+        if props.keypoints[index].robot == item.name:
+            props.keypoints.remove(index)
     refresh(item.id_data, new=[item.name])
 
 
 def rename_links(item: Any) -> None:
     """Carry the new name of a group of links over to its variables."""
     scene, before = item.id_data, item.known_as
-    group = scene.robot_keypoints
-    others = {g.known_as for g in group.links if g != item}
+    props = scene.robot_keypoints
+    others = {g.known_as for g in props.links if g != item}
     with quietly():
         item.name = item.known_as = links_name(item.name, others)
-        for variable in group.variables:
+        for variable in props.variables:
             if variable.name.startswith(f"material/{before}/"):
                 variable.name = f"material/{item.name}/" + variable.name.removeprefix(f"material/{before}/")
 
@@ -297,23 +297,23 @@ def links_name(name: str, taken: set[str]) -> str:
 
 def problem(scene: bpy.types.Scene) -> str:
     """Why the scene's robots can't be used, in one sentence; empty if they can."""
-    group = scene.robot_keypoints
-    if group.armature is None:
+    props = scene.robot_keypoints
+    if props.armature is None:
         return "There is no robot yet: load one"
-    for name, armature in robots(group).items():
+    for name, armature in robots(props).items():
         if armature.name not in scene.objects:
             if name:
                 return f"The robot {name} is no longer in this scene: remove it from the further robots"
             return f"The robot {armature.name} is no longer in this scene: load one again"
-    if any(o.armature is None for o in group.others):
-        missing = next(o.name for o in group.others if o.armature is None)
+    if any(o.armature is None for o in props.others):
+        missing = next(o.name for o in props.others if o.armature is None)
         return f"The further robot {missing} has no armature: choose one, or remove it"
-    if not has_joints(group):
-        return str(group.notes) or f"{group.armature.name} has no joints: choose another armature"
+    if not has_joints(props):
+        return str(props.notes) or f"{props.armature.name} has no joints: choose another armature"
     return ""
 
 
-def has_joints(group: Any) -> bool:
+def has_joints(props: Any) -> bool:
     """Whether the first robot has any joint; its joints stand first in the list."""
-    others = tuple(f"joint/{o.name}/" for o in group.others)
-    return any(v.name.startswith("joint/") and not v.name.startswith(others) for v in group.variables)
+    others = tuple(f"joint/{o.name}/" for o in props.others)
+    return any(v.name.startswith("joint/") and not v.name.startswith(others) for v in props.variables)

@@ -28,35 +28,35 @@ class Default:
         settings: as the preset has it; constant where the preset holds it.
         usual: its range once it varies.
         limits: those of the joint; None for anything else, and for joints that turn without end.
-        held: whether it is a joint that stays at zero by default.
+        fixed: whether it is a joint that stays at zero by default.
     """
 
     settings: VariableSettings
     usual: VariableSettings
     limits: tuple[float, float] | None = None
-    held: bool = False
+    fixed: bool = False
 
 
-def joint_default(name: str, limits: tuple[float, float] | None, linear: bool, held: bool = False) -> Default:
-    """The default of a joint, ``name`` without ``joint/``: all that its limits allow, or zero for a ``held`` one."""
+def joint_default(name: str, limits: tuple[float, float] | None, linear: bool, fixed: bool = False) -> Default:
+    """The default of a joint, ``name`` without ``joint/``: all that its limits allow, or zero for a ``fixed`` one."""
     low, high = limits or (-math.pi, math.pi)
     usual, made = (
-        VariableSettings.of(joint_variable(name, low, high, circular=limits is None, linear=linear, held=constant))
-        for constant in (False, held)
+        VariableSettings.of(joint_variable(name, low, high, circular=limits is None, linear=linear, fixed=constant))
+        for constant in (False, fixed)
     )
-    return Default(made, usual, limits, held)
+    return Default(made, usual, limits, fixed)
 
 
-def scene_defaults(group: Any) -> dict[str, Default]:
+def scene_defaults(props: Any) -> dict[str, Default]:
     """The defaults of all variables but the joints and the user's own, as the scene's preset has them."""
-    reach = catalogue.REACH_SHARE * group.reach
-    worlds = len(catalogue.SHIPPED_WORLDS) + len(group.world_files)
+    reach = catalogue.REACH_SHARE * props.reach
+    worlds = len(catalogue.SHIPPED_WORLDS) + len(props.world_files)
     options: dict[str, Any] = {
-        "groups": [g.name for g in group.links], "worlds": worlds,
-        "themes": [t.name for t in choice_names.training_themes(group)],
+        "groups": [g.name for g in props.links], "worlds": worlds,
+        "themes": [t.name for t in choice_names.training_themes(props)],
     }  # fmt: skip
-    chosen = presets.variables(group.scene.preset, reach, **options)
-    own = user_presets.known(group.preset_name) if group.preset_name else {}
+    chosen = presets.variables(props.scene.preset, reach, **options)
+    own = user_presets.known(props.preset_name) if props.preset_name else {}
     result = {}
     for entry, variable in zip(catalogue.entries(**options), chosen, strict=True):
         usual = VariableSettings.of(entry.variable(reach))
@@ -86,12 +86,12 @@ def _from_preset(given: VariableSettings, entry: catalogue.Entry, reach: float) 
     return replace(given, low=low, high=high, bins=round(high - low))
 
 
-def for_preset(group: Any) -> list[VariableSettings]:
+def for_preset(props: Any) -> list[VariableSettings]:
     """The scene's variables as a preset keeps them: lengths in units of the robot's reach; joints and the user's own
     variables belong to one scene and stay out."""
-    reach = catalogue.REACH_SHARE * group.reach
+    reach = catalogue.REACH_SHARE * props.reach
     result = []
-    for item in group.variables:
+    for item in props.variables:
         entry = catalogue.find(item.name)
         if entry is not None:
             v = read(item)
@@ -101,11 +101,11 @@ def for_preset(group: Any) -> list[VariableSettings]:
 
 def default_of(item: Any) -> Default | None:
     """The default of one entry of the list; None for the user's own variables."""
-    group = item.id_data.robot_keypoints
+    props = item.id_data.robot_keypoints
     if item.name.startswith("joint/"):
         limits = (exact(item.limit_low, item.unit), exact(item.limit_high, item.unit)) if item.limited else None
         return joint_default(item.name.removeprefix("joint/"), limits, item.unit == "m", item.held)
-    return scene_defaults(group).get(item.name)
+    return scene_defaults(props).get(item.name)
 
 
 def read(item: Any) -> VariableSettings:
@@ -146,7 +146,7 @@ def _neutral(item: Any) -> float:
 def write_default(item: Any, default: Default) -> None:
     """Fill an entry with its default."""
     write(item, default.settings, default.usual)
-    item.limited, item.held = default.limits is not None, default.held
+    item.limited, item.held = default.limits is not None, default.fixed
     item.limit_low, item.limit_high = default.limits or (0.0, 0.0)
 
 
@@ -170,16 +170,16 @@ def same(a: VariableSettings, b: VariableSettings) -> bool:
     )
 
 
-def reset(group: Any, items: Iterable[Any]) -> None:
+def reset(props: Any, items: Iterable[Any]) -> None:
     """Put entries back to the preset; joints to all that their limits allow. The user's own stay as they are."""
-    defaults = scene_defaults(group)
+    defaults = scene_defaults(props)
     for item in items:
         default = default_of(item) if item.name.startswith("joint/") else defaults.get(item.name)
         if default is not None:
             write_default(item, default)
 
 
-def synchronise(group: Any, joints: Mapping[str, Default]) -> None:
+def synchronise(props: Any, joints: Mapping[str, Default]) -> None:
     """Have exactly the variables that robots, groups of links and folders now ask for, and the user's own.
 
     Entries that stay keep what the user has set; where their choices are others now, what is chosen keeps its name.
@@ -187,20 +187,20 @@ def synchronise(group: Any, joints: Mapping[str, Default]) -> None:
     Args:
         joints: the joints' defaults by variable name, in the order of the list.
     """
-    kept = {item.name: _snapshot(item) for item in group.variables}
-    active = [_name_at(group, i) for i in (group.variable_index, group.joint_index)]
-    own = [item.name for item in group.variables if item.path]
-    wanted = {**joints, **scene_defaults(group)}
-    group.variables.clear()
+    kept = {item.name: _snapshot(item) for item in props.variables}
+    active = [_name_at(props, i) for i in (props.variable_index, props.joint_index)]
+    own = [item.name for item in props.variables if item.path]
+    wanted = {**joints, **scene_defaults(props)}
+    props.variables.clear()
     for name, default in wanted.items():
-        item = group.variables.add()
+        item = props.variables.add()
         write_default(item, default)
         if name in kept:
             _restore(item, kept[name], default)
     for name in own:
-        _restore(group.variables.add(), kept[name], None)
-    names = [item.name for item in group.variables]
-    group.variable_index, group.joint_index = (names.index(n) if n in names else 0 for n in active)
+        _restore(props.variables.add(), kept[name], None)
+    names = [item.name for item in props.variables]
+    props.variable_index, props.joint_index = (names.index(n) if n in names else 0 for n in active)
 
 
 FIELDS = ("name", "use", "value", "low", "high", "bins", "concentration", "circular", "adapt", "unit", "path")
@@ -226,23 +226,23 @@ def _restore(item: Any, kept: Mapping[str, Any], default: Default | None) -> Non
 def _rename_choices(item: Any, kept: Mapping[str, Any], now: list[str]) -> None:
     """Keep the meaning of an entry whose choices have changed."""
     before = kept["choices"].splitlines()
-    held = before[catalogue.choice(kept["value"], len(before))] if before else ""
-    item.value = (now.index(held) if held in now else 0) + 0.5
+    constant = before[catalogue.choice(kept["value"], len(before))] if before else ""
+    item.value = (now.index(constant) if constant in now else 0) + 0.5
     chosen = [now.index(n) for n in before[round(kept["low"]) : round(kept["high"])] if n in now]
     whole = round(kept["low"]) == 0 and round(kept["high"]) == len(before)
     low, high = (0, len(now)) if whole or not chosen else (min(chosen), max(chosen) + 1)
     item.high, item.low, item.bins = float(high), float(low), high - low
 
 
-def _name_at(group: Any, index: int) -> str:
-    return str(group.variables[index].name) if 0 <= index < len(group.variables) else ""
+def _name_at(props: Any, index: int) -> str:
+    return str(props.variables[index].name) if 0 <= index < len(props.variables) else ""
 
 
-def listed(group: Any, search: str = "") -> Iterator[Any]:
+def listed(props: Any, search: str = "") -> Iterator[Any]:
     """The entries that the list shows: those of the open group, or of all groups those with the letters ``search``."""
     wanted = search.lower().strip()
-    prefix = f"{group.group}/"
-    for item in group.variables:
+    prefix = f"{props.group}/"
+    for item in props.variables:
         if matches(item.name, wanted) if wanted else item.name.startswith(prefix):
             yield item
 

@@ -149,7 +149,7 @@ def set_channels(armature: bpy.types.Object, robot: Robot) -> None:
         if joint.mimic is not None:
             leader = by_name[joint.mimic.joint]
             _follow(armature, bone, axes[bone.name], joint, leader, axes[leader.child])
-        elif not joint.circular and not joint.held:
+        elif not joint.circular and not joint.fixed:
             _limit(bone, "xyz"[axes[bone.name]], joint)
 
 

@@ -36,8 +36,8 @@ class Collisions:
         self._rows = [kinematics.rows[b.frame] for b in found]
         self._meshes = [_reduced(b) for b in found]
         self._corners = np.array([_corners(points) for points, _ in self._meshes]).reshape(-1, 8, 3)
-        group = _rigid_groups(kinematics, [b.frame for b in found])
-        pairs = [(a, b) for b in range(len(found)) for a in range(b) if not group.near(a, b)]
+        rigid = _rigid_groups(kinematics, [b.frame for b in found])
+        pairs = [(a, b) for b in range(len(found)) for a in range(b) if not rigid.near(a, b)]
         self._pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         touching = self._crossing(rest, every=True)
         self._pairs = np.array([p for p in pairs if p not in touching], dtype=np.int64).reshape(-1, 2)

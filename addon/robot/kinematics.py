@@ -106,9 +106,9 @@ class _Chain:
         self._followers = [(i, index[m.joint], m.multiplier, m.offset) for i, m in followers]
         self._present = np.array([_present(armature, j) for j in joints])
         # As the constraints on the bones have it.
-        held = [(j.mimic is not None or j.held or (j.circular and j.kind != "prismatic")) for j in joints]
-        self._lower = np.array([-np.inf if h else j.lower for h, j in zip(held, joints, strict=True)])
-        self._upper = np.array([np.inf if h else j.upper for h, j in zip(held, joints, strict=True)])
+        unlimited = [(j.mimic is not None or j.fixed or (j.circular and j.kind != "prismatic")) for j in joints]
+        self._lower = np.array([-np.inf if h else j.lower for h, j in zip(unlimited, joints, strict=True)])
+        self._upper = np.array([np.inf if h else j.upper for h, j in zip(unlimited, joints, strict=True)])
 
     def __call__(self, positions: Mapping[str, float]) -> Floats:
         """``T_base_link`` ``(L, 4, 4)`` in the order of ``links``."""

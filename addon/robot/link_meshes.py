@@ -42,20 +42,20 @@ class Builder:
             UserError: if a mesh file can't be read.
         """
         data = mesh_reader.shape(visual, self._files)
-        looks = [self._look(visual, surface, data) for surface in data.surfaces]
-        textured = any(texture for _, texture, _, _ in looks)
+        appearances = [self._appearance(visual, surface, data) for surface in data.surfaces]
+        textured = any(texture for _, texture, _, _ in appearances)
         mesh = _mesh(visual.link, data, textured, smooth=visual.shape not in ("box", "placeholder"))
-        slots = {look: number for number, look in enumerate(dict.fromkeys(looks))}
-        for look in slots:
-            mesh.materials.append(self._material(look))
+        slots = {appearance: number for number, appearance in enumerate(dict.fromkeys(appearances))}
+        for appearance in slots:
+            mesh.materials.append(self._material(appearance))
         if len(slots) > 1:
-            number = np.array([slots[look] for look in looks], dtype=np.int32)
+            number = np.array([slots[appearance] for appearance in appearances], dtype=np.int32)
             mesh.polygons.foreach_set("material_index", number[data.surface_of])
         # Takes away what no renderer can use, such as a face twice; only now, when every face has all its properties.
         mesh.validate()
         return bpy.data.objects.new(visual.link, mesh)
 
-    def _look(self, visual: Visual, surface: Surface, data: MeshData) -> tuple[Colour, str | bytes, float, float]:
+    def _appearance(self, visual: Visual, surface: Surface, data: MeshData) -> tuple[Colour, str | bytes, float, float]:
         """Colour, texture, roughness and metalness: of the file if it says anything, else of the robot's description,
         as ROS's viewer does it."""
         colour, texture = surface.colour, surface.texture
@@ -76,10 +76,10 @@ class Builder:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _material(self, look: tuple[Colour, str | bytes, float, float]) -> bpy.types.Material:
-        if look in self._materials:
-            return self._materials[look]
-        (red, green, blue, alpha), texture, roughness, metallic = look
+    def _material(self, appearance: tuple[Colour, str | bytes, float, float]) -> bpy.types.Material:
+        if appearance in self._materials:
+            return self._materials[appearance]
+        (red, green, blue, alpha), texture, roughness, metallic = appearance
         image = self._image(texture) if texture else None
         name = Path(image.name).stem if image else "".join(f"{round(255 * c):02x}" for c in (red, green, blue))
         material = bpy.data.materials.new(f"robot {name}")
@@ -100,7 +100,7 @@ class Builder:
         if alpha < 1:
             shader.inputs["Alpha"].default_value = alpha
             material.surface_render_method = "BLENDED"
-        self._materials[look] = material
+        self._materials[appearance] = material
         return material
 
     def _image(self, texture: str | bytes) -> bpy.types.Image | None:

@@ -42,7 +42,7 @@ class RigJoint:
     lower: float
     upper: float
     circular: bool
-    held: bool = False
+    fixed: bool = False
     axis: int = 1
 
 
@@ -167,7 +167,7 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
         standings = bones.kept(armature, robot)
         return tuple(
             RigJoint(
-                j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.held, standings[j.child].axis
+                j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.fixed, standings[j.child].axis
             )
             for j in robot.moving_joints
         )

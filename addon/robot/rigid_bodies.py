@@ -65,12 +65,12 @@ def hull(body: Body) -> Floats:
     """The corners ``(H, 3)`` of a body's convex hull, in its frame."""
     mesh = bpy.data.meshes.new("hull")
     mesh.from_pydata(body.vertices.tolist(), [], [])
-    work = bmesh.new()
-    work.from_mesh(mesh)
+    hull = bmesh.new()
+    hull.from_mesh(mesh)
     bpy.data.meshes.remove(mesh)
-    made = bmesh.ops.convex_hull(work, input=work.verts)["geom"]
+    made = bmesh.ops.convex_hull(hull, input=hull.verts)["geom"]
     corners = [tuple(e.co) for e in made if isinstance(e, bmesh.types.BMVert)]
-    work.free()
+    hull.free()
     # A flat body has no hull.
     return np.array(corners) if corners else body.vertices
 

@@ -25,12 +25,12 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
     missing = scene_robots.problem(scene)
     if missing:
         raise UserError(missing)
-    group = scene.robot_keypoints
-    if group.scene.worlds or group.augmentation.backgrounds:
+    props = scene.robot_keypoints
+    if props.scene.worlds or props.augmentation.backgrounds:
         scene_robots.reread_folders(scene)
     settings = to_settings.read(scene)
     validation.check(settings)
-    robots = scene_robots.robots(group)
+    robots = scene_robots.robots(props)
     for armature in robots.values():
         if not armature.children_recursive and not rig.robot_meshes(armature):
             raise UserError(

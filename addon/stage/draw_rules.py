@@ -2,7 +2,7 @@
 """Which draws are rendered: enough of the robot in the picture, nothing that moves below the floor, no link in another.
 
 A draw that breaks a rule is drawn again, all its variables together. So what is rendered follows the prior *given that
-it is admitted*: its density is that of the prior over the admitted part, divided by the part's probability. Latent
+it is accepted*: its density is that of the prior over the accepted part, divided by the part's probability. Latent
 values are recorded as they were rendered, and feedback counts them as ever.
 """
 
@@ -36,10 +36,10 @@ TRIES = 100
 BELOW = 1e-3
 """How far a link may reach below the floor, in metres."""
 FIRST_NOTE = 100
-"""After so many admitted draws the log says what share is admitted; then after ten times as many, and so on."""
+"""After so many accepted draws the log says what share is accepted; then after ten times as many, and so on."""
 
 
-class Admission:
+class DrawRules:
     """The rules of one run, and how often they refuse. Without a rule, nothing is done at all."""
 
     def __init__(self, scene: bpy.types.Scene, robots: Mapping[str, Kinematics], settings: Settings) -> None:
@@ -53,7 +53,7 @@ class Admission:
         # Wherever there is a floor, nothing may reach below it.
         floors = bool(most(settings, "surroundings/floor"))
         self._always_above = rules.above_floor
-        self.tries = self.admitted = self.forced = 0
+        self.tries = self.accepted = self.forced = 0
         self._next_note = FIRST_NOTE
         self._first = robots[""].armature
         self._neutral = catalogue.neutral(catalogue.REACH_SHARE * rig.reach(self._first))
@@ -76,11 +76,11 @@ class Admission:
 
     @property
     def acceptance(self) -> float:
-        """The share of the draws so far that were admitted; 1 before the first."""
-        return self.admitted / self.tries if self.tries else 1.0
+        """The share of the draws so far that were accepted; 1 before the first."""
+        return self.accepted / self.tries if self.tries else 1.0
 
     def sample(self, model: SceneModel, rng: np.random.Generator) -> SceneDraw:
-        """Draw until the rules admit it. The same generator gives the same draw."""
+        """Draw until the rules accept it. The same generator gives the same draw."""
         latents = model.sample(rng)
         if not self.active:
             return latents
@@ -89,7 +89,7 @@ class Admission:
             self.tries += 1
             shortfall = self.shortfall(latents.values)
             if shortfall == 0:
-                self.admitted += 1
+                self.accepted += 1
                 self._note()
                 return latents
             if shortfall < least:
@@ -99,7 +99,7 @@ class Admission:
         return best
 
     def shortfall(self, values: Mapping[str, float]) -> float:
-        """How badly a draw breaks the rules: 0 if it is admitted. A dear test is left out if a cheap one fails."""
+        """How badly a draw breaks the rules: 0 if it is accepted. A dear test is left out if a cheap one fails."""
         v = {**self._neutral, **values}
         if self._framing is not None:
             missing = self._share - self._shown(self._framing.points(v), v)
@@ -131,10 +131,10 @@ class Admission:
         return np.array([*normal, normal @ base[:3, 3] + self._floor])
 
     def _note(self) -> None:
-        if self.admitted >= self._next_note:
+        if self.accepted >= self._next_note:
             self._next_note *= 10
             print(
-                f"{self.acceptance:.0%} of {self.tries} draws were admitted by the rules on framing, floor and "
+                f"{self.acceptance:.0%} of {self.tries} draws were accepted by the rules on framing, floor and "
                 "collisions",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
@@ -195,7 +195,7 @@ class _Robot:
 def acceptance(
     scene: bpy.types.Scene, armatures: Mapping[str, bpy.types.Object], settings: Settings, count: int = 200
 ) -> float:
-    """The share of ``count`` draws from the prior that the rules admit. The robots keep their pose.
+    """The share of ``count`` draws from the prior that the rules accept. The robots keep their pose.
 
     Args:
         armatures: the robots by name, ``""`` for the first.
@@ -205,7 +205,7 @@ def acceptance(
     poses = [(b, n, tuple(getattr(b, n))) for a in armatures.values() for b in a.pose.bones for n in channels]
     try:
         robots = {name: Kinematics(scene, a, joint_variables(name, a)) for name, a in armatures.items()}
-        rules = Admission(scene, robots, settings)
+        rules = DrawRules(scene, robots, settings)
         model, rng = settings.scene_model(), np.random.default_rng(0)
         if not rules.active:
             return 1.0

@@ -15,7 +15,7 @@ from ...core.scene import catalogue
 from ...core.settings.schema import LinkGroup, Settings
 from ..robot.rig import robot_meshes
 from . import material_slots, prior_support, surface_nodes
-from .surface_nodes import Effects, Look, Surface
+from .surface_nodes import Appearance, Effects, Surface
 
 VIEWPORT = "robot_keypoints_viewport"
 """Custom property of a material: how the viewport showed it before Workbench's colours were set."""
@@ -28,7 +28,7 @@ class Materials:
     """The robots' materials, by link group."""
 
     def __init__(self, armatures: Mapping[str, bpy.types.Object], reach: float, settings: Settings) -> None:
-        """Add what the run's variables can need to the robots' materials; the user's own look stays beneath.
+        """Add what the run's variables can need to the robots' materials; the user's own material stays beneath.
 
         Args:
             armatures: the robots by name; the first one's name is empty.
@@ -81,14 +81,14 @@ def restore(objects: Sequence[bpy.types.Object]) -> None:
 class _Part:
     """The materials of one group of links, or of those in none."""
 
-    def __init__(self, group: str, settings: Settings) -> None:
-        self.number = next((n for n, g in enumerate(settings.groups) if g.name == group), -1)
+    def __init__(self, link_group: str, settings: Settings) -> None:
+        self.number = next((n for n, g in enumerate(settings.groups) if g.name == link_group), -1)
         given = {v.name for v in settings.variables}
         self._names = {}
         for entry in catalogue.MATERIAL:
             what = entry.name.split("/")[1]
-            own = f"material/{group}/{what}"
-            self._names[what] = (own if group and own in given else entry.name, entry.name)
+            own = f"material/{link_group}/{what}"
+            self._names[what] = (own if link_group and own in given else entry.name, entry.name)
         self.effects = Effects(**{
             what: prior_support.varies(settings, self._names[what][0])
             for what in ("tint", "roughness", "metallic", "dirt", "scratches", "stickers")
@@ -108,9 +108,9 @@ class _Part:
         if values == self._set:
             return
         self._set = values
-        look = _look(dict(zip(self._names, values, strict=True)), self.effects)
+        appearance = _appearance(dict(zip(self._names, values, strict=True)), self.effects)
         for painted in self._surfaces:
-            painted.paint(look)
+            painted.paint(appearance)
 
 
 class _Flat:
@@ -121,24 +121,24 @@ class _Flat:
         self._own = (tuple(material.diffuse_color), material.metallic, material.roughness)
         material[VIEWPORT] = [*self._own[0], *self._own[1:]]
 
-    def paint(self, look: Look) -> None:
+    def paint(self, appearance: Appearance) -> None:
         colour, metallic, roughness = self._own
-        if look.tint is not None:
-            new, amount = look.tint
+        if appearance.tint is not None:
+            new, amount = appearance.tint
             colour = (*((1.0 - amount) * o + amount * n for o, n in zip(colour, new, strict=False)), colour[3])
         self._material.diffuse_color = colour
-        self._material.metallic = metallic if look.metallic is None else look.metallic
-        self._material.roughness = roughness if look.roughness is None else look.roughness
+        self._material.metallic = metallic if appearance.metallic is None else appearance.metallic
+        self._material.roughness = roughness if appearance.roughness is None else appearance.roughness
 
 
-def _look(v: Mapping[str, float], effects: Effects) -> Look:
+def _appearance(v: Mapping[str, float], effects: Effects) -> Appearance:
     place = tuple(np.random.default_rng(int(v["pattern"] * 2**53)).random(3).tolist())
     if catalogue.choice(v["original"], 2) == 1:
-        return Look(None, None, None, (0.0, 0.0, 0.0), place)
+        return Appearance(None, None, None, (0.0, 0.0, 0.0), place)
     tint = Color()
     tint.hsv = (v["hue"] % 1.0, v["saturation"], v["brightness"])
     red, green, blue = tint.from_srgb_to_scene_linear()
-    return Look(
+    return Appearance(
         ((red, green, blue), v["tint"]) if effects.tint else None,
         v["roughness"] if effects.roughness else None,
         v["metallic"] if effects.metallic else None,
@@ -149,10 +149,12 @@ def _look(v: Mapping[str, float], effects: Effects) -> Look:
 
 def _check(armatures: Mapping[str, bpy.types.Object], groups: Sequence[LinkGroup]) -> None:
     known = {f"{name}/{b.name}" if name else b.name for name, a in armatures.items() for b in a.data.bones}
-    for group in groups:
-        for link in group.links:
+    for link_group in groups:
+        for link in link_group.links:
             if link not in known:
-                raise UserError(f"The group {group.name!r} names the link {link!r}, which no robot has: take it out")
+                raise UserError(
+                    f"The group {link_group.name!r} names the link {link!r}, which no robot has: take it out"
+                )
 
 
 def _group_of(obj: bpy.types.Object, armature: bpy.types.Object, prefix: str, groups: Sequence[LinkGroup]) -> int:

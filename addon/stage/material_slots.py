@@ -59,23 +59,25 @@ def split(groups: Mapping[bpy.types.Object, int]) -> dict[int, dict[bpy.types.Ma
     # What an object of ours shares with the robot, it shares on purpose.
     others = [o for o in bpy.data.objects if o.type == "MESH" and o not in groups and not object_pool.is_ours(o)]
     users: dict[bpy.types.Material, set[int]] = {}
-    for obj, group in groups.items():
+    for obj, link_group in groups.items():
         for slot in obj.material_slots:
-            users.setdefault(slot.material, set()).add(group)
+            users.setdefault(slot.material, set()).add(link_group)
     elsewhere = {slot.material for obj in others for slot in obj.material_slots}
     copies: dict[tuple[bpy.types.Material | None, int, bool], bpy.types.Material] = {}
     result: dict[int, dict[bpy.types.Material, bpy.types.Object]] = {g: {} for g in groups.values()}
-    for obj, group in groups.items():
+    for obj, link_group in groups.items():
         if obj.library is not None:
             continue  # nothing of a linked object can be changed
         if not obj.material_slots and obj.data.library is None:
-            obj.data.materials.append(_copy(None, group, copies, own_slot=True))
+            obj.data.materials.append(_copy(None, link_group, copies, own_slot=True))
         for number, slot in enumerate(obj.material_slots):
             material = slot.material
             if material is None or not _editable(material) or len(users.get(material, ())) > 1 or material in elsewhere:
-                material = material if material is not None and PLAIN in material else _copy(material, group, copies)
+                material = (
+                    material if material is not None and PLAIN in material else _copy(material, link_group, copies)
+                )
                 _assign(obj, number, material, groups, others)
-            result[group].setdefault(material, obj)
+            result[link_group].setdefault(material, obj)
     return result
 
 
@@ -84,9 +86,9 @@ def _editable(material: bpy.types.Material) -> bool:
 
 
 def _copy(
-    material: bpy.types.Material | None, group: int, copies: dict[Any, bpy.types.Material], own_slot: bool = False
+    material: bpy.types.Material | None, link_group: int, copies: dict[Any, bpy.types.Material], own_slot: bool = False
 ) -> bpy.types.Material:
-    key = (material, group, own_slot)
+    key = (material, link_group, own_slot)
     if key in copies:
         return copies[key]
     if material is None:

@@ -17,7 +17,7 @@ from ..robot import rig
 from ..robot.kinematics import Kinematics, joint_variables
 from .camera import Camera
 from .distractors import Objects
-from .draw_rules import Admission
+from .draw_rules import DrawRules
 from .light import Light
 from .material import Materials
 from .surroundings import Surroundings
@@ -57,7 +57,7 @@ class Stage:
             name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
         }
         self.seen = Seen(scene)
-        self.admission = Admission(scene, self.kinematics, settings)
+        self.draw_rules = DrawRules(scene, self.kinematics, settings)
         self.light = Light(scene, armature, reach, settings)
         self._parts = (
             self.camera,

@@ -24,7 +24,7 @@ COLOURS = ("Base Color", "Color")
 
 @dataclass(frozen=True)
 class Effects:
-    """What can differ from the material's own look."""
+    """What can differ from the user's own material."""
 
     tint: bool = False
     roughness: bool = False
@@ -43,7 +43,7 @@ class Effects:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """One draw of a surface; None for what the material itself says.
 
     Attributes:
@@ -88,11 +88,11 @@ class Surface:
             if socket is not None and isinstance(value, bpy.types.NodeSocket):
                 tree.links.new(value, socket)
 
-    def paint(self, look: Look) -> None:
+    def paint(self, appearance: Appearance) -> None:
         """Show it; what has not changed is not touched."""
         wanted = {
-            "tint": look.tint, "roughness": look.roughness, "metallic": look.metallic, "worn": look.worn,
-            "place": look.place,
+            "tint": appearance.tint, "roughness": appearance.roughness, "metallic": appearance.metallic,
+            "worn": appearance.worn, "place": appearance.place,
         }  # fmt: skip
         for what, value in wanted.items():
             if what not in self._set or self._set[what] != value:
@@ -126,16 +126,16 @@ class Surface:
         return result
 
     def _wear(self, values: list[Any], effects: Effects, scale: float) -> list[Any]:
-        group = self._node("ShaderNodeGroup", "wear", node_tree=wear_nodes.group(*_worn(effects)))
-        group.inputs["Scale"].default_value = scale
-        self._settings.append(("place", _set_vector, group.inputs["Place"]))
-        self._settings.append(("worn", _set_amounts, group.inputs["Amounts"]))
+        node_group = self._node("ShaderNodeGroup", "wear", node_tree=wear_nodes.node_group(*_worn(effects)))
+        node_group.inputs["Scale"].default_value = scale
+        self._settings.append(("place", _set_vector, node_group.inputs["Place"]))
+        self._settings.append(("worn", _set_amounts, node_group.inputs["Amounts"]))
         for value, name in zip(values, wear_nodes.VALUES, strict=True):
             if isinstance(value, bpy.types.NodeSocket):
-                self._tree.links.new(value, group.inputs[name])
+                self._tree.links.new(value, node_group.inputs[name])
             elif value is not None:
-                group.inputs[name].default_value = value
-        return [None if v is None else group.outputs[n] for v, n in zip(values, wear_nodes.VALUES, strict=True)]
+                node_group.inputs[name].default_value = value
+        return [None if v is None else node_group.outputs[n] for v, n in zip(values, wear_nodes.VALUES, strict=True)]
 
     def _mix(self, name: str, data_type: str) -> tuple[Any, Any, Any, Any]:
         return pattern_nodes.mix_sockets(self._node("ShaderNodeMix", name, data_type=data_type))

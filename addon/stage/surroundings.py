@@ -75,11 +75,13 @@ class Surroundings:
         mesh = _mesh()
         self._outline = Outline(scene, robots)
         if floors:
-            look = _Look("Keypoints Floor", flat, SOFT * reach)
-            self._floor = _Surface(collection, "Keypoints Floor", mesh, look)
+            surface_material = _SurfaceMaterial("Keypoints Floor", flat, SOFT * reach)
+            self._floor = _Surface(collection, "Keypoints Floor", mesh, surface_material)
         if walls:
-            look = _Look("Keypoints Walls", flat, None)
-            self._walls = [_Surface(collection, f"Keypoints Wall {n + 1}", mesh, look) for n in range(walls)]
+            surface_material = _SurfaceMaterial("Keypoints Walls", flat, None)
+            self._walls = [
+                _Surface(collection, f"Keypoints Wall {n + 1}", mesh, surface_material) for n in range(walls)
+            ]
             for wall in self._walls:
                 # Light comes from beyond the walls: they are there to be seen, directly or in something shiny.
                 wall.object.visible_diffuse = wall.object.visible_shadow = False
@@ -108,10 +110,10 @@ class Surroundings:
         turn = _about_z(2 * np.pi * u[1])
         turn[2, 3] = self._height - BELOW
         floor.show(base @ turn, (half, half), light.on((0.0, 0.0, 1.0)))
-        floor.look.paint(v["surroundings/brightness"], u[2:], (half, half), self._reach)
+        floor.surface_material.paint(v["surroundings/brightness"], u[2:], (half, half), self._reach)
         corners = transform(invert(base @ turn), self._outline.boxes(v).corners)
         lamps = [turn[:3, :3].T @ towards for towards in light.strong()]
-        floor.look.trace(*shadows(corners, lamps, self._reach), half)
+        floor.surface_material.trace(*shadows(corners, lamps, self._reach), half)
 
     def _apply_walls(self, v: Mapping[str, float], u: Floats, base: Floats, eye: Floats, light: _Light) -> None:
         number = min(catalogue.choice(v["surroundings/walls"], WALLS + 1), len(self._walls))
@@ -138,7 +140,7 @@ class Surroundings:
             matrix[2, 3] = self._height + height - BELOW
             wall.show(base @ matrix, (half, height), light.on(-outward))
         if number:
-            self._walls[0].look.paint(v["surroundings/brightness"], u[2:], (half, height), self._reach)
+            self._walls[0].surface_material.paint(v["surroundings/brightness"], u[2:], (half, height), self._reach)
 
 
 def shadows(corners: Floats, lamps: Sequence[Floats], reach: float) -> tuple[Floats, Floats, float]:
@@ -194,7 +196,7 @@ class _Light:
         return [towards for towards, colour in self._lamps if towards[2] * colour.sum() > STRONG * whole]
 
 
-class _Look:
+class _SurfaceMaterial:
     """The material of the floor, or of all walls."""
 
     def __init__(self, name: str, flat: bool, soft: float | None) -> None:
@@ -291,13 +293,15 @@ class _Look:
 class _Surface:
     """A rectangle."""
 
-    def __init__(self, collection: bpy.types.Collection, name: str, mesh: bpy.types.Mesh, look: _Look) -> None:
+    def __init__(
+        self, collection: bpy.types.Collection, name: str, mesh: bpy.types.Mesh, surface_material: _SurfaceMaterial
+    ) -> None:
         self.object = bpy.data.objects.new(name, mesh)
         collection.objects.link(self.object)
         self.object.rotation_mode = "QUATERNION"
-        self.look = look
+        self.surface_material = surface_material
         slot = self.object.material_slots[0]
-        slot.link, slot.material = "OBJECT", look.material
+        slot.link, slot.material = "OBJECT", surface_material.material
         self.object.scale = NOWHERE
         self._shown = False
 

@@ -23,7 +23,7 @@ DIRT = ((0.03, 0.02, 0.012, 1.0), (0.3, 0.26, 0.2, 1.0))
 SCRATCH = (0.45, 0.45, 0.43, 1.0)
 
 
-def group(dirt: bool, scratches: bool, stickers: bool) -> bpy.types.NodeTree:
+def node_group(dirt: bool, scratches: bool, stickers: bool) -> bpy.types.NodeTree:
     """The group for these effects; made where it is missing.
 
     Its inputs beside ``VALUES``: "Place", three numbers in [0, 1) that say where on the pictures to look things up;

@@ -16,27 +16,27 @@ SELDOM = 0.05
 """A rule that fewer draws meet costs most of the time that there is."""
 
 
-def variable(group: Any, item: Any) -> str:
+def variable(props: Any, item: Any) -> str:
     """What is wrong with the range of a variable that varies; empty if nothing."""
     if not item.use:
         return ""
     if item.limited and (item.low < item.limit_low - SLACK or item.high > item.limit_high + SLACK):
         return f"Beyond the joint's limits {span(item.limit_low, item.limit_high, item.unit)}"
-    return camera(group, item) if item.name == "camera/distance" else ""
+    return camera(props, item) if item.name == "camera/distance" else ""
 
 
-def camera(group: Any, distance: Any = None) -> str:
+def camera(props: Any, distance: Any = None) -> str:
     """Whether the camera comes too near; ``distance`` is that variable, where it is at hand."""
-    item = distance or group.variables.get("camera/distance")
-    if item is not None and (item.low if item.use else item.value) < NEAR * group.reach:
+    item = distance or props.variables.get("camera/distance")
+    if item is not None and (item.low if item.use else item.value) < NEAR * props.reach:
         return "So near, the camera may stand inside the robot"
     share = scene_check_report.latest().camera_inside
     return f"The camera stood inside the robot in {100 * share:.0f} % of the draws" if share else ""
 
 
-def any_variable(group: Any) -> bool:
+def any_variable(props: Any) -> bool:
     """Whether any variable has something wrong."""
-    return any(variable(group, item) for item in group.variables)
+    return any(variable(props, item) for item in props.variables)
 
 
 def keypoint(name: str) -> str:
@@ -49,12 +49,12 @@ def keypoint(name: str) -> str:
     return ""
 
 
-def any_keypoint(group: Any) -> bool:
+def any_keypoint(props: Any) -> bool:
     """Whether any keypoint has something wrong."""
-    return any(keypoint(k.name) for k in group.keypoints)
+    return any(keypoint(k.name) for k in props.keypoints)
 
 
-def rules(group: Any) -> str:
+def rules(props: Any) -> str:
     """What the last check found about the rules; empty if nothing."""
     report = scene_check_report.latest()
     if report.draws and report.accepted < SELDOM * report.tried:

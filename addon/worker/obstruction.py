@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at some draws of a scene for objects that hide the robots or that the camera stands in, by casting rays."""
+"""Checks some draws of a scene for objects that hide the robots or that the camera stands in, by casting rays."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ CLEAR = 0.5
 GLASS = ("BSDF_TRANSPARENT", "BSDF_GLASS", "BSDF_REFRACTION")
 
 
-class Looker:
-    """Looks at one stage, draw by draw."""
+class ObstructionCheck:
+    """Checks one stage, draw by draw."""
 
     def __init__(self, stage: Stage) -> None:
         """Choose places all over the robots, and find out what can hide them at all."""
@@ -45,7 +45,7 @@ class Looker:
         self._draws = self._unseen = 0
         self._objects: Counter[str] = Counter()
 
-    def look(self) -> None:
+    def check_draw(self) -> None:
         """Take in the draw that is applied to the stage."""
         self._draws += 1
         stage = self._stage
@@ -100,13 +100,13 @@ class _Surface:
         return np.asarray(np.einsum("nij,nj->ni", frames[:, :3, :3], self._local) + frames[:, :3, 3])
 
 
-def look(stage: Stage, draws: int = DRAWS, seed: int = 0) -> Obstruction:
-    """Look at some draws; the stage is left at the last one."""
-    looker, model, rng = Looker(stage), stage.settings.scene_model(), np.random.default_rng(seed)
+def check_draws(stage: Stage, draws: int = DRAWS, seed: int = 0) -> Obstruction:
+    """Check some draws; the stage is left at the last one."""
+    check, model, rng = ObstructionCheck(stage), stage.settings.scene_model(), np.random.default_rng(seed)
     for _ in range(draws):
-        stage.apply(stage.admission.sample(model, rng).values)
-        looker.look()
-    return looker.found()
+        stage.apply(stage.draw_rules.sample(model, rng).values)
+        check.check_draw()
+    return check.found()
 
 
 def _parts(armature: bpy.types.Object) -> list[bpy.types.Object]:

@@ -78,9 +78,9 @@ def main(arguments: Sequence[str]) -> int:
             left_out: tuple[str, ...] = ()
             if not (options.run / run_folder.SCENE).exists():
                 left_out = build_scene(settings, options.run, complete=options.complete)
-            look(options.run, left_out)
+            warn_of_obstruction(options.run, left_out)
         else:
-            work(options, settings)
+            render_samples(options, settings)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
@@ -90,8 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def look(run: Path, left_out: tuple[str, ...]) -> None:
-    """Look whether anything of a user's own scene hides the robots, warn, and keep what was found in the run's folder.
+def warn_of_obstruction(run: Path, left_out: tuple[str, ...]) -> None:
+    """Warn of what hides the robots in a user's own scene, and keep what was found in the run's folder.
 
     Args:
         left_out: names of objects that were left out already.
@@ -104,13 +104,13 @@ def look(run: Path, left_out: tuple[str, ...]) -> None:
         return  # nothing stands there but what is ours
     stage = open_stage(run / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
-    found = replace(obstruction.look(stage), left_out=left_out)
+    found = replace(obstruction.check_draws(stage), left_out=left_out)
     found.write(run)
     for sentence in found.sentences():
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def work(options: Any, settings: Settings) -> None:
+def render_samples(options: Any, settings: Settings) -> None:
     """Render samples until the parent is gone, or those that were asked for.
 
     Raises:
@@ -134,8 +134,8 @@ def work(options: Any, settings: Settings) -> None:
             link.subscribe(b"posterior")
             model = _welcome(link, model)
         # The last sample is encoded and sent while the next one is rendered.
-        with ThreadPoolExecutor(1) as postman:
-            sent = postman.submit(bool, True)
+        with ThreadPoolExecutor(1) as sender:
+            sent = sender.submit(bool, True)
             for sequence, rng in draws(options, settings):
                 if stopped.is_set():
                     break
@@ -143,7 +143,7 @@ def work(options: Any, settings: Settings) -> None:
                 sample = make_sample(stage, renderer, model, rng, options.index, sequence, details=details)
                 if not sent.result():
                     break
-                sent = postman.submit(link.send, sample, stopped.is_set)
+                sent = sender.submit(link.send, sample, stopped.is_set)
         # What was sent is not yet taken: whoever asked for it says when it is.
         stopped.wait()
     finally:
@@ -207,9 +207,9 @@ def make_sample(
     """Draw the latent variables, apply them, label and render: one sample (x, b*, h).
 
     Args:
-        details: tells everything of every robot, too.
+        details: for the labels of every robot's links, too.
     """
-    latents = stage.admission.sample(model, rng)
+    latents = stage.draw_rules.sample(model, rng)
     stage.apply(latents.values)
     truth = labels.label(stage, details)
     return Sample(

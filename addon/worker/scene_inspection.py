@@ -50,12 +50,12 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     """
     from ..robot import rig
     from . import labels
-    from .obstruction import Looker
+    from .obstruction import ObstructionCheck
     from .process import open_stage
 
     stage = open_stage(run / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
-    looker = Looker(stage)
+    check = ObstructionCheck(stage)
     model = settings.scene_model()
     rng = np.random.default_rng(settings.training.seed)
     names = [k.name for k in settings.keypoints]
@@ -63,8 +63,8 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     depth = UNDER * rig.reach(stage.armature)
     boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
     for number in range(count):
-        stage.apply(stage.admission.sample(model, rng).values)
-        looker.look()
+        stage.apply(stage.draw_rules.sample(model, rng).values)
+        check.check_draw()
         visibility = labels.label(stage).visibility
         report.draws += 1
         for name, value, place in zip(names, visibility, stage.positions(), strict=True):
@@ -72,9 +72,9 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
             report.seen[name] += int(value == 2 or (value == 1 and _under_surface(stage, place, depth)))
         report.camera_inside += _camera_inside(stage.camera.object, boxes) / count
         print(f"{number + 1} of {count} draws", flush=True)
-    rules = stage.admission
-    report.tried, report.accepted = (rules.tries, rules.admitted) if rules.active else (count, count)
-    looker.found().write(run)
+    rules = stage.draw_rules
+    report.tried, report.accepted = (rules.tries, rules.accepted) if rules.active else (count, count)
+    check.found().write(run)
     files.write_json(run / REPORT, asdict(report))
     return report
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..robot.robot import Floats
-from .polygons import Work
+from .polygons import WorkBudget
 from .text_tables import numbers
 
 MOST_ELEMENTS = 2_000_000
@@ -53,7 +53,7 @@ class Document:
 
     Attributes:
         root: its outermost element.
-        work: what its polygons took so far.
+        budget: what its polygons took so far.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -72,7 +72,7 @@ class Document:
             if (name := element.get("id")) is not None:
                 self._ids.setdefault(name, element)
         self._sources: dict[Element, Floats] = {}
-        self.work = Work()
+        self.budget = WorkBudget()
 
     def target(self, reference: str | None, *tags: str) -> Element | None:
         """The element with one of these tags that ``#id`` refers to; None if there is none in this file."""

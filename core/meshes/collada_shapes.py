@@ -12,7 +12,7 @@ import numpy as np
 from ..robot.robot import Floats
 from .collada_document import Document, first, numbers_of
 from .mesh import Indices, check_size
-from .polygons import Work, fan, joined_with_holes, strip, triangulate
+from .polygons import WorkBudget, fan, joined_with_holes, strip, triangulate
 from .text_tables import Lines, numbers
 
 SHOWN = ("triangles", "polylist", "polygons", "tristrips", "trifans")
@@ -62,13 +62,13 @@ def _primitive(document: Document, element: Element, mesh: Element) -> Primitive
     positions = document.source(source)
     if positions.shape[1] != 3:
         raise ValueError(f"its positions have {positions.shape[1]} coordinates")
-    blocks = list(_blocks(element, stride, place, positions, document.work))
+    blocks = list(_blocks(element, stride, place, positions, document.budget))
     if not blocks:
         return None
     rows, counts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     check_size(int(np.maximum(counts - 2, 0).sum()))
     corner = _checked(rows[:, place], len(positions))
-    triangles, _ = triangulate(positions[corner], counts, document.work)
+    triangles, _ = triangulate(positions[corner], counts, document.budget)
     if not len(triangles):
         return None
     uv, colours = {}, None
@@ -89,7 +89,7 @@ def _checked(indices: Indices, count: int) -> Indices:
     return indices
 
 
-def _blocks(element: Element, stride: int, place: int, positions: Floats, work: Work) -> Blocks:
+def _blocks(element: Element, stride: int, place: int, positions: Floats, budget: WorkBudget) -> Blocks:
     """The indices ``(C, stride)`` of polygons' corners, and how many corners each polygon has."""
     if element.tag == "triangles":
         for p in element.findall("p"):
@@ -108,7 +108,7 @@ def _blocks(element: Element, stride: int, place: int, positions: Floats, work: 
     else:
         yield from _each(element, stride)
         for holed in element.findall("ph"):
-            yield _with_holes(holed, stride, place, positions, work)
+            yield _with_holes(holed, stride, place, positions, budget)
 
 
 def _rows(flat: Indices, stride: int) -> Indices:
@@ -137,10 +137,12 @@ def _each(element: Element, stride: int) -> Blocks:
         yield rows[order.reshape(-1)], np.full(order.size // 3, 3)
 
 
-def _with_holes(element: Element, stride: int, place: int, positions: Floats, work: Work) -> tuple[Indices, Indices]:
+def _with_holes(
+    element: Element, stride: int, place: int, positions: Floats, budget: WorkBudget
+) -> tuple[Indices, Indices]:
     rings = [_rows(numbers_of(ring, np.int64), stride) for ring in (*element.findall("p"), *element.findall("h"))]
     if len(element.findall("p")) != 1 or len(rings[0]) < 3:
         raise ValueError("a polygon with holes has no rim")
     corners = [positions[_checked(ring[:, place], len(positions))] for ring in rings]
-    rows = np.concatenate(rings)[joined_with_holes(corners[0], corners[1:], work)]
+    rows = np.concatenate(rings)[joined_with_holes(corners[0], corners[1:], budget)]
     return rows, np.array([len(rows)])

@@ -223,10 +223,10 @@ class _Scene:
         if index is not None:
             self._document.item("materials", index)
         if index not in self._surfaces:
-            self._surfaces[index] = self._look(self._document.items("materials")[index])
+            self._surfaces[index] = self._read_surface(self._document.items("materials")[index])
         return self._surfaces[index]
 
-    def _look(self, material: Item) -> tuple[Surface, Item]:
+    def _read_surface(self, material: Item) -> tuple[Surface, Item]:
         given = material.get("pbrMetallicRoughness", {})
         colour, texture = given.get("baseColorFactor"), given.get("baseColorTexture", {})
         roughness, metallic = float(given.get("roughnessFactor", 1.0)), float(given.get("metallicFactor", 1.0))

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..robot.robot import Floats
 from .file_source import beside, read_bytes
 from .mesh import Indices, MeshData, Surface, by_colour, check_size
-from .polygons import Work, triangulate
+from .polygons import WorkBudget, triangulate
 from .text_tables import BLANK, Lines, chunks, numbers, word_starts
 from .textures import located
 
@@ -47,7 +47,7 @@ def read(path: Path, data: bytes) -> list[MeshData]:
     counts = np.concatenate(found.counts)
     _check(corners, len(vertices), "vertex")
     _check(uv_corners, len(coordinates), "texture coordinate", NO_COORDINATE)
-    triangles, polygon = triangulate(vertices[corners], counts, Work())
+    triangles, polygon = triangulate(vertices[corners], counts, WorkBudget())
     if not len(triangles):
         return []
     faces = corners[triangles]

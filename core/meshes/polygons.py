@@ -28,7 +28,7 @@ FLAT = 1e-12
 """Turns below this share of a polygon's squared size are straight."""
 
 
-class Work:
+class WorkBudget:
     """What the concave polygons of one file took so far."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Work:
             raise ValueError(f"its concave faces are too large or too many, such as one of {size} corners")
 
 
-def triangulate(points: Floats, counts: Indices, work: Work) -> tuple[Indices, Indices]:
+def triangulate(points: Floats, counts: Indices, budget: WorkBudget) -> tuple[Indices, Indices]:
     """Triangles of planar polygons without holes.
 
     Polygons that are not quite planar are cut as their projection along their mean normal. One that crosses itself
@@ -54,7 +54,7 @@ def triangulate(points: Floats, counts: Indices, work: Work) -> tuple[Indices, I
     Args:
         points: ``(C, 3)`` the corners of all polygons, one polygon after the other.
         counts: ``(P,)`` how many corners each of them has; those with fewer than three give nothing.
-        work: of the file that they are of.
+        budget: of the file that they are of.
 
     Returns:
         ``(T, 3)`` which corners of ``points`` are a triangle's, and ``(T,)`` the polygon that it is of, in order.
@@ -73,7 +73,7 @@ def triangulate(points: Floats, counts: Indices, work: Work) -> tuple[Indices, I
                 flat = projected(points[corners])
                 concave = ~_convex(flat)
                 if concave.any():
-                    work.add(int(size), size * (np.count_nonzero(concave) * float(size) + STEP))
+                    budget.add(int(size), size * (np.count_nonzero(concave) * float(size) + STEP))
                     local[concave] = _clip(flat[concave])
             triangles.append(np.take_along_axis(corners[:, None, :], local, axis=2).reshape(-1, 3))
             owners.append(np.repeat(some, size - 2))
@@ -172,13 +172,13 @@ def _clip(flat: Floats) -> Indices:
     return triangles
 
 
-def joined_with_holes(rim: Floats, holes: list[Floats], work: Work) -> Indices:
+def joined_with_holes(rim: Floats, holes: list[Floats], budget: WorkBudget) -> Indices:
     """The corners of a polygon with holes as one polygon's, which enters every hole through a cut and leaves it again.
 
     Args:
         rim: ``(N, 3)``.
         holes: ``(M, 3)`` each, in either direction.
-        work: of the file that it is of.
+        budget: of the file that it is of.
 
     Returns:
         ``(K,)`` indices into the corners of the rim and then of the holes, some of them twice.
@@ -187,7 +187,7 @@ def joined_with_holes(rim: Floats, holes: list[Floats], work: Work) -> Indices:
         ValueError: if the holes don't lie within the rim, or are too many.
     """
     points = np.concatenate([rim, *holes])
-    work.add(len(points) + 2 * len(holes), len(holes) * (8.0 * len(points) + STEP))
+    budget.add(len(points) + 2 * len(holes), len(holes) * (8.0 * len(points) + STEP))
     flat = _flat_like_rim(points, len(rim))
     outline = list(range(len(rim)))
     rings = []

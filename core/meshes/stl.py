@@ -28,9 +28,9 @@ def read(_path: Path, data: bytes) -> list[MeshData]:
         return _binary(data, count)
     if _is_text(data):
         return _text(data.lower())
-    held = (len(data) - HEAD) // RECORD.itemsize
-    if count < 0 or held != count:
-        raise ValueError(f"it says {max(count, 0)} triangles and holds {max(held, 0)}: it is cut or damaged")
+    present = (len(data) - HEAD) // RECORD.itemsize
+    if count < 0 or present != count:
+        raise ValueError(f"it says {max(count, 0)} triangles and holds {max(present, 0)}: it is cut or damaged")
     return _binary(data, count)
 
 

@@ -13,7 +13,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from ..errors import UserError
 from .addresses import is_loopback
 
-MAKE_KEYS = "make the keys anew as README.md tells (Keys)"
+MAKE_KEYS = "make the keys anew as docs/serving.md says (Keys)"
 
 
 class Security:
@@ -27,7 +27,7 @@ class Security:
             raise UserError(
                 f"The address {host or repr(host)} can be reached from other machines: use 127.0.0.1, which they can "
                 f"reach through an SSH tunnel, or give {option} a folder with keys; no command of ours makes one yet, "
-                "README.md tells how (Keys)"
+                "docs/serving.md says how (Keys)"
             )
         self.host = host
         self.folder = Path(keys) if keys else None

@@ -68,10 +68,10 @@ def read_header(path: Path) -> Header:
         raise UserError(_cut_off(path, there))
     try:
         entries: dict[str, Any] = json.loads(text)
-        told = entries.pop("__metadata__", {})
+        metadata = entries.pop("__metadata__", {})
         shapes = {name: tuple(_size(n) for n in entry["shape"]) for name, entry in entries.items()}
         ends = [_size(entry["data_offsets"][1]) for entry in entries.values()]
-        document = json.loads(told[KEY], parse_constant=_refuse)
+        document = json.loads(metadata[KEY], parse_constant=_refuse)
         if not isinstance(document, dict):
             raise NotOursError
         checksum = document.pop(CHECKSUM, None)

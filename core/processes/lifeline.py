@@ -35,7 +35,7 @@ def guard() -> None:
     For the seconds in which libraries are loaded and there is nothing to lose yet. A library that is being loaded can
     keep every thread of Python waiting for long, so where the system can, it is told to end the process by itself.
     """
-    if is_held():
+    if has_parent_pipe():
         _signal_at_close(True)
         _watch()
 
@@ -45,7 +45,7 @@ def end_with_parent(on_end: Callable[[], None], grace: float = 1.5) -> None:
     global _ending
     with _lock:
         _ending = (on_end, grace)
-    if is_held():
+    if has_parent_pipe():
         _signal_at_close(False)
     _watch()
 
@@ -72,7 +72,7 @@ def _watch() -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-def is_held() -> bool:
+def has_parent_pipe() -> bool:
     """Whether stdin is a pipe, as a parent that watches over its children gives it, and not a terminal or nothing."""
     try:
         mode = os.fstat(0).st_mode

@@ -148,8 +148,8 @@ class Session:
 
     def _spawn(self, name: str, command: Sequence[str], adapts: bool = False) -> None:
         # A trainer whose parent was killed goes on writing for a moment.
-        held = [self._lock.descriptor] if name == "trainer" else []
-        child = Child(name, command, run_folder.log(self.run, name), self.programs.environment, held)
+        inherited = [self._lock.descriptor] if name == "trainer" else []
+        child = Child(name, command, run_folder.log(self.run, name), self.programs.environment, inherited)
         self._children[name] = child
         status = self.status.processes.setdefault(name, ProcessStatus(name, adapts=adapts))
         status.state, status.pid, status.rate = "starting", child.pid, 0.0
@@ -281,9 +281,9 @@ class Session:
         self.status.reason = reason
         self._say(message)
         self._deadline = time.monotonic() + STOP_DEADLINE
-        told = outcome is Phase.STOPPED and self._command("stop")
+        was_sent = outcome is Phase.STOPPED and self._command("stop")
         for name, child in self._children.items():
-            if name != "trainer" or not told:
+            if name != "trainer" or not was_sent:
                 child.let_go()
 
     def _fail(self, child: Child, what: str) -> None:
@@ -323,8 +323,8 @@ class Session:
             self._note_state(news[1])
 
     def _note_state(self, state: State) -> None:
-        told = state["phase"] in (Phase.TRAINING.value, Phase.PAUSED.value)
-        if told and self.status.phase is not Phase.STOPPING:
+        is_training = state["phase"] in (Phase.TRAINING.value, Phase.PAUSED.value)
+        if is_training and self.status.phase is not Phase.STOPPING:
             self.status.phase = Phase(state["phase"])
         self._say(one_line(state["message"]))
 

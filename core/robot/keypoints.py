@@ -43,7 +43,7 @@ def joint_keypoints(robot: Robot) -> tuple[Keypoint, ...]:
             keypoints.append(Keypoint(_unique(name, {k.name for k in keypoints}), frame))
 
     for joint in robot.moving_joints:
-        if not joint.held:
+        if not joint.fixed:
             add(joint.name, joint.child)
     parents = {j.parent for j in robot.joints}
     for joint in robot.joints:
@@ -93,7 +93,7 @@ def _unique(name: str, taken: Collection[str]) -> str:
 def _poses(robot: Robot) -> list[dict[str, NDArray[np.float64]]]:
     """Frames of all links in a few poses."""
     rng = np.random.default_rng(0)
-    moving = [j for j in robot.moving_joints if not j.held]
+    moving = [j for j in robot.moving_joints if not j.fixed]
     return [robot.link_frames({j.name: rng.uniform(j.lower, j.upper) for j in moving}) for _ in range(3)]
 
 
@@ -107,7 +107,7 @@ def _coincides(poses: Sequence[Mapping[str, NDArray[np.float64]]], link: str, ot
 def _hangs_on_moving(robot: Robot, link: str) -> bool:
     joint_above = {j.child: j for j in robot.joints}
     while link in joint_above:
-        if joint_above[link].moving and not joint_above[link].held:
+        if joint_above[link].moving and not joint_above[link].fixed:
             return True
         link = joint_above[link].parent
     return False

@@ -39,7 +39,7 @@ class Joint:
         origin: ``T_parent_joint`` at position zero.
         axis: unit vector in the joint's own frame.
         lower, upper: limits, radians or metres; ``-π … π`` for continuous joints.
-        held: whether it stays at zero unless the user lets it vary: a part of a floating or planar joint.
+        fixed: whether it stays at zero unless the user lets it vary: a part of a floating or planar joint.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Joint:
     lower: float = 0.0
     upper: float = 0.0
     mimic: Mimic | None = None
-    held: bool = False
+    fixed: bool = False
 
     @property
     def moving(self) -> bool:
@@ -110,7 +110,7 @@ class Robot:
 
     @property
     def moving_joints(self) -> tuple[Joint, ...]:
-        """Joints with a position of their own: neither fixed nor following another."""
+        """Joints with a position of their own: neither of kind ``fixed`` nor following another."""
         return tuple(j for j in self.joints if j.moving and j.mimic is None)
 
     @property
@@ -148,7 +148,7 @@ class Robot:
         extent = {self.root: 0.0}
         for joint in self.joints:
             step = float(np.linalg.norm(np.asarray(joint.origin)[:3, 3]))
-            slides = joint.kind == "prismatic" and not joint.held
+            slides = joint.kind == "prismatic" and not joint.fixed
             travel = max(abs(joint.lower), abs(joint.upper)) if slides else 0.0
             extent[joint.child] = extent[joint.parent] + step + travel
         return max(extent.values()) or 1.0
@@ -163,7 +163,7 @@ class Robot:
             }  # fmt: skip
             if j.mimic:
                 entry["mimic"] = [j.mimic.joint, j.mimic.multiplier, j.mimic.offset]
-            if j.held:
+            if j.fixed:
                 entry["held"] = True
             joints.append(entry)
         return {"name": self.name, "root": self.root, "joints": joints}
@@ -181,7 +181,7 @@ class Robot:
                 origin=as_matrix(j["origin"]), axis=triple(j["axis"]),
                 lower=float(j["limits"][0]), upper=float(j["limits"][1]),
                 mimic=Mimic(str(j["mimic"][0]), float(j["mimic"][1]), float(j["mimic"][2])) if "mimic" in j else None,
-                held=bool(j.get("held", False)),
+                fixed=bool(j.get("held", False)),
             )
             for j in data["joints"]
         ]  # fmt: skip

@@ -49,7 +49,7 @@ def load_urdf(
 ) -> Robot:
     """Read links, joints and visual shapes; meshes are located but not loaded.
 
-    Planar and floating joints become chains of joints with one axis each, held at zero; the links between them are
+    Planar and floating joints become chains of joints with one axis each, fixed at zero; the links between them are
     called ``JOINT/x``, ``JOINT/y`` and so on.
 
     Args:
@@ -410,7 +410,7 @@ def _placement(xyz: Sequence[float], rpy: Sequence[float]) -> Floats:
 
 def _chain(joint: Joint) -> list[Joint]:
     """A floating joint as three slides and three turns (z, y, x), a planar one as two slides and the turn about its
-    axis; all held."""
+    axis; all fixed at zero."""
     if joint.kind == "floating":
         frame = np.eye(3)
         steps = [("x", 0), ("y", 1), ("z", 2), ("rz", 2), ("ry", 1), ("rx", 0)]
@@ -426,7 +426,7 @@ def _chain(joint: Joint) -> list[Joint]:
             Joint(
                 f"{joint.name}/{step}", "continuous" if turns else "prismatic", parent, child,
                 joint.origin if parent == joint.parent else as_matrix(np.eye(4)), triple(frame[:, axis]), -reach,
-                reach, held=True,
+                reach, fixed=True,
             )
         )  # fmt: skip
     return chain
@@ -444,7 +444,7 @@ def _plane(normal: Floats) -> Floats:
 
 def _between(joints: Sequence[Joint]) -> list[str]:
     """The links that chains have added, which the file does not name."""
-    return [j.child for j in joints if j.held and j.child == j.name]
+    return [j.child for j in joints if j.fixed and j.child == j.name]
 
 
 def _short_names(links: Sequence[str]) -> dict[str, str]:

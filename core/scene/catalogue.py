@@ -62,7 +62,7 @@ class Entry:
         return Variable(self.name, prior, self.unit, self.adapt)
 
     def constant(self, reach: float) -> Variable:
-        """The variable held at its neutral value."""
+        """The variable fixed at its neutral value."""
         value = self.neutral * (reach if self.scaled else 1.0)
         return Variable(self.name, Prior.symmetric(value, value, 1), self.unit, False)
 

@@ -70,7 +70,7 @@ def variables(
     preset: str, reach: float, *, groups: Sequence[str] = (), worlds: int = len(catalogue.SHIPPED_WORLDS),
     themes: Sequence[str] = (),
 ) -> tuple[Variable, ...]:  # fmt: skip
-    """Every variable of the scene but the joints, as ``preset`` wants it: varying, or held at its neutral value.
+    """Every variable of the scene but the joints, as ``preset`` wants it: varying, or fixed at its neutral value.
 
     Args:
         reach: of the robot, metres; frame: the robot's base, z up.

@@ -140,10 +140,10 @@ def posterior(
 
 
 def joint_variable(
-    name: str, low: float, high: float, *, circular: bool, linear: bool = False, bins: int = 16, held: bool = False
+    name: str, low: float, high: float, *, circular: bool, linear: bool = False, bins: int = 16, fixed: bool = False
 ) -> Variable:
-    """The variable of one joint, ``joint/<name>``; radians, or metres where ``linear``. A ``held`` one is always 0."""
-    if held:
+    """The variable of one joint, ``joint/<name>``; radians, or metres where ``linear``. A ``fixed`` one is always 0."""
+    if fixed:
         return Variable(f"joint/{name}", Prior.symmetric(0.0, 0.0, 1), "m" if linear else "rad", False)
     return Variable(
         f"joint/{name}", Prior.symmetric(low, high, bins, circular=circular), "m" if linear else "rad", True

@@ -72,7 +72,7 @@ def complete(settings: Settings, *robots: Robot) -> Settings:
     defaults = [
         joint_variable(
             f"{name}/{j.name}" if name else j.name, *_joint_range(j.lower, j.upper, j.circular), circular=j.circular,
-            linear=j.kind == "prismatic", held=j.held,
+            linear=j.kind == "prismatic", fixed=j.fixed,
         )
         for name, r in zip(names, robots, strict=True)
         for j in r.moving_joints

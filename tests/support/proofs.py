@@ -157,7 +157,7 @@ def visibility(m: SimpleNamespace, run: Path, cases: int, seed: int = 0) -> tupl
     shown: list[float] = []
     while len(labelled) < cases:
         probe.scale = [0.0] * 3
-        values = stage.admission.sample(model, rng).values
+        values = stage.draw_rules.sample(model, rng).values
         stage.apply(values)
         visible = m.labels.label(stage).visibility
         scene.view_settings.exposure = -DARK
@@ -238,7 +238,7 @@ def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
     right = total = 0
     for _ in range(draws):
         stage.apply(
-            {**stage.admission.sample(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}}
+            {**stage.draw_rules.sample(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}}
         )
         truth = m.labels.label(stage, details)
         inner = inside_of_regions(truth.mask)

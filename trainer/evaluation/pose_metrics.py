@@ -182,7 +182,7 @@ def _points(robot: Robot, keypoints: Sequence[Keypoint], joints: Sequence[Mappin
     own = [j.name for j in robot.moving_joints]
     chain = Chain.of(robot, keypoints, own)
     needed, _ = roles(chain, np.ones(len(keypoints), bool))
-    held = {j.name for j in robot.moving_joints if j.held}
+    held = {j.name for j in robot.moving_joints if j.fixed}
     for given in joints:
         missing = [n for n in needed if n not in given and n not in held]
         if missing:

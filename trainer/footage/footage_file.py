@@ -488,7 +488,7 @@ def _checked(values: Mapping[str, float], where: str, robot: Robot, unit: str) -
     for name in values:
         if name not in joints:
             raise UserError(f"{where}: the robot {robot.name} has no joint {name!r}: it has {', '.join(joints)}")
-    missing = [n for n, j in joints.items() if n not in values and not j.held]
+    missing = [n for n, j in joints.items() if n not in values and not j.fixed]
     if missing:
         raise UserError(f"{where} has no position of the joint {missing[0]}: add it")
     turned = {

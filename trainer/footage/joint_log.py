@@ -88,7 +88,7 @@ class JointLog:
                     f"{', '.join(j.name for j in robot.moving_joints)}"
                 )
         named = [columns.get(n, n) for n in self.names]
-        joints = [j for j in robot.moving_joints if not j.held or j.name in named]
+        joints = [j for j in robot.moving_joints if not j.fixed or j.name in named]
         missing = [j.name for j in joints if j.name not in named]
         if missing:
             raise UserError(

@@ -23,7 +23,7 @@ from ..pose.camera import Camera
 from ..pose.kinematics import Chain
 from ..pose.levenberg_marquardt import Joints, State, Terms, descend
 from ..pose.problem import Options
-from ..pose.rigid_motion import as_pose, cross_matrix, exp_rotation, rotation_jacobian, move, orthonormal
+from ..pose.rigid_motion import as_pose, cross_matrix, exp_rotation, move, orthonormal, rotation_jacobian
 from .recording import ROOM, Floats
 
 STEPS = 60
@@ -143,7 +143,7 @@ class _Geometry:
         names = [j.name for j in setup.robot.moving_joints]
         self._chain = Chain.of(setup.robot, keypoints, names)
         rest = self._chain.middle().tolist()
-        stand = {n: 0.0 if j.held else r for n, j, r in zip(names, setup.robot.moving_joints, rest, strict=True)}
+        stand = {n: 0.0 if j.fixed else r for n, j, r in zip(names, setup.robot.moving_joints, rest, strict=True)}
         self._joints = torch.tensor(
             [[b.positions.get(n, stand[n]) for n in names] for b in blocks], dtype=torch.float64
         ).reshape(len(blocks), len(names))

@@ -26,7 +26,7 @@ from ...core.messages.envelope import MAX_HEADER, MAX_IMAGE
 from ...core.messages.gate import Gate, Limits
 from ...core.messages.pose_publishing import PosePublisher
 from ...core.messages.run_sockets import LONGEST_TOPIC, SUBSCRIPTIONS, UNANSWERED, Endpoints
-from ...core.processes.lifeline import end_with_parent, is_held
+from ...core.processes.lifeline import end_with_parent, has_parent_pipe
 from . import image_sources, model_argument
 from .camera_size import CameraSize, parse_size
 from .image_feed import PictureFeed
@@ -126,7 +126,7 @@ def serve(options: Any, ended: threading.Event) -> None:
         print(f"serving {options.model} at {sockets.url(sockets.port)}", file=sys.stderr, flush=True)
         if sockets.published is not None:
             print(f"publishing at {sockets.url(sockets.published)}", file=sys.stderr, flush=True)
-        if is_held():  # a service has no stdin to speak of
+        if has_parent_pipe():  # a service has no stdin to speak of
             end_with_parent(ended.set)
         names = {"robot": poses.name, "model": str(options.model)}
         server = Server(predictor, poses, sockets, feed, names, options.wait, camera_size=CameraSize(camera_size))

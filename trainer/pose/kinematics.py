@@ -41,7 +41,7 @@ class Chain:
         """
         own = {j.name for j in robot.moving_joints}
         if names is None:
-            names = [j.name for j in robot.moving_joints if not j.held]
+            names = [j.name for j in robot.moving_joints if not j.fixed]
         for name in names:
             if name not in own:
                 raise UserError(

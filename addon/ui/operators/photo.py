@@ -194,12 +194,12 @@ class KEYPOINTS_OT_follow(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        service, group = follow_video.SERVICE, context.scene.robot_keypoints
+        service, props = follow_video.SERVICE, context.scene.robot_keypoints
         on = (service.kind, service.published) == (self.kind, self.published)
         service.stop()
         if on:
             return {"FINISHED"}
-        if not self.published and not photo_source.moving(group.overlay.image):
+        if not self.published and not photo_source.moving(props.overlay.image):
             raise UserError("One photograph is nothing to follow: open a movie or a numbered sequence")
         service.start(context.scene, self.kind, self.published)
         return {"FINISHED"}

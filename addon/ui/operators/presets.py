@@ -44,11 +44,11 @@ class KEYPOINTS_OT_preset_save(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         name = self.name.strip()
-        path = user_presets.save(name, variable_list.for_preset(group))
-        group.preset_name = name
-        for item in group.variables:
+        path = user_presets.save(name, variable_list.for_preset(props))
+        props.preset_name = name
+        for item in props.variables:
             variable_list.mark(item)
         self.report({"INFO"}, f"Saved as {path}")
         return {"FINISHED"}
@@ -69,10 +69,10 @@ class KEYPOINTS_OT_preset_remove(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        user_presets.remove(group.preset_name)
-        group.preset_name = ""
-        for item in group.variables:
+        props = context.scene.robot_keypoints
+        user_presets.remove(props.preset_name)
+        props.preset_name = ""
+        for item in props.variables:
             variable_list.mark(item)
         return {"FINISHED"}
 

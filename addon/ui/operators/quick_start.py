@@ -37,21 +37,21 @@ class KEYPOINTS_OT_quick_start(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        group = context.scene.robot_keypoints.quick_start
-        if group.source == choices.URDF and not group.urdf:
+        props = context.scene.robot_keypoints.quick_start
+        if props.source == choices.URDF and not props.urdf:
             context.window_manager.fileselect_add(self)
             return {"RUNNING_MODAL"}
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         if self.filepath:
-            group.quick_start.source, group.quick_start.urdf = choices.URDF, self.filepath
-        purpose = group.quick_start.purpose
+            props.quick_start.source, props.quick_start.urdf = choices.URDF, self.filepath
+        purpose = props.quick_start.purpose
         try:
             self._take_robot(context)
             if purpose != choices.KEEP:
-                preset_choice.choose(group, purpose)
+                preset_choice.choose(props, purpose)
             missing = scene_robots.problem(context.scene)
             if missing:
                 raise UserError(missing)
@@ -59,23 +59,23 @@ class KEYPOINTS_OT_quick_start(bpy.types.Operator):
             self.report({"ERROR"}, str(problem))
             quick_start.SERVICE.refuse(str(problem))
             return {"CANCELLED"}
-        choices.forget(group)
-        if group.overlay.image in {str(m.picture) for m in builtin_models.models().values()}:
-            group.overlay.source = "CAMERA"  # or an example's picture would stand before the robot
+        choices.forget(props)
+        if props.overlay.image in {str(m.picture) for m in builtin_models.models().values()}:
+            props.overlay.source = "CAMERA"  # or an example's picture would stand before the robot
         quick_start.SERVICE.train(context.scene)
         timer.redraw_sidebars()
         return {"FINISHED"}
 
     def _take_robot(self, context: bpy.types.Context) -> None:
-        group = context.scene.robot_keypoints
-        source = group.quick_start.source
+        props = context.scene.robot_keypoints
+        source = props.quick_start.source
         if source == choices.EXAMPLE:
             robot_operators.load(context, builtin_urdf())
         elif source == choices.URDF:
-            if not group.quick_start.urdf:
+            if not props.quick_start.urdf:
                 raise UserError("No file of a robot is chosen: choose a URDF or xacro file")
-            robot_operators.load_file(context, bpy.path.abspath(group.quick_start.urdf))
-        elif group.armature is None:
+            robot_operators.load_file(context, bpy.path.abspath(props.quick_start.urdf))
+        elif props.armature is None:
             robot_operators.take_armature(context)
 
 

@@ -50,16 +50,16 @@ def load(
         reduced = import_decimation.reduce(rig.robot_meshes(armature), budget) if budget else None
     if reduced is not None:
         notes.append(str(reduced))
-    group = context.scene.robot_keypoints
-    previous = group.armature
-    group.armature = armature
+    props = context.scene.robot_keypoints
+    previous = props.armature
+    props.armature = armature
     if previous is not None and rig.robot_of(previous) is not None:
         # Two of them would stand in one another on every picture.
         rig.remove(previous)
         for named in (armature, armature.data, armature.users_collection[0]):
             named.name = robot.name
-    group.robot_file = str(path)
-    group.notes = "\n".join(map(one_line, notes))
+    props.robot_file = str(path)
+    props.notes = "\n".join(map(one_line, notes))
     return armature
 
 
@@ -84,9 +84,9 @@ def take_armature(context: bpy.types.Context) -> bpy.types.Object:
             raise UserError(f"{found}: make the robot's armature the active object")
         chosen = armatures[0]
     scene_robots.parts(chosen)
-    group = context.scene.robot_keypoints
-    group.armature = chosen
-    group.robot_file = ""
+    props = context.scene.robot_keypoints
+    props.armature = chosen
+    props.robot_file = ""
     return chosen
 
 
@@ -192,16 +192,16 @@ class KEYPOINTS_OT_keypoint_add(Keypoints, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        frame = active_frame(context, group.armature)
-        name = free_name(frame, {k.name for k in group.keypoints}.__contains__, separator=".")
-        keypoint = group.keypoints.add()
+        props = context.scene.robot_keypoints
+        frame = active_frame(context, props.armature)
+        name = free_name(frame, {k.name for k in props.keypoints}.__contains__, separator=".")
+        keypoint = props.keypoints.add()
         keypoint.known_as = name
         keypoint.name, keypoint.frame = name, frame
-        group.keypoint_index = len(group.keypoints) - 1
-        parent = parent_keypoint(group, frame)
+        props.keypoint_index = len(props.keypoints) - 1
+        parent = parent_keypoint(props, frame)
         if parent:
-            edge = group.skeleton.add()
+            edge = props.skeleton.add()
             edge.first, edge.second = parent, name
         return {"FINISHED"}
 
@@ -225,9 +225,9 @@ def active_frame(context: bpy.types.Context, armature: bpy.types.Object) -> str:
     return str(active.name)
 
 
-def parent_keypoint(group: bpy.types.PropertyGroup, frame: str) -> str:
+def parent_keypoint(props: bpy.types.PropertyGroup, frame: str) -> str:
     """The keypoint above ``frame`` along the armature, or an empty name."""
-    armature = group.armature
+    armature = props.armature
     bone = armature.data.bones.get(frame)
     if bone is None:
         obj = bpy.context.scene.objects.get(frame)
@@ -237,7 +237,7 @@ def parent_keypoint(group: bpy.types.PropertyGroup, frame: str) -> str:
     else:
         bone = bone.parent
     while bone is not None:
-        for keypoint in group.keypoints:
+        for keypoint in props.keypoints:
             if keypoint.frame == bone.name and keypoint.frame != frame:
                 return str(keypoint.name)
         bone = bone.parent
@@ -253,19 +253,19 @@ class KEYPOINTS_OT_keypoint_remove(Keypoints, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        if not 0 <= group.keypoint_index < len(group.keypoints):
+        props = context.scene.robot_keypoints
+        if not 0 <= props.keypoint_index < len(props.keypoints):
             raise UserError("No keypoint is chosen in the list")
-        name = group.keypoints[group.keypoint_index].name
-        edges = [(e.first, e.second) for e in group.skeleton]
+        name = props.keypoints[props.keypoint_index].name
+        edges = [(e.first, e.second) for e in props.skeleton]
         above = next((a for a, b in edges if b == name), "")
         closed = [(above, b) for a, b in edges if a == name and above]
-        group.skeleton.clear()
+        props.skeleton.clear()
         for first, second in [e for e in edges if name not in e] + closed:
-            edge = group.skeleton.add()
+            edge = props.skeleton.add()
             edge.first, edge.second = first, second
-        group.keypoints.remove(group.keypoint_index)
-        group.keypoint_index = max(0, min(group.keypoint_index, len(group.keypoints) - 1))
+        props.keypoints.remove(props.keypoint_index)
+        props.keypoint_index = max(0, min(props.keypoint_index, len(props.keypoints) - 1))
         return {"FINISHED"}
 
 
@@ -278,12 +278,12 @@ class KEYPOINTS_OT_keypoint_move(Keypoints, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        target = group.keypoint_index + (-1 if self.direction == "UP" else 1)
-        if not (0 <= target < len(group.keypoints) and 0 <= group.keypoint_index < len(group.keypoints)):
+        props = context.scene.robot_keypoints
+        target = props.keypoint_index + (-1 if self.direction == "UP" else 1)
+        if not (0 <= target < len(props.keypoints) and 0 <= props.keypoint_index < len(props.keypoints)):
             return {"CANCELLED"}
-        group.keypoints.move(group.keypoint_index, target)
-        group.keypoint_index = target
+        props.keypoints.move(props.keypoint_index, target)
+        props.keypoint_index = target
         return {"FINISHED"}
 
 

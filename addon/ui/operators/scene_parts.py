@@ -20,8 +20,8 @@ class KEYPOINTS_OT_robot_add(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        taken = list(scene_robots.robots(group).values())
+        props = context.scene.robot_keypoints
+        taken = list(scene_robots.robots(props).values())
         chosen = context.view_layer.objects.active
         if chosen is not None and chosen.type == "MESH":
             chosen = chosen.find_armature() or chosen.parent
@@ -49,11 +49,11 @@ class KEYPOINTS_OT_robot_remove(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        if not 0 <= group.other_index < len(group.others):
+        props = context.scene.robot_keypoints
+        if not 0 <= props.other_index < len(props.others):
             raise UserError("No robot is chosen in the list")
-        group.others.remove(group.other_index)
-        group.other_index = max(0, min(group.other_index, len(group.others) - 1))
+        props.others.remove(props.other_index)
+        props.other_index = max(0, min(props.other_index, len(props.others) - 1))
         scene_robots.refresh(context.scene)
         return {"FINISHED"}
 
@@ -79,15 +79,15 @@ def _chosen_links(context: bpy.types.Context) -> list[str]:
 
 
 def _active_group(context: bpy.types.Context) -> bpy.types.PropertyGroup:
-    group = context.scene.robot_keypoints
-    if not 0 <= group.links_index < len(group.links):
+    props = context.scene.robot_keypoints
+    if not 0 <= props.links_index < len(props.links):
         raise UserError("No group is chosen in the list")
-    return group.links[group.links_index]
+    return props.links[props.links_index]
 
 
-def _take_out(group: bpy.types.PropertyGroup, links: list[str]) -> None:
+def _take_out(props: bpy.types.PropertyGroup, links: list[str]) -> None:
     """A link has one material, so it is in one group at most."""
-    for other in group.links:
+    for other in props.links:
         for index in reversed(range(len(other.links))):
             if other.links[index].name in links:
                 other.links.remove(index)
@@ -102,16 +102,16 @@ class KEYPOINTS_OT_links_add(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         links = _chosen_links(context)
-        _take_out(group, links)
-        name = scene_robots.links_name(links[0].removesuffix("_link"), {g.name for g in group.links})
-        item = group.links.add()
+        _take_out(props, links)
+        name = scene_robots.links_name(links[0].removesuffix("_link"), {g.name for g in props.links})
+        item = props.links.add()
         with quietly():
             item.name = item.known_as = name
         for link in links:
             item.links.add().name = link
-        group.links_index = len(group.links) - 1
+        props.links_index = len(props.links) - 1
         scene_robots.refresh(context.scene)
         return {"FINISHED"}
 
@@ -125,10 +125,10 @@ class KEYPOINTS_OT_links_remove(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         _active_group(context)
-        group.links.remove(group.links_index)
-        group.links_index = max(0, min(group.links_index, len(group.links) - 1))
+        props.links.remove(props.links_index)
+        props.links_index = max(0, min(props.links_index, len(props.links) - 1))
         scene_robots.refresh(context.scene)
         return {"FINISHED"}
 

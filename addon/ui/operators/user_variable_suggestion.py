@@ -56,9 +56,9 @@ def suggest(path: str) -> Suggestion:
     return Suggestion(path, _name(path, prop, owner), low, high, value, bins, unit)
 
 
-def name_for(group: Any, name: str) -> str:
+def name_for(props: Any, name: str) -> str:
     """A name that a variable of the user's own can have: without slashes, and none of another one."""
-    taken = {v.name for v in group.variables}
+    taken = {v.name for v in props.variables}
     return free_name(name.strip().replace("/", " ") or "value", lambda n: f"custom/{n}" in taken)
 
 

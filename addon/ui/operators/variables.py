@@ -18,15 +18,15 @@ from . import user_variable_suggestion
 from .robot import Keypoints as NeedsRobot
 
 
-def active(group: Any) -> Any:
+def active(props: Any) -> Any:
     """The variable that is chosen in the list.
 
     Raises:
         UserError: if none is.
     """
-    shown = [v.name for v in variable_list.listed(group, group.search)]
-    if 0 <= group.variable_index < len(group.variables) and group.variables[group.variable_index].name in shown:
-        return group.variables[group.variable_index]
+    shown = [v.name for v in variable_list.listed(props, props.search)]
+    if 0 <= props.variable_index < len(props.variables) and props.variables[props.variable_index].name in shown:
+        return props.variables[props.variable_index]
     raise UserError("No variable is chosen in the list")
 
 
@@ -58,11 +58,11 @@ class KEYPOINTS_OT_variables_switch(NeedsRobot, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         name, value = SWITCHES[self.what]
-        items = list(variable_list.listed(group, group.search))
+        items = list(variable_list.listed(props, props.search))
         if self.joints:
-            items = [v for v in group.variables if v.name.startswith("joint/")]
+            items = [v for v in props.variables if v.name.startswith("joint/")]
         _each(items, {name: value})
         return {"FINISHED"}
 
@@ -85,12 +85,12 @@ class KEYPOINTS_OT_variable_copy(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        source = group.variables[self.source] if 0 <= self.source < len(group.variables) else active(group)
+        props = context.scene.robot_keypoints
+        source = props.variables[self.source] if 0 <= self.source < len(props.variables) else active(props)
         if self.to == "JOINTS":
-            targets = [v for v in group.variables if v.name.startswith("joint/") and v.unit == source.unit]
+            targets = [v for v in props.variables if v.name.startswith("joint/") and v.unit == source.unit]
         else:
-            targets = list(variable_list.listed(group, group.search))
+            targets = list(variable_list.listed(props, props.search))
         given = variable_list.read(source)
         number = 0
         for target in targets:
@@ -133,14 +133,14 @@ class KEYPOINTS_OT_variables_reset(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         if self.which == "ONE":
-            items = [active(group)]
+            items = [active(props)]
         elif self.which == "LISTED":
-            items = list(variable_list.listed(group, group.search))
+            items = list(variable_list.listed(props, props.search))
         else:
-            items = [v for v in group.variables if self.which == "ALL" or v.name.startswith("joint/")]
-        variable_list.reset(group, items)
+            items = [v for v in props.variables if self.which == "ALL" or v.name.startswith("joint/")]
+        variable_list.reset(props, items)
         return {"FINISHED"}
 
 
@@ -195,21 +195,21 @@ class KEYPOINTS_OT_variable_add(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         found = user_variable_suggestion.suggest(self.path)
-        name = user_variable_suggestion.name_for(group, self.label or found.name)
+        name = user_variable_suggestion.name_for(props, self.label or found.name)
         low, high = (self.low, self.high) if self.properties.is_property_set("low") else (found.low, found.high)
         if low >= high:
             raise UserError(f"The range {low:g} … {high:g} of {name} is empty: its upper end must lie above its lower")
         settings = VariableSettings(f"custom/{name}", low, high, found.bins, adapt=False, unit=found.unit,
                                     path=found.path)  # fmt: skip
-        variable_list.write(group.variables.add(), settings)
-        item = group.variables[-1]
+        variable_list.write(props.variables.add(), settings)
+        item = props.variables[-1]
         item.value = found.value
         scenery.bring_back(context.scene, found.path)
-        group.search = ""
-        group.group = "custom"
-        group.variable_index = len(group.variables) - 1
+        props.search = ""
+        props.group = "custom"
+        props.variable_index = len(props.variables) - 1
         return {"FINISHED"}
 
 
@@ -222,13 +222,13 @@ class KEYPOINTS_OT_variable_remove(NeedsRobot, bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        group = context.scene.robot_keypoints
-        item = active(group)
+        props = context.scene.robot_keypoints
+        item = active(props)
         if not item.path:
             raise UserError("Only variables of your own can be removed: hold this one instead, by its check mark")
-        group.variables.remove(group.variable_index)
-        left = [i for i, v in enumerate(group.variables) if v.name.startswith(f"{group.group}/")]
-        group.variable_index = min(left, key=lambda i: abs(i - group.variable_index)) if left else 0
+        props.variables.remove(props.variable_index)
+        left = [i for i, v in enumerate(props.variables) if v.name.startswith(f"{props.group}/")]
+        props.variable_index = min(left, key=lambda i: abs(i - props.variable_index)) if left else 0
         return {"FINISHED"}
 
 

@@ -12,21 +12,21 @@ OWN_FEATURES = ("vgg", "mobilenet", "resnet", "efficientnet")
 """Networks that stand on torchvision's features."""
 
 
-def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
     """Two parts that fold; what few people change folds once more."""
-    t = group.training
+    t = props.training
     if body := panels.section(layout, "learning", "Learning", f"rate {t.learning_rate:g}"):
         column = panels.settings_column(body)
         for name in ("validation_images", "test_images", "seed"):
             column.prop(t, name)
         _draw_network(body, t)
         _draw_steps(body, t)
-        _draw_replay(body, group)
+        _draw_replay(body, props)
         _draw_computing(body, t)
-    f = group.feedback
+    f = props.feedback
     summary = f"by {f.select}" if f.enabled else "off"
     if body := panels.section(layout, "feedback", "Feedback", summary):
-        _draw_feedback(body, context, group)
+        _draw_feedback(body, context, props)
 
 
 def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
@@ -63,8 +63,8 @@ def _draw_steps(layout: bpy.types.UILayout, t: Any) -> None:
         column.prop(t, name)
 
 
-def _draw_replay(layout: bpy.types.UILayout, group: Any) -> None:
-    t = group.training
+def _draw_replay(layout: bpy.types.UILayout, props: Any) -> None:
+    t = props.training
     summary = f"up to {t.reuse}×" if t.fresh_share < 1.0 and t.reuse > 1 else "off"
     body = panels.section(layout, "learning_replay", "Reuse of Images", summary)
     if body is None:
@@ -72,7 +72,7 @@ def _draw_replay(layout: bpy.types.UILayout, group: Any) -> None:
     column = panels.settings_column(body)
     for name in ("fresh_share", "reuse", "hard_share", "store_mb"):
         column.prop(t, name)
-    column.prop(group.augmentation, "geometry")
+    column.prop(props.augmentation, "geometry")
 
 
 def _draw_computing(layout: bpy.types.UILayout, t: Any) -> None:
@@ -84,8 +84,8 @@ def _draw_computing(layout: bpy.types.UILayout, t: Any) -> None:
         column.prop(t, name)
 
 
-def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    f, t = group.feedback, group.training
+def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    f, t = props.feedback, props.training
     column = panels.settings_column(layout)
     column.prop(f, "enabled", text="Adapt the priors")
     rest = column.column()
@@ -104,7 +104,7 @@ def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, group
         panels.warning(layout, context, "Uncertainty needs a network with dropout: set Dropout to 0.1 or so")
 
 
-def _shown(group: Any, name: str) -> str:
+def _shown(props: Any, name: str) -> str:
     """The present choice of a setting, as its menu calls it."""
-    items = group.bl_rna.properties[name].enum_items
-    return str(items[getattr(group, name)].name)
+    items = props.bl_rna.properties[name].enum_items
+    return str(items[getattr(props, name)].name)

@@ -25,10 +25,10 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     body = panels.section(layout, "photo", "Photograph", summary, closed=False)
     if body is None:
         return
-    group = context.scene.robot_keypoints
-    if group.overlay.source != "IMAGE":
+    props = context.scene.robot_keypoints
+    if props.overlay.source != "IMAGE":
         row = body.row(align=True)
-        row.label(text=Path(group.overlay.image).name or "no image chosen")
+        row.label(text=Path(props.overlay.image).name or "no image chosen")
         row.operator("robot_keypoints.open_image", text="Open…", icon="FILE_FOLDER")
     _draw_lens(body, context)
     column = body.column(align=True)
@@ -39,9 +39,9 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     ):
         row = column.row(align=True)
         row.operator(operator, icon=icon)
-        if photo_source.moving(group.overlay.image):
+        if photo_source.moving(props.overlay.image):
             _draw_follow(row, kind, False)
-    panels.settings_column(body).row().prop(group.photo, "moves", expand=True)
+    panels.settings_column(body).row().prop(props.photo, "moves", expand=True)
     if follow_video.SERVICE.kind and not follow_video.SERVICE.published:
         _draw_following(body, context)
     elif message := pose_from_photo.message():

@@ -44,13 +44,13 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: scene_check_report.Report) -> None:
     """What the check found, in one line; each warning stands where it arises."""
-    group = context.scene.robot_keypoints
+    props = context.scene.robot_keypoints
     places = []
-    if warnings.any_keypoint(group):
+    if warnings.any_keypoint(props):
         places.append("Keypoints")
-    if warnings.camera(group):
+    if warnings.camera(props):
         places.append("Camera")
-    if warnings.rules(group):
+    if warnings.rules(props):
         places.append("Rules")
     if scenery.in_the_way(context.scene):
         places.append("Scenery")

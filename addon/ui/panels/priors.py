@@ -40,7 +40,7 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
         right = split.row(align=True)
         if not item.use:
             right.active = False
-            right.label(text=held(data, item))
+            right.label(text=constant_text(data, item))
             return
         if warnings.variable(data, item):
             right.label(text="", icon="ERROR")
@@ -61,9 +61,9 @@ class KEYPOINTS_UL_variables(bpy.types.UIList):
         return [flag if n.startswith(prefix) else 0 for n in names], []
 
 
-def held(group: Any, item: Any) -> str:
-    """At what a variable is held, in words."""
-    names = choice_names.names(group, item.name)
+def constant_text(props: Any, item: Any) -> str:
+    """What a variable is fixed at, in words."""
+    names = choice_names.names(props, item.name)
     return chosen(names, int(item.value), int(item.value) + 1) if names else quantity(item.value, item.unit)
 
 
@@ -138,63 +138,63 @@ class KEYPOINTS_PT_priors(panels.Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        group = context.scene.robot_keypoints
-        if not group.variables:
+        props = context.scene.robot_keypoints
+        if not props.variables:
             panels.advice(layout, context, scene_robots.problem(context.scene) or "There are no variables")
             return
-        _draw_presets(layout, group)
+        _draw_presets(layout, props)
         row = layout.row(align=True)
         row.operator("robot_keypoints.draw_sample", icon="SHADERFX")
         status = training_run.RUNNER.status
         if status is not None and status.version:
             row.operator("robot_keypoints.draw_sample", text="From Posterior").adapted = True
         previews_panel.draw(layout, context)
-        _draw_variables(layout, context, group)
-        _draw_pictures(layout, context, group)
-        _draw_rules(layout, context, group)
+        _draw_variables(layout, context, props)
+        _draw_pictures(layout, context, props)
+        _draw_rules(layout, context, props)
 
 
-def _draw_presets(layout: bpy.types.UILayout, group: Any) -> None:
-    current = group.preset_name or group.scene.preset
+def _draw_presets(layout: bpy.types.UILayout, props: Any) -> None:
+    current = props.preset_name or props.scene.preset
     row = layout.row(align=True)
     for name, preset in presets.PRESETS.items():
         text = SHORT.get(preset.label, preset.label)
         row.operator("robot_keypoints.preset_choose", text=text, depress=name == current).name = name
     row.menu("KEYPOINTS_MT_presets", text="", icon="PRESET")
-    changed = sum(1 for v in group.variables if v.changed)
+    changed = sum(1 for v in props.variables if v.changed)
     row = layout.row(align=True)
     left = row.row()
     left.active = False
-    name = f"{group.preset_name}: " if group.preset_name else ""
+    name = f"{props.preset_name}: " if props.preset_name else ""
     left.label(text=name + (f"{plural(changed, 'variable')} changed" if changed else "as the preset has it"))
     if changed:
         row.operator("robot_keypoints.variables_reset", text="", icon="LOOP_BACK", emboss=False).which = "ALL"
 
 
-def _draw_variables(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    adapting = sum(1 for v in group.variables if v.use and v.adapt)
-    found = warnings.any_variable(group)
+def _draw_variables(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    adapting = sum(1 for v in props.variables if v.use and v.adapt)
+    found = warnings.any_variable(props)
     body = panels.section(layout, "variables", "Variables", f"{adapting} adapt", alert=found)
     if body is None:
         return
     row = body.row(align=True)
-    row.prop(group, "search", text="", icon="VIEWZOOM", placeholder="Search all")
+    row.prop(props, "search", text="", icon="VIEWZOOM", placeholder="Search all")
     row.operator("robot_keypoints.variable_add", text="", icon="ADD")
     row.operator("robot_keypoints.variable_remove", text="", icon="REMOVE")
     row.menu("KEYPOINTS_MT_variables", text="", icon="DOWNARROW_HLT")
     tabs = body.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
-    tabs.active = not group.search
+    tabs.active = not props.search
     for identifier, label, _ in GROUPS:
-        tabs.prop_enum(group, "group", identifier, text=label)
-    body.template_list("KEYPOINTS_UL_variables", "", group, "variables", group, "variable_index", rows=6, maxrows=12)
-    shown = list(variable_list.listed(group, group.search))
+        tabs.prop_enum(props, "group", identifier, text=label)
+    body.template_list("KEYPOINTS_UL_variables", "", props, "variables", props, "variable_index", rows=6, maxrows=12)
+    shown = list(variable_list.listed(props, props.search))
     if not shown:
-        text = f"No variable is called {group.search!r}" if group.search else NOTHING
+        text = f"No variable is called {props.search!r}" if props.search else NOTHING
         panels.advice(body, context, text)
         return
-    item = group.variables[group.variable_index] if 0 <= group.variable_index < len(group.variables) else None
-    if item is not None and _is_listed(group, item):
-        variable_panel.draw(body, context, group, item)
+    item = props.variables[props.variable_index] if 0 <= props.variable_index < len(props.variables) else None
+    if item is not None and _is_listed(props, item):
+        variable_panel.draw(body, context, props, item)
 
 
 NOTHING = (
@@ -203,30 +203,30 @@ NOTHING = (
 )
 
 
-def _is_listed(group: Any, item: Any) -> bool:
-    search = group.search.strip().lower()
-    return variable_list.matches(item.name, search) if search else item.name.startswith(f"{group.group}/")
+def _is_listed(props: Any, item: Any) -> bool:
+    search = props.search.strip().lower()
+    return variable_list.matches(item.name, search) if search else item.name.startswith(f"{props.group}/")
 
 
-def _draw_pictures(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    themes = group.augmentation.themes
-    notes = [n for n in (group.worlds_note, group.backgrounds_note) if n]
+def _draw_pictures(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    themes = props.augmentation.themes
+    notes = [n for n in (props.worlds_note, props.backgrounds_note) if n]
     summary = plural(len(themes), "theme") if themes else "drawn"
     body = panels.section(layout, "pictures", "Worlds and Photographs", "" if notes else summary, alert=bool(notes))
     if body is None:
         return
     column = panels.settings_column(body)
-    column.prop(group.scene, "worlds")
-    if group.worlds_note:
-        panels.warning(body, context, group.worlds_note)
-    elif group.world_files:
-        _summary(body, f"{plural(len(group.world_files), 'world')} of your own, beside Blender's eight")
+    column.prop(props.scene, "worlds")
+    if props.worlds_note:
+        panels.warning(body, context, props.worlds_note)
+    elif props.world_files:
+        _summary(body, f"{plural(len(props.world_files), 'world')} of your own, beside Blender's eight")
     column = panels.settings_column(body)
-    column.prop(group.augmentation, "backgrounds")
-    panels.warning(body, context, group.backgrounds_note)
+    column.prop(props.augmentation, "backgrounds")
+    panels.warning(body, context, props.backgrounds_note)
     if themes:
         _draw_themes(body, themes)
-    if group.scene.worlds or group.augmentation.backgrounds:
+    if props.scene.worlds or props.augmentation.backgrounds:
         body.operator("robot_keypoints.folders_reread", icon="FILE_REFRESH")
 
 
@@ -254,8 +254,8 @@ def _summary(layout: bpy.types.UILayout, text: str) -> None:
     row.label(text=text, icon="BLANK1")
 
 
-def _draw_rules(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    rules = group.scene
+def _draw_rules(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    rules = props.scene
     words = []
     if rules.framing:
         words.append(f"{100 * rules.framing:.0f} % in view")
@@ -263,7 +263,7 @@ def _draw_rules(layout: bpy.types.UILayout, context: bpy.types.Context, group: A
         words.append("above floor")
     if rules.collision_free:
         words.append("no collisions")
-    found = warnings.rules(group)
+    found = warnings.rules(props)
     body = panels.section(layout, "rules", "Rules", "" if found else ", ".join(words) or "none", alert=bool(found))
     if body is None:
         return

@@ -35,8 +35,8 @@ class KEYPOINTS_PT_quick_start(panels.Sidebar, bpy.types.Panel):
 
 
 def _draw_choices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    group = context.scene.robot_keypoints
-    quick = group.quick_start
+    props = context.scene.robot_keypoints
+    quick = props.quick_start
     column = panels.settings_column(layout)
     column.prop(quick, "source")
     if quick.source == choices.URDF:
@@ -89,14 +89,14 @@ def _draw_step(layout: bpy.types.UILayout, context: bpy.types.Context, step: Ste
 
 def _scene_steps(context: bpy.types.Context) -> list[Step]:
     """What the operator has done to the scene, as it stands there now."""
-    group = context.scene.robot_keypoints
+    props = context.scene.robot_keypoints
     if scene_robots.problem(context.scene):
         return [Step("Robot", Mark.FAILED), Step("Keypoints and priors", Mark.TO_DO)]
-    joints = sum(1 for v in group.variables if v.name.startswith("joint/"))
-    preset = group.preset_name or presets.PRESETS[group.scene.preset].label.lower()
+    joints = sum(1 for v in props.variables if v.name.startswith("joint/"))
+    preset = props.preset_name or presets.PRESETS[props.scene.preset].label.lower()
     return [
-        Step(f"Robot {group.armature.name}, {plural(joints, 'joint')}", Mark.DONE),
-        Step(f"{plural(len(group.keypoints), 'keypoint')}; priors: {preset}", Mark.DONE),
+        Step(f"Robot {props.armature.name}, {plural(joints, 'joint')}", Mark.DONE),
+        Step(f"{plural(len(props.keypoints), 'keypoint')}; priors: {preset}", Mark.DONE),
     ]
 
 

@@ -11,7 +11,7 @@ from ...properties import scene_robots
 from ...robot import rig
 from .. import plot_icons, warnings
 from . import base as panels, scenery as scenery_panel, variable as variable_panel
-from .priors import held
+from .priors import constant_text
 
 NOTES = 2
 """So many notes are shown at first."""
@@ -36,7 +36,7 @@ class KEYPOINTS_UL_joints(bpy.types.UIList):
         if warnings.variable(data, item):
             right.label(text="", icon="ERROR")
         else:
-            right.label(text=short_span(item.low, item.high, item.unit) if item.use else held(data, item))
+            right.label(text=short_span(item.low, item.high, item.unit) if item.use else constant_text(data, item))
 
     def filter_items(self, context: Any, data: Any, property_name: str) -> tuple[list[int], list[int]]:
         items = getattr(data, property_name)
@@ -135,31 +135,31 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         row = layout.row(align=True)
         row.operator("robot_keypoints.load_urdf", text="Load URDF…", icon="FILE_FOLDER")
         row.operator("robot_keypoints.builtin_robot", text="Built-in")
         layout.operator("robot_keypoints.from_armature", icon="ARMATURE_DATA")
         missing = scene_robots.problem(context.scene)
-        layout.prop(group, "armature", text="")
+        layout.prop(props, "armature", text="")
         if missing:
             panels.advice(layout, context, missing)
-        _draw_notes(layout, context, group)
+        _draw_notes(layout, context, props)
         scenery_panel.draw_left_out(layout, context)
-        if group.armature is None:
+        if props.armature is None:
             return
-        if not scene_robots.has_joints(group):
+        if not scene_robots.has_joints(props):
             _draw_marking(layout)
             return
-        _draw_joints(layout, context, group)
-        _draw_keypoints(layout, context, group)
-        _draw_links(layout, context, group)
-        _draw_others(layout, context, group)
+        _draw_joints(layout, context, props)
+        _draw_keypoints(layout, context, props)
+        _draw_links(layout, context, props)
+        _draw_others(layout, context, props)
 
 
-def _draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+def _draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
     """What could not be taken over; long lists fold."""
-    notes = group.notes.splitlines()
+    notes = props.notes.splitlines()
     for note in notes[:NOTES]:
         panels.warning(layout, context, note)
     rest = notes[NOTES:]
@@ -168,34 +168,34 @@ def _draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context, group: A
             panels.advice(body, context, note, "DOT")
 
 
-def _draw_joints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    joints = [v for v in group.variables if v.name.startswith("joint/")]
+def _draw_joints(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    joints = [v for v in props.variables if v.name.startswith("joint/")]
     varying = sum(1 for v in joints if v.use)
-    amiss = any(warnings.variable(group, v) for v in joints)
+    amiss = any(warnings.variable(props, v) for v in joints)
     body = panels.section(layout, "joints", "Joints", f"{varying} of {len(joints)} vary", alert=amiss)
     if body is None:
         return
     rows = min(max(len(joints), 3), 7)
-    body.template_list("KEYPOINTS_UL_joints", "", group, "variables", group, "joint_index", rows=rows, maxrows=10)
-    item = group.variables[group.joint_index] if 0 <= group.joint_index < len(group.variables) else None
+    body.template_list("KEYPOINTS_UL_joints", "", props, "variables", props, "joint_index", rows=rows, maxrows=10)
+    item = props.variables[props.joint_index] if 0 <= props.joint_index < len(props.variables) else None
     if item is None or not item.name.startswith("joint/"):
         return
     row = body.row()
     row.menu("KEYPOINTS_MT_joints", text="", icon="DOWNARROW_HLT")
     row = panels.settings_column(row).row(align=True)
     if item.use:
-        row.prop(item, variable_panel.twin("low", item, group), text="Range")
-        row.prop(item, variable_panel.twin("high", item, group), text="")
+        row.prop(item, variable_panel.twin("low", item, props), text="Range")
+        row.prop(item, variable_panel.twin("high", item, props), text="")
     else:
-        row.prop(item, variable_panel.twin("value", item, group), text="Held at")
-    panels.warning(body, context, warnings.variable(group, item))
-    _draw_bone(body, context, group, item)
+        row.prop(item, variable_panel.twin("value", item, props), text="Fixed at")
+    panels.warning(body, context, warnings.variable(props, item))
+    _draw_bone(body, context, props, item)
 
 
-def _draw_bone(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, item: Any) -> None:
+def _draw_bone(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any, item: Any) -> None:
     """For a user's own armature: which bones are joints, and how they move."""
     robot, _, name = item.name.removeprefix("joint/").rpartition("/")
-    armature = scene_robots.robots(group).get(robot)
+    armature = scene_robots.robots(props).get(robot)
     if armature is None or rig.KINEMATICS in armature:
         return
     body = panels.section(layout, "bones", "Bones", name)
@@ -225,24 +225,24 @@ def _draw_marking(layout: bpy.types.UILayout) -> None:
         row.operator("robot_keypoints.bones_joint", text=text).joint = joint
 
 
-def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    amiss = warnings.any_keypoint(group)
-    body = panels.section(layout, "keypoints", "Keypoints", plural(len(group.keypoints), "keypoint"), alert=amiss)
+def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    amiss = warnings.any_keypoint(props)
+    body = panels.section(layout, "keypoints", "Keypoints", plural(len(props.keypoints), "keypoint"), alert=amiss)
     if body is None:
         return
     row = body.row()
-    row.template_list("KEYPOINTS_UL_keypoints", "", group, "keypoints", group, "keypoint_index", rows=5, maxrows=10)
+    row.template_list("KEYPOINTS_UL_keypoints", "", props, "keypoints", props, "keypoint_index", rows=5, maxrows=10)
     buttons = row.column(align=True)
     buttons.operator("robot_keypoints.keypoint_add", text="", icon="ADD")
     buttons.operator("robot_keypoints.keypoint_remove", text="", icon="REMOVE")
     buttons.separator()
     buttons.operator("robot_keypoints.keypoint_move", text="", icon="TRIA_UP").direction = "UP"
     buttons.operator("robot_keypoints.keypoint_move", text="", icon="TRIA_DOWN").direction = "DOWN"
-    if not 0 <= group.keypoint_index < len(group.keypoints):
+    if not 0 <= props.keypoint_index < len(props.keypoints):
         return
-    keypoint = group.keypoints[group.keypoint_index]
+    keypoint = props.keypoints[props.keypoint_index]
     panels.warning(body, context, warnings.keypoint(keypoint.name))
-    armature = scene_robots.robots(group).get(keypoint.robot, group.armature)
+    armature = scene_robots.robots(props).get(keypoint.robot, props.armature)
     column = panels.settings_column(body)
     if keypoint.frame in armature.pose.bones or not keypoint.frame:
         column.prop_search(keypoint, "frame", armature.data, "bones", icon="BONE_DATA")
@@ -253,48 +253,48 @@ def _draw_keypoints(layout: bpy.types.UILayout, context: bpy.types.Context, grou
     column.prop(keypoint, "offset")
 
 
-def _draw_links(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+def _draw_links(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
     """Groups of links with a material of their own."""
-    summary = plural(len(group.links), "group") if group.links else "one for all"
+    summary = plural(len(props.links), "group") if props.links else "one for all"
     body = panels.section(layout, "links", "Materials", summary)
     if body is None:
         return
-    if not group.links:
+    if not props.links:
         panels.advice(
             body, context, "All links vary together. Select bones or meshes to give some a material of their own"
         )
         body.operator("robot_keypoints.links_add", icon="ADD")
         return
     row = body.row()
-    row.template_list("KEYPOINTS_UL_links", "", group, "links", group, "links_index", rows=3, maxrows=6)
+    row.template_list("KEYPOINTS_UL_links", "", props, "links", props, "links_index", rows=3, maxrows=6)
     buttons = row.column(align=True)
     buttons.operator("robot_keypoints.links_add", text="", icon="ADD")
     buttons.operator("robot_keypoints.links_remove", text="", icon="REMOVE")
-    if not 0 <= group.links_index < len(group.links):
+    if not 0 <= props.links_index < len(props.links):
         return
     row = body.row(align=True)
     row.operator("robot_keypoints.links_assign", text="Assign Selected")
     row.operator("robot_keypoints.links_unassign", text="Remove Selected")
-    names = [link.name for link in group.links[group.links_index].links]
+    names = [link.name for link in props.links[props.links_index].links]
     panels.advice(body, context, ", ".join(names) or "No link is in this group", "BONE_DATA")
 
 
-def _draw_others(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
+def _draw_others(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
     """Further robots of the scene."""
-    body = panels.section(layout, "others", "Further Robots", str(len(group.others)) if group.others else "none")
+    body = panels.section(layout, "others", "Further Robots", str(len(props.others)) if props.others else "none")
     if body is None:
         return
-    if not group.others:
+    if not props.others:
         panels.advice(body, context, "Any other armature of the scene can be a robot, too, such as a copy of this one")
         body.operator("robot_keypoints.robot_add", icon="ADD")
         return
     row = body.row()
-    row.template_list("KEYPOINTS_UL_robots", "", group, "others", group, "other_index", rows=3, maxrows=6)
+    row.template_list("KEYPOINTS_UL_robots", "", props, "others", props, "other_index", rows=3, maxrows=6)
     buttons = row.column(align=True)
     buttons.operator("robot_keypoints.robot_add", text="", icon="ADD")
     buttons.operator("robot_keypoints.robot_remove", text="", icon="REMOVE")
-    if 0 <= group.other_index < len(group.others):
-        body.prop(group.others[group.other_index], "armature", text="")
+    if 0 <= props.other_index < len(props.others):
+        body.prop(props.others[props.other_index], "armature", text="")
 
 
 CLASSES = (

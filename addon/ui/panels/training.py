@@ -48,9 +48,9 @@ class KEYPOINTS_PT_training(panels.Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         status = training_run.RUNNER.status
-        group = context.scene.robot_keypoints
+        props = context.scene.robot_keypoints
         if not training_run.RUNNER.active:
-            _draw_settings(layout, context, group)
+            _draw_settings(layout, context, props)
             _draw_start(layout, context)
         else:
             assert status is not None
@@ -223,19 +223,19 @@ def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status
     hardest = status.metrics[-1].get("hardest", [])
     settings = training_run.RUNNER.settings
     units = {v.name: v.unit for v in settings.variables} if settings is not None else {}
-    group = context.scene.robot_keypoints
+    props = context.scene.robot_keypoints
     words = []
     for h in hardest[:3]:
         name = h["variable"]
-        names = choice_names.names(group, name)
+        names = choice_names.names(props, name)
         where = chosen(names, h["low"], h["high"]) if names else span(h["low"], h["high"], units.get(name, ""))
         words.append(f"{shown_name(name)} {where}")
     if words:
         panels.advice(layout, context, "hardest now: " + ", ".join(words), "ZOOM_ALL")
 
 
-def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any) -> None:
-    w, r, t = group.workers, group.render, group.training
+def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:
+    w, r, t = props.workers, props.render, props.training
     summary = f"{plural(w.count, 'worker')}, {r.width}×{r.height}, {ENGINES[r.engine]}"
     body = panels.section(layout, "settings", "Settings", summary)
     if body is None:
@@ -257,17 +257,17 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, group
     column.prop(t, "epochs")
     column.prop(t, "minutes")
     column.prop(t, "device")
-    column.prop(group, "run_folder", placeholder=str(preferences.get().runs))
+    column.prop(props, "run_folder", placeholder=str(preferences.get().runs))
     if more := panels.section(body, "rendering", "Rendering"):
         column = panels.settings_column(more)
         for name in ("device", "silhouette", "masks"):
             column.prop(r, name)
         column.prop(w, "blender")
-    learning_settings.draw(body, context, group)
+    learning_settings.draw(body, context, props)
     if more := panels.section(body, "stream", "Network Address"):
         column = panels.settings_column(more)
         for name in ("host", "port", "keys"):
-            column.prop(group.stream, name)
+            column.prop(props.stream, name)
 
 
 CLASSES = (KEYPOINTS_PT_training,)

@@ -21,9 +21,9 @@ MOST_CHOICES = 14
 """More choices than these are summed up."""
 
 
-def twin(name: str, item: Any, group: Any) -> str:
+def twin(name: str, item: Any, props: Any) -> str:
     """The property that shows ``low``, ``high`` or ``value`` of a variable in its unit, or as a choice."""
-    if choice_names.names(group, item.name):
+    if choice_names.names(props, item.name):
         return f"{name}_choice"
     return f"{name}_{UNITS[item.unit]}" if item.unit in UNITS else name
 
@@ -60,21 +60,21 @@ def _blocks_width(scale: float) -> float:
     return float(blf.dimensions(FONT, plots.SPARKS[-1] * 16)[0]) / 16
 
 
-def draw(layout: bpy.types.UILayout, context: bpy.types.Context, group: Any, item: Any) -> None:
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any, item: Any) -> None:
     """Everything about one variable."""
     box = layout.box()
     _draw_title(box, context, item)
-    names = choice_names.names(group, item.name)
+    names = choice_names.names(props, item.name)
     column = panels.settings_column(box)
     if item.path:
         column.prop(item, "path")
     if not item.use:
-        column.prop(item, twin("value", item, group), text="Held at")
+        column.prop(item, twin("value", item, props), text="Fixed at")
         return
     row = column.row(align=True)
-    row.prop(item, twin("low", item, group), text="Range")
-    row.prop(item, twin("high", item, group), text="")
-    panels.warning(box, context, warnings.variable(group, item), narrower=0.8 * panels.unit(context))
+    row.prop(item, twin("low", item, props), text="Range")
+    row.prop(item, twin("high", item, props), text="")
+    panels.warning(box, context, warnings.variable(props, item), narrower=0.8 * panels.unit(context))
     column = panels.settings_column(box)
     if not names:
         column.prop(item, "bins")

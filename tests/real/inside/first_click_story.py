@@ -25,7 +25,7 @@ def part(name: str) -> Any:
 
 def robot(d: Driver) -> Steps:
     """Get the robot as ``source`` says."""
-    group = bpy.context.scene.robot_keypoints
+    props = bpy.context.scene.robot_keypoints
     source = d.config["source"]
     if source == "builtin":
         yield from d.click_button("robot_keypoints.builtin_robot")
@@ -36,7 +36,7 @@ def robot(d: Driver) -> Steps:
         with d.context("WINDOW"):
             crane()
         yield from d.click_button("robot_keypoints.from_armature")
-    yield from d.wait(lambda: group.armature is not None, 60, "the robot")
+    yield from d.wait(lambda: props.armature is not None, 60, "the robot")
 
 
 def crane() -> None:
@@ -83,13 +83,13 @@ def sheet(d: Driver, name: str, **seen: Any) -> Steps:
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     found = {o.name: o.type for o in scene.objects}
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python, preferences.runs = d.config["python"], d.config["runs"]
     for table, values in d.config["settings"].items():
         for name, value in values.items():
-            setattr(getattr(group, table), name, value)
+            setattr(getattr(props, table), name, value)
     min(d.window.screen.areas, key=lambda a: a.width * a.height).type = "IMAGE_EDITOR"
     yield from d.open_sidebar("Keypoints")
     yield from robot(d)
@@ -123,7 +123,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.predict")
     shown = yield from d.wait(lambda: prediction.SERVICE.prediction, 60, "a prediction")
     yield from d.station("4-overlay", keypoints=[k.name for k in shown.keypoints], camera=scene.camera.name,
-                         wanted=[k.name for k in group.keypoints])  # fmt: skip
+                         wanted=[k.name for k in props.keypoints])  # fmt: skip
     if not d.config["crate"]:
         return
     with d.context("WINDOW"):

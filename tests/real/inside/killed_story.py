@@ -13,12 +13,12 @@ from driver import MODULE, Driver, Steps
 
 
 def story(d: Driver) -> Steps:
-    group = bpy.context.scene.robot_keypoints
+    props = bpy.context.scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python, preferences.runs = d.config["python"], d.config["runs"]
     for table, values in d.config["settings"].items():
         for name, value in values.items():
-            setattr(getattr(group, table), name, value)
+            setattr(getattr(props, table), name, value)
     yield from d.pause(50)
     with d.context("WINDOW"):
         bpy.ops.robot_keypoints.builtin_robot()

@@ -37,8 +37,8 @@ def fake_run(d: Driver) -> None:
     """As if a training had been adapting for a while."""
     run_status, inspected = part("core.processes.run_status"), part("addon.properties.scene_check_report")
     status = run_status.Status(phase=run_status.Phase.TRAINING, version=7)
-    group = bpy.context.scene.robot_keypoints
-    status.concentrations = {v.name: tuple(range(1, v.bins + 1)) for v in group.variables if v.use}
+    props = bpy.context.scene.robot_keypoints
+    status.concentrations = {v.name: tuple(range(1, v.bins + 1)) for v in props.variables if v.use}
     status.progress = {"step": 41, "images": 656, "fraction": 0.3, "seconds_left": 90.0, "stall_fraction": 0.01}
     status.metrics = [
         {"images": n, "mean_error_percent": 9.0 / n, "median_error_percent": 5.0 / n, "loss": 1.0 / n,
@@ -48,14 +48,14 @@ def fake_run(d: Driver) -> None:
     ]  # fmt: skip
     runner = part("addon.services.training_run").Runner
     runner.status = property(lambda self: status)
-    names = [k.name for k in group.keypoints]
+    names = [k.name for k in props.keypoints]
     seen = dict.fromkeys(names, 9)
     inspected.keep(inspected.Report(64, 3000, 20, {**seen, names[0]: 0}, {**seen, names[0]: 0, names[1]: 0}, 0.2))
 
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     opened: set[str] = set()
     unfold_everything(opened)
     preferences = bpy.context.preferences.addons[MODULE].preferences
@@ -79,25 +79,25 @@ def story(d: Driver) -> Steps:
     bpy.ops.robot_keypoints.robot_add()
     for obj in bpy.context.selected_objects:
         obj.select_set(False)
-    rig.robot_meshes(group.armature)[2].select_set(True)
+    rig.robot_meshes(props.armature)[2].select_set(True)
     bpy.ops.robot_keypoints.links_add()
     bpy.ops.robot_keypoints.variable_add("EXEC_DEFAULT", path='objects["Light"].location[2]')
-    group.scene.worlds = group.augmentation.backgrounds = str(photos)
-    group.notes = "\n".join(f"A note of some length about link {n}, whose mesh is missing" for n in range(5))
-    group.variables["camera/distance"].low = 0.01
-    yield from d.station("3-everything", own=[v.name for v in group.variables if v.path])
+    props.scene.worlds = props.augmentation.backgrounds = str(photos)
+    props.notes = "\n".join(f"A note of some length about link {n}, whose mesh is missing" for n in range(5))
+    props.variables["camera/distance"].low = 0.01
+    yield from d.station("3-everything", own=[v.name for v in props.variables if v.path])
 
     fake_run(d)
     for name in ("light/world", "camera/azimuth", "joint/elbow_joint"):
-        group.group = name.split("/")[0]
-        group.variable_index = group.joint_index = [v.name for v in group.variables].index(name)
+        props.group = name.split("/")[0]
+        props.variable_index = props.joint_index = [v.name for v in props.variables].index(name)
         d.region("UI").tag_redraw()
         yield from d.pause(20)
-    group.search = "bright"
+    props.search = "bright"
     d.region("UI").tag_redraw()
     yield from d.station("4-adapting")
 
-    group.search = ""
+    props.search = ""
     data = bpy.data.armatures.new("crane")
     crane = bpy.data.objects.new("crane", data)
     scene.collection.objects.link(crane)
@@ -112,14 +112,14 @@ def story(d: Driver) -> Steps:
         bone.rotation_mode = "XYZ"
         bone.lock_rotation = (False, True, True)
     crane.pose.bones["boom0"].robot_keypoints_own_range = True
-    group.armature = crane
+    props.armature = crane
     d.region("UI").tag_redraw()
     yield from d.station("5-own-armature")
 
     for bone in crane.pose.bones:
         bone.robot_keypoints_joint = "NO"
     d.region("UI").tag_redraw()
-    yield from d.station("6-no-joints", notes=group.notes, opened=sorted(opened))
+    yield from d.station("6-no-joints", notes=props.notes, opened=sorted(opened))
 
 
 DRIVER = Driver()

@@ -25,7 +25,7 @@ def part(name: str) -> Any:
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     bpy.context.preferences.addons[MODULE].preferences.python = d.config["python"]
     prediction, photo_pose, rig = (
         part("addon.prediction.model_server"),
@@ -33,8 +33,8 @@ def story(d: Driver) -> Steps:
         part("addon.robot.rig"),
     )
     bpy.ops.robot_keypoints.load_urdf(filepath=d.config["urdf"])
-    rig.pose(group.armature, d.config["joints"])
-    group.armature.select_set(False)
+    rig.pose(props.armature, d.config["joints"])
+    props.armature.select_set(False)
     scene.camera.data.lens = d.config["lens"]
     bpy.ops.robot_keypoints.load_model(filepath=d.config["model"])
     yield from d.open_sidebar("Keypoints")
@@ -53,14 +53,14 @@ def story(d: Driver) -> Steps:
         return found if found is not None and found.applied else None
 
     found = yield from d.wait(applied, 60, "the robot to be posed")
-    for obj in rig.robot_meshes(group.armature):
+    for obj in rig.robot_meshes(props.armature):
         obj.color = COLOUR
     space = d.view.spaces.active
     space.shading.color_type = "OBJECT"
     space.overlay.show_floor = space.overlay.show_axis_x = space.overlay.show_axis_y = False
     space.overlay.show_bones = space.overlay.show_extras = False
     space.overlay.show_text = space.show_gizmo = space.show_region_toolbar = False
-    group.overlay.names = group.overlay.chain = False
+    props.overlay.names = props.overlay.chain = False
     slot = scene.camera.data.background_images[0]
     slot.alpha, slot.display_depth = 1.0, "BACK"
     scene.camera.data.passepartout_alpha = 1.0

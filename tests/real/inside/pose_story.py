@@ -72,7 +72,7 @@ def photograph(path: Path) -> bpy.types.Object:
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python = d.config["exact"]
     rig, photo_pose, joint_reading = (
@@ -87,7 +87,7 @@ def story(d: Driver) -> Steps:
 
     bpy.ops.robot_keypoints.load_urdf(filepath=d.config["urdf"])
     angles = d.config["angles"]
-    rig.pose(group.armature, angles)
+    rig.pose(props.armature, angles)
     photo = folder / "photo.png"
     camera = photograph(photo)
     wanted = base_in_camera().tolist()
@@ -96,7 +96,7 @@ def story(d: Driver) -> Steps:
         "camera": [f, f, (WIDTH - 1) / 2, (HEIGHT - 1) / 2], "*": {"T_cam_base": wanted, "joints": angles},
         "urdf": d.config["urdf"],
     }  # fmt: skip
-    turn = joint_reading.positions(scene, group.armature)
+    turn = joint_reading.positions(scene, props.armature)
     elbow = "elbow_joint"
     for n in range(6):
         truth[f"grey {n}"] = {"T_cam_base": wanted, "joints": {**angles, elbow: angles[elbow] + 0.1 * n}}
@@ -133,17 +133,17 @@ def story(d: Driver) -> Steps:
         bpy.ops.ed.undo()
     yield from d.pause(30)
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     d.result["undone"] = flat(scene.camera.matrix_world) == before
     d.result["undone_size"] = [scene.render.resolution_x, scene.render.resolution_y]
 
     found_joints = list(angles)[2:]
-    rig.pose(group.armature, dict.fromkeys(found_joints, 0.3))
+    rig.pose(props.armature, dict.fromkeys(found_joints, 0.3))
     photo_pose.forget()
     yield from d.click_button("robot_keypoints.pose_robot", fractions=(0.4,))
     yield from d.wait(applied, 60, "the robot to be posed")
     yield from d.move(*d.middle())
-    yield from d.station("3-posed", off=off(wanted), joints=joint_reading.positions(scene, group.armature))
+    yield from d.station("3-posed", off=off(wanted), joints=joint_reading.positions(scene, props.armature))
 
     bpy.ops.robot_keypoints.open_image(filepath=d.config["movie"])
     d.region("UI").tag_redraw()
@@ -157,11 +157,11 @@ def story(d: Driver) -> Steps:
         def there(target: float = target) -> bool:
             if following.message:
                 raise MissingError(f"following says: {following.message}")
-            now = joint_reading.positions(bpy.context.scene, group.armature)[elbow]
+            now = joint_reading.positions(bpy.context.scene, props.armature)[elbow]
             return abs(now - target) < 0.02
 
         yield from d.wait(there, 30, f"frame {frame} to be followed")
-        followed.append(joint_reading.positions(scene, group.armature)[elbow] - angles[elbow])
+        followed.append(joint_reading.positions(scene, props.armature)[elbow] - angles[elbow])
     yield from d.move(*d.middle())
     yield from d.station("4-followed", elbow=followed, rate=following.rate)
     yield from d.click_button("follow(kind='ROBOT'", fractions=(0.93,))
@@ -174,13 +174,13 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.load_builtin_model", fractions=(0.75, 0.5))
     yield from d.wait(lambda: prediction.model.state is ready, 120, "the built-in model to be loaded")
     bpy.ops.robot_keypoints.open_image(filepath=str(photo))
-    rig.pose(group.armature, angles)
+    rig.pose(props.armature, angles)
     scene.camera.matrix_world = Matrix.Translation((6.0, 0.0, 1.0))
     yield from d.click_button("robot_keypoints.place_camera", fractions=(0.4,))
     found = yield from d.wait(applied, 60, "the camera to be placed by the built-in model")
     yield from d.move(*d.middle())
-    points = part("core.robot.keypoints").joint_keypoints(rig.robot_of(group.armature))
-    frames = {"": rig.robot_of(group.armature).link_frames(angles)}
+    points = part("core.robot.keypoints").joint_keypoints(rig.robot_of(props.armature))
+    frames = {"": rig.robot_of(props.armature).link_frames(angles)}
     places = part("core.robot.keypoints").positions(points, frames)
     k = found.lens.intrinsics
     pixels = [k.project(part("core.camera.intrinsics").transform(m, places))[0] for m in (wanted, base_in_camera())]

@@ -20,7 +20,7 @@ def part(name: str) -> Any:
 
 def story(d: Driver) -> Steps:
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python = d.config["python"]
     preferences.runs = d.config["runs"]
@@ -37,23 +37,23 @@ def story(d: Driver) -> Steps:
     yield from d.station("2-environment", state=health.state.value, line=health.line, mend=health.mend)
 
     yield from d.click_button("robot_keypoints.builtin_robot")
-    yield from d.wait(lambda: group.armature is not None, 30, "the robot")
+    yield from d.wait(lambda: props.armature is not None, 30, "the robot")
     yield from d.station(
         "3-robot", left_out=[o.name for o in part("addon.properties.scenery").left_out(scene)],
-        bones=len(group.armature.data.bones), keypoints=[k.name for k in group.keypoints],
-        variables=[v.name for v in group.variables],
+        bones=len(props.armature.data.bones), keypoints=[k.name for k in props.keypoints],
+        variables=[v.name for v in props.variables],
     )  # fmt: skip
 
     yield from d.click_button('preset_choose(name="balanced")', fractions=(0.5,))
-    yield from d.wait(lambda: group.variables["light/world"].use, 10, "the preset")
-    varying = sum(v.use for v in group.variables)
-    yield from d.station("4-preset", varying=varying, held=len(group.variables) - varying)
+    yield from d.wait(lambda: props.variables["light/world"].use, 10, "the preset")
+    varying = sum(v.use for v in props.variables)
+    yield from d.station("4-preset", varying=varying, held=len(props.variables) - varying)
     yield from d.click_button('preset_choose(name="fast")')
-    yield from d.wait(lambda: not group.variables["light/world"].use, 10, "the preset")
+    yield from d.wait(lambda: not props.variables["light/world"].use, 10, "the preset")
 
     for table, values in d.config["settings"].items():
         for name, value in values.items():
-            setattr(getattr(group, table), name, value)
+            setattr(getattr(props, table), name, value)
     # The sheet is shown where an Image Editor is open; else in a window of its own.
     min(d.window.screen.areas, key=lambda a: a.width * a.height).type = "IMAGE_EDITOR"
     sheet = part("addon.services.contact_sheet").SERVICE
@@ -67,11 +67,11 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.variable_add", lambda: setattr(manager, "clipboard", f"bpy.data.{lamp}"))
     yield from d.pause(20)
     yield from d.press("RET", *d._at)
-    yield from d.wait(lambda: any(v.path == lamp for v in group.variables), 10, "the variable")
-    yield from d.station("5-own-variable", variable=next(v.name for v in group.variables if v.path))
+    yield from d.wait(lambda: any(v.path == lamp for v in props.variables), 10, "the variable")
+    yield from d.station("5-own-variable", variable=next(v.name for v in props.variables if v.path))
 
     def pose() -> list[float]:
-        bones = group.armature.pose.bones
+        bones = props.armature.pose.bones
         return [round(x, 5) for b in bones for row in b.matrix_basis for x in row]
 
     before = pose()

@@ -91,9 +91,9 @@ def _slow_requirements(folder):
 
 
 def test_every_setting_has_a_label_and_a_tooltip(registered: None) -> None:
-    group = bpy.context.scene.robot_keypoints
+    props = bpy.context.scene.robot_keypoints
     for attribute in ("scene", "render", "workers", "training", "feedback", "augmentation", "stream"):
-        part = getattr(group, attribute)
+        part = getattr(props, attribute)
         for name, definition in part.bl_rna.properties.items():
             if name in ("rna_type", "name"):
                 continue
@@ -104,13 +104,13 @@ def test_every_setting_has_a_label_and_a_tooltip(registered: None) -> None:
 
 
 def test_limits_are_those_of_the_settings(registered: None) -> None:
-    group = bpy.context.scene.robot_keypoints
+    props = bpy.context.scene.robot_keypoints
     for table, attribute, cls in (
         (property_labels.RENDER, "render", scene_properties.RenderSettings),
         (property_labels.TRAINING, "training", scene_properties.TrainingSettings),
         (property_labels.FEEDBACK, "feedback", scene_properties.FeedbackSettings),
     ):
-        known = getattr(group, attribute).bl_rna.properties
+        known = getattr(props, attribute).bl_rna.properties
         for name, field in cls.__dataclass_fields__.items():
             assert name in table
             low, high = field.metadata.get("low"), field.metadata.get("high")

@@ -36,7 +36,7 @@ def test_what_is_no_robot_is_refused_with_the_reason(path: str) -> None:
 def test_every_kind_of_joint_agrees_with_pinocchio(tmp_path: Path) -> None:
     robot = robot_of(tmp_path, EVERY_JOINT)
     truth = Kinematics(tmp_path / "robot.urdf")
-    assert [j.name for j in robot.moving_joints if not j.held] == ["turn_joint", "slide_joint", "spin_joint"]
+    assert [j.name for j in robot.moving_joints if not j.fixed] == ["turn_joint", "slide_joint", "spin_joint"]
     rng = np.random.default_rng(4)
     for pose in random_poses(robot, rng, 20):
         expected, frames = truth.frames(pose), robot.link_frames(pose)
@@ -47,11 +47,11 @@ def test_every_kind_of_joint_agrees_with_pinocchio(tmp_path: Path) -> None:
 
 def test_floating_and_planar_joints_are_chains_that_stay_at_zero(tmp_path: Path) -> None:
     robot = robot_of(tmp_path, EVERY_JOINT)
-    held = [j for j in robot.joints if j.held]
-    assert [j.name for j in held] == [
+    fixed = [j for j in robot.joints if j.fixed]
+    assert [j.name for j in fixed] == [
         "drift/x", "drift/y", "drift/z", "drift/rz", "drift/ry", "drift/rx", "glide/x", "glide/y", "glide/rz",
     ]  # fmt: skip
-    assert {j.kind for j in held if "r" not in j.name.partition("/")[2]} == {"prismatic"}
+    assert {j.kind for j in fixed if "r" not in j.name.partition("/")[2]} == {"prismatic"}
     truth = Kinematics(tmp_path / "robot.urdf").frames({})
     frames = robot.link_frames({})
     for link in ("cloud", "cart", "flag"):

@@ -406,7 +406,7 @@ def test_a_server_that_is_told_to_end_says_so(tmp_path: Path, opened: Opened) ->
         (["--robot", "{0}/none.urdf"], "There is no URDF file"),
         (["--publish", "0", "--host", "0.0.0.0"], "give --keys a folder with keys"),
         (["--host", "192.0.2.7", "--keys", "{0}"], "can't be"),
-        (["--host", "127.0.0.1", "--keys", "{0}/none"], "make the keys anew as README.md tells"),
+        (["--host", "127.0.0.1", "--keys", "{0}/none"], "make the keys anew as docs/serving.md says"),
         (["--host", "0.0.0.0"], "through an SSH tunnel"),
         (["--host", "127.1"], "can be reached from other machines"),
         (["--host", "127.0.0.1.example.org"], "can be reached from other machines"),

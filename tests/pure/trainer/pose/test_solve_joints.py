@@ -40,7 +40,7 @@ def arm() -> Robot:
     return Robot("arm", "base", (
         Joint("turn", "revolute", "base", "a", offset(0, 0, 0.2), (0.0, 1.0, 0.0), -1.2, 1.2),
         Joint("slide", "prismatic", "a", "b", offset(0.3, 0, 0.1), (0.0, 0.6, 0.8), 0.1, 0.5),
-        Joint("held", "revolute", "b", "c", offset(0, 0.2, 0), (1.0, 0.0, 0.0), -1.0, 1.0, held=True),
+        Joint("held", "revolute", "b", "c", offset(0, 0.2, 0), (1.0, 0.0, 0.0), -1.0, 1.0, fixed=True),
         Joint("follow", "revolute", "c", "d", offset(0.1, 0, 0.1), (1.0, 0.0, 0.0), -3, 3, Mimic("slide", 2.0, 0.3)),
         Joint("tip", "fixed", "d", "e", offset(0, 0.2, 0.1)),
         Joint("spin", "continuous", "e", "f", offset(0, 0, 0.2), (0.0, 0.0, 1.0), -3.14, 3.14),

@@ -67,7 +67,7 @@ def loaded(server: ExactServer, photo: Path) -> Iterator[None]:
     service.model = model_server.Model(photo, model_server.State.READY, document=server.info.to_dict())
     service._client, service._address = ModelClient("127.0.0.1", server.port), ("127.0.0.1", server.port)
     rig.pose(armature(), ANGLES)
-    group().overlay.image = str(photo)
+    props().overlay.image = str(photo)
     yield
     robot_keypoints.unregister()
     preferences._plain = preferences.Plain()
@@ -87,12 +87,12 @@ def picture(path: Path, width: int = WIDTH, height: int = HEIGHT, grey: float = 
     return path
 
 
-def group() -> Any:
+def props() -> Any:
     return bpy.context.scene.robot_keypoints
 
 
 def armature() -> bpy.types.Object:
-    return group().armature
+    return props().armature
 
 
 def base_in_camera() -> np.ndarray:
@@ -131,7 +131,7 @@ def test_a_camera_is_made_where_there_is_none() -> None:
     assert scene.camera.data.lens == pytest.approx(50.0)
     slot = photo_source.background(scene, bpy.data.images["photo.png"])
     assert slot.show_background_image and 0 < slot.alpha < 1 and slot.display_depth == "FRONT"
-    assert group().overlay.source == "IMAGE"
+    assert props().overlay.source == "IMAGE"
     found = pose_from_photo.latest()
     assert found is not None and found.applied == "CAMERA"
     assert {b.name for b in found.blurs} >= {"base_link", "ee_link"} and len(found.axes) == 3
@@ -170,7 +170,7 @@ def test_calibrated_intrinsics(tall: float, fit: str, server: ExactServer) -> No
     new_camera().data.sensor_fit = fit
     k = Intrinsics(WIDTH, HEIGHT, 110.0, 110.0 / tall, 44.0, 35.0)
     server.truth = truth(k)
-    p = group().photo
+    p = props().photo
     p.lens, p.fx, p.fy, p.centred, p.cx, p.cy = "PIXELS", k.fx, k.fy, False, k.cx, k.cy
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
     assert np.abs(base_in_camera() - POSE).max() < 2e-4
@@ -194,7 +194,7 @@ def test_a_typed_lens(settings: dict[str, Any], focal: float, server: ExactServe
     bent = settings.get("distortion", (0.0,) * 5)
     server.truth = truth(Intrinsics(WIDTH, HEIGHT, focal, focal, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, bent))
     for name, value in settings.items():
-        setattr(group().photo, name, value)
+        setattr(props().photo, name, value)
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
     assert np.abs(base_in_camera() - POSE).max() < 3e-4
     data = bpy.context.scene.camera.data
@@ -220,7 +220,7 @@ def test_the_robot_where_it_stands_turned_scaled_and_hung_on_something() -> None
 def test_pose_the_robot(moves: str) -> None:
     """All joints that the picture tells are found; pan and lift keep their values, and so does the last."""
     camera = new_camera()
-    group().photo.moves = moves
+    props().photo.moves = moves
     rig.pose(armature(), {**dict.fromkeys(ANGLES, 0.2), PAN: ANGLES[PAN], LIFT: ANGLES[LIFT]})
     still, mover = (armature(), camera) if moves == "CAMERA" else (camera, armature())
     before, moved = np.array(still.matrix_world), np.array(mover.matrix_world)
@@ -244,7 +244,7 @@ def test_undo_is_one_step(server: ExactServer) -> None:
     bpy.ops.ed.undo_push(message="before")
     before = np.array(camera.matrix_world), data.lens, bpy.context.scene.render.resolution_x
     server.truth = truth(Intrinsics(WIDTH, HEIGHT, 80.0, 80.0, 47.5, 31.5))
-    group().photo.lens, group().photo.fx = "PIXELS", 80.0
+    props().photo.lens, props().photo.fx = "PIXELS", 80.0
     bpy.ops.ed.undo_push(message="lens")
     bpy.ops.robot_keypoints.pose_robot("EXEC_DEFAULT", True)
     assert bpy.context.scene.render.resolution_x == WIDTH
@@ -263,7 +263,7 @@ def test_a_shared_cameras_twin_keeps_its_lens(server: ExactServer) -> None:
     twin = bpy.data.objects.new("twin", camera.data)
     bpy.context.scene.collection.objects.link(twin)
     server.truth = truth(Intrinsics(WIDTH, HEIGHT, 80.0, 80.0, 47.5, 31.5))
-    group().photo.lens, group().photo.fx = "PIXELS", 80.0
+    props().photo.lens, props().photo.fx = "PIXELS", 80.0
     bpy.ops.robot_keypoints.place_camera()
     assert twin.data.lens == 50.0 and camera.data.lens == pytest.approx(30.0) and not twin.data.background_images
 
@@ -321,11 +321,11 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     server.truth = truth(occluded=server.info.keypoints)
     refuse("No keypoint")
     server.truth = truth()
-    group().photo.lens, group().photo.fx = "PIXELS", 1e9
+    props().photo.lens, props().photo.fx = "PIXELS", 1e9
     refuse("focal length fx")
-    group().photo.fx, group().photo.centred, group().photo.cx = 100.0, False, 1e6
+    props().photo.fx, props().photo.centred, props().photo.cx = 100.0, False, 1e6
     refuse("principal point")
-    group().photo.lens = "CAMERA"
+    props().photo.lens = "CAMERA"
     camera.data.type = "ORTHO"
     refuse("is not a perspective camera")
     camera.data.type = "PERSP"
@@ -338,7 +338,7 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     armature().scale = (1.0, 1.0, 2.0)
     refuse("scaled unevenly", pose)
     armature().scale = (1.0, 1.0, 1.0)
-    group().armature.name = "arm"
+    props().armature.name = "arm"
     document = model_server.SERVICE.model.document
     other = {**document["robot"], "name": "panda"}
     other["joints"] = [{**j, "name": f"panda_{j['name']}"} for j in other["joints"]]
@@ -351,7 +351,7 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     refuse("has other measures than the rig arm")
     model_server.SERVICE.model.document = document
     assert place() == {"FINISHED"}
-    bpy.data.objects.remove(group().armature)
+    bpy.data.objects.remove(props().armature)
     assert not place.poll()
     model_server.SERVICE.unload()
     assert not place.poll() and pose_from_photo.latest() is None
@@ -412,7 +412,7 @@ def test_an_own_armature_is_told_to_the_server(tmp_path: Path, monkeypatch: pyte
             pass
 
     preferences._plain.python = sys.executable
-    group().armature = made
+    props().armature = made
     learned = tmp_path / "crane.safetensors"
     for robot, told in ((None, True), ({"name": "r"}, False)):
         head = json.dumps({"__metadata__": {"robot_keypoints": json.dumps({"robot": robot})}}).encode()
@@ -466,7 +466,7 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
         joints = joint_positions.positions(bpy.context.scene, armature())
         assert joints["elbow_joint"] == pytest.approx(1.3 + 0.1 * n, abs=3e-3)
     bpy.context.scene.frame_set(50)
-    assert photo_source.current(bpy.context.scene, group().overlay.image) == 3, "past its end it stands still"
+    assert photo_source.current(bpy.context.scene, props().overlay.image) == 3, "past its end it stands still"
     bpy.ops.robot_keypoints.follow(kind=kind)
     assert not follow_video.SERVICE.kind
     slot = bpy.context.scene.camera.data.background_images[0]
@@ -520,7 +520,7 @@ def test_a_publisher_is_followed(kind: str, server: ExactServer) -> None:
     PosePublisher.prepare(socket)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     publisher = PosePublisher(socket)
-    group().photo.address = f"tcp://127.0.0.1:{port}"
+    props().photo.address = f"tcp://127.0.0.1:{port}"
     camera = dict(zip(("fx", "fy", "cx", "cy"), truth()["camera"], strict=False), distortion=[0.0] * 5)
     point = {"name": "elbow", "u": 4.0, "v": 5.0, "confidence": 0.9, "covariance": [[1.0, 0.0], [0.0, 1.0]]}
     pose = {

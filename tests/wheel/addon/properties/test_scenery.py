@@ -46,7 +46,7 @@ def look(folder: Path, draws: int = 8) -> Obstruction:
     saving.save_copy(folder / "scene.blend")
     stage = worker_process.open_stage(folder / "scene.blend", settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
-    return obstruction.look(stage, draws)
+    return obstruction.check_draws(stage, draws)
 
 
 def small(settings: Settings) -> Settings:
@@ -235,10 +235,10 @@ def test_small_and_clear_things_and_things_behind_are_no_obstacles(tmp_path: Pat
 
 def test_what_is_drawn_before_the_robot_is_no_obstacle(tmp_path: Path) -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    group = bpy.context.scene.robot_keypoints
+    props = bpy.context.scene.robot_keypoints
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
     for name in ("objects/front", "objects/count"):
-        group.variables[name].use, group.variables[name].value = False, 3.5
+        props.variables[name].use, props.variables[name].value = False, 3.5
     found = look(tmp_path / "run")
     assert found.objects == {} and found.draws == 8
 

@@ -149,9 +149,9 @@ def test_a_full_circle_is_a_full_circle_again() -> None:
 
 
 def test_a_variable_that_is_held_becomes_a_constant() -> None:
-    group = bpy.context.scene.robot_keypoints
-    group.armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
-    joint = group.variables["joint/elbow_joint"]
+    props = bpy.context.scene.robot_keypoints
+    props.armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
+    joint = props.variables["joint/elbow_joint"]
     joint.use = False
     joint.value_angle = math.radians(30)
     settings = to_settings.read(bpy.context.scene)
@@ -164,8 +164,8 @@ def test_a_variable_that_is_held_becomes_a_constant() -> None:
 
 
 def test_ranges_never_turn_over() -> None:
-    group = bpy.context.scene.robot_keypoints
-    v = group.variables.add()
+    props = bpy.context.scene.robot_keypoints
+    v = props.variables.add()
     v.low, v.high = 0.0, 1.0
     v.low_angle = 2.0
     assert (v.low, v.high) == (2.0, 2.0)
@@ -174,10 +174,10 @@ def test_ranges_never_turn_over() -> None:
 
 
 def test_renaming_a_keypoint_renames_its_links() -> None:
-    group = bpy.context.scene.robot_keypoints
-    group.armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
+    props = bpy.context.scene.robot_keypoints
+    props.armature = rig.build(bpy.context.scene, load_urdf(builtin_urdf()))
     before = to_settings.read(bpy.context.scene)
-    group.keypoints[2].name = "middle"
+    props.keypoints[2].name = "middle"
     after = to_settings.read(bpy.context.scene)
     old = before.keypoints[2].name
     assert [tuple("middle" if n == old else n for n in edge) for edge in before.skeleton] == list(after.skeleton)

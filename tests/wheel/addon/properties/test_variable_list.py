@@ -37,12 +37,12 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     robot_keypoints.unregister()
 
 
-def group() -> Any:
+def props() -> Any:
     return bpy.context.scene.robot_keypoints
 
 
 def variable(name: str) -> Any:
-    return group().variables[name]
+    return props().variables[name]
 
 
 def settings(name: str) -> core.VariableSettings:
@@ -63,20 +63,20 @@ def load_arm(tmp_path: Path) -> None:
 
 def choose(name: str) -> None:
     """As a click into the list does."""
-    group().group = name.split("/")[0]
-    group().variable_index = [v.name for v in group().variables].index(name)
+    props().group = name.split("/")[0]
+    props().variable_index = [v.name for v in props().variables].index(name)
 
 
 def test_every_group_of_the_catalogue_has_a_tab_and_every_variable_an_entry() -> None:
     assert tuple(g[0] for g in scene_properties.GROUPS) == catalogue.GROUPS
-    assert {v.name for v in group().variables if not v.name.startswith("joint/")} == set(catalogue.BY_NAME)
+    assert {v.name for v in props().variables if not v.name.startswith("joint/")} == set(catalogue.BY_NAME)
 
 
 @pytest.mark.parametrize("preset", list(presets.PRESETS))
 def test_a_preset_is_what_the_core_makes_of_it(preset: str) -> None:
     assert bpy.ops.robot_keypoints.preset_choose(name=preset) == {"FINISHED"}
     wanted = completion.complete_scene(
-        core.Settings(scene=core.SceneSettings(preset)), [], catalogue.REACH_SHARE * group().reach
+        core.Settings(scene=core.SceneSettings(preset)), [], catalogue.REACH_SHARE * props().reach
     )
     for v in wanted.variables:
         assert variable_list.same(settings(v.name), v), v.name
@@ -94,7 +94,7 @@ def test_a_preset_leaves_joints_and_own_variables_alone() -> None:
 
 def test_what_is_held_has_a_sensible_range_once_it_varies() -> None:
     bpy.ops.robot_keypoints.preset_choose(name="fast")
-    for v in group().variables:
+    for v in props().variables:
         if not v.use:
             v.use = True
             assert v.low < v.high, v.name
@@ -116,7 +116,7 @@ def test_changes_are_noticed_and_taken_back() -> None:
     bpy.ops.robot_keypoints.variables_reset(which="ONE")
     assert settings("camera/distance") == before and variable("light/strength").changed
     bpy.ops.robot_keypoints.variables_reset(which="ALL")
-    assert not any(v.changed for v in group().variables)
+    assert not any(v.changed for v in props().variables)
 
 
 def test_joints_are_reset_to_their_limits(tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_joints_are_reset_to_their_limits(tmp_path: Path) -> None:
 
 def test_user_presets_suit_robots_of_any_size() -> None:
     bpy.ops.robot_keypoints.preset_choose(name="balanced")
-    variable("camera/distance").low, variable("camera/distance").high = 1.0 * group().reach, 2.0 * group().reach
+    variable("camera/distance").low, variable("camera/distance").high = 1.0 * props().reach, 2.0 * props().reach
     variable("light/type").use, variable("light/type").value_choice = False, "2"
     variable("sensor/noise").use = False
     assert bpy.ops.robot_keypoints.preset_save("EXEC_DEFAULT", name="my lab") == {"FINISHED"}
-    assert group().preset_name == "my lab" and not any(v.changed for v in group().variables)
+    assert props().preset_name == "my lab" and not any(v.changed for v in props().variables)
     assert user_presets.names() == ["my lab"]
     bpy.ops.robot_keypoints.preset_choose(name="fast")
-    assert group().preset_name == "" and settings("sensor/noise").low < settings("sensor/noise").high
-    group().armature.scale = (2.0, 2.0, 2.0)  # of a robot from a URDF this is not its size
-    group().reach *= 2
+    assert props().preset_name == "" and settings("sensor/noise").low < settings("sensor/noise").high
+    props().armature.scale = (2.0, 2.0, 2.0)  # of a robot from a URDF this is not its size
+    props().reach *= 2
     bpy.ops.robot_keypoints.preset_choose(name="my lab")
     distance = settings("camera/distance")
-    assert (distance.low, distance.high) == pytest.approx((group().reach, 2 * group().reach), rel=1e-5)
+    assert (distance.low, distance.high) == pytest.approx((props().reach, 2 * props().reach), rel=1e-5)
     assert settings("light/type").low == settings("light/type").high == 2.5
     assert not variable("sensor/noise").use
     # What a preset was, it stays: the file is read by the settings' own reader.
@@ -158,20 +158,20 @@ def test_presets_refuse_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "bad.toml").write_text("variables = 3")
     assert "bad.toml" in refusal(take, name="bad")
-    assert group().preset_name == ""
+    assert props().preset_name == ""
 
 
 def test_deleting_a_preset_keeps_the_priors() -> None:
     variable("camera/roll").high = 0.5
     bpy.ops.robot_keypoints.preset_save("EXEC_DEFAULT", name="mine")
     bpy.ops.robot_keypoints.preset_remove("EXEC_DEFAULT")
-    assert user_presets.names() == [] and group().preset_name == ""
+    assert user_presets.names() == [] and props().preset_name == ""
     assert settings("camera/roll").high == pytest.approx(0.5) and variable("camera/roll").changed
 
 
 def test_choices_have_names() -> None:
     kind = variable("light/type")
-    assert choice_names.names(group(), "light/type") == ("sun", "area", "spot", "point")
+    assert choice_names.names(props(), "light/type") == ("sun", "area", "spot", "point")
     assert kind.value_choice == "0" and kind.bl_rna.properties["value_choice"].type == "ENUM"
     kind.use = True
     kind.low_choice, kind.high_choice = "1", "2"
@@ -182,29 +182,29 @@ def test_choices_have_names() -> None:
     assert (v.low, v.high, v.bins) == (0.0, 1.0, 1)
     validation.check(to_settings.read(bpy.context.scene))
     for entry in catalogue.ENTRIES:
-        assert len(choice_names.names(group(), entry.name)) == len(entry.choices)
+        assert len(choice_names.names(props(), entry.name)) == len(entry.choices)
 
 
 def test_listing_and_searching() -> None:
-    group().group = "light"
-    assert all(v.name.startswith("light/") for v in variable_list.listed(group()))
-    found = [v.name for v in variable_list.listed(group(), "bright")]
+    props().group = "light"
+    assert all(v.name.startswith("light/") for v in variable_list.listed(props()))
+    found = [v.name for v in variable_list.listed(props(), "bright")]
     assert found == ["material/brightness", "surroundings/brightness", "sensor/brightness"]
-    assert [v.name for v in variable_list.listed(group(), "focal camera")] == ["camera/focal_length"]
+    assert [v.name for v in variable_list.listed(props(), "focal camera")] == ["camera/focal_length"]
 
 
 def test_switching_what_is_listed() -> None:
-    group().group = "sensor"
+    props().group = "sensor"
     bpy.ops.robot_keypoints.variables_switch(what="ADAPT")
     bpy.ops.robot_keypoints.variables_switch(what="VARY")
-    assert all(v.adapt and v.use for v in variable_list.listed(group()))
+    assert all(v.adapt and v.use for v in variable_list.listed(props()))
     assert not variable("light/strength").adapt
-    group().search = "lens"  # what is searched for is what is listed
+    props().search = "lens"  # what is searched for is what is listed
     bpy.ops.robot_keypoints.variables_switch(what="HOLD")
     assert variable("sensor/noise").use
-    group().search = ""
+    props().search = ""
     bpy.ops.robot_keypoints.variables_switch(what="HOLD", joints=True)
-    assert not any(v.use for v in group().variables if v.name.startswith("joint/"))
+    assert not any(v.use for v in props().variables if v.name.startswith("joint/"))
     assert variable("sensor/noise").use
 
 
@@ -217,7 +217,7 @@ def test_copying_a_prior_to_the_other_joints(tmp_path: Path) -> None:
     for name, high in (("j1", 1.0), ("j3", 2.0)):  # within their own limits
         v = settings(f"joint/{name}")
         assert (v.low, v.high, v.bins, v.concentration, v.adapt) == (-0.5, high, 5, 3.0, False)
-    assert not warnings.any_variable(group())
+    assert not warnings.any_variable(props())
     assert settings("camera/distance").bins != 5
 
 
@@ -250,7 +250,7 @@ def test_any_number_can_vary() -> None:
     turn = settings("custom/Fan rotation Z")
     assert turn.path == 'objects["Fan"].rotation_euler[2]' and turn.unit == "rad"
     assert (turn.low, turn.high) == pytest.approx((-math.pi, math.pi))
-    assert group().group == "custom" and group().variables[group().variable_index].name == turn.name
+    assert props().group == "custom" and props().variables[props().variable_index].name == turn.name
     add("EXEC_DEFAULT", path='objects["Fan"].location[0]')
     place = settings("custom/Fan location X")
     assert (place.low, place.high, place.unit) == (5.0, 15.0, "m")
@@ -273,14 +273,14 @@ def test_the_clipboard_s_nonsense_is_refused() -> None:
     assert "not one number" in refusal(add, path='objects["Fan"].location')
     assert "clipboard" in refusal(add, path="   ")
     assert "empty" in refusal(add, path='objects["Fan"].location[0]', low=2.0, high=2.0)
-    assert not any(v.path for v in group().variables)
+    assert not any(v.path for v in props().variables)
 
 
 def test_only_one_s_own_variables_can_be_removed() -> None:
     fan()
     bpy.ops.robot_keypoints.variable_add("EXEC_DEFAULT", path='objects["Fan"].location[0]')
     bpy.ops.robot_keypoints.variable_remove()
-    assert not any(v.path for v in group().variables)
+    assert not any(v.path for v in props().variables)
     choose("camera/roll")
     assert "own" in refusal(bpy.ops.robot_keypoints.variable_remove)
 
@@ -311,33 +311,33 @@ def test_suggestions_follow_soft_limits() -> None:
 
 def test_warnings_where_they_arise(tmp_path: Path) -> None:
     load_arm(tmp_path)
-    assert not warnings.any_variable(group())
+    assert not warnings.any_variable(props())
     joint = variable("joint/j1")
     joint.high = 1.1
-    assert "limits -57° … 57°" in warnings.variable(group(), joint)
+    assert "limits -57° … 57°" in warnings.variable(props(), joint)
     joint.use = False
-    assert warnings.variable(group(), joint) == ""
+    assert warnings.variable(props(), joint) == ""
     distance = variable("camera/distance")
     distance.low = 0.1
-    assert "inside the robot" in warnings.variable(group(), distance) and warnings.camera(group())
+    assert "inside the robot" in warnings.variable(props(), distance) and warnings.camera(props())
     bpy.ops.robot_keypoints.variables_reset(which="ALL")
     for preset in presets.PRESETS:
         bpy.ops.robot_keypoints.preset_choose(name=preset)
-        assert not warnings.any_variable(group()), f"{preset} warns of itself"
+        assert not warnings.any_variable(props()), f"{preset} warns of itself"
 
 
 def test_a_report_s_warnings() -> None:
-    names = [k.name for k in group().keypoints]
+    names = [k.name for k in props().keypoints]
     seen = dict.fromkeys(names, 10)
     scene_check_report.keep(
         scene_check_report.Report(64, 64, 64, {**seen, names[0]: 0}, {**seen, names[0]: 0, names[1]: 0}, 0.25)
     )
     assert "Never inside" in warnings.keypoint(names[0])
     assert "hides" in warnings.keypoint(names[1])
-    assert warnings.keypoint(names[2]) == "" == warnings.rules(group())
-    assert "25 %" in warnings.camera(group())
+    assert warnings.keypoint(names[2]) == "" == warnings.rules(props())
+    assert "25 %" in warnings.camera(props())
     scene_check_report.keep(scene_check_report.Report(64, 3000, 64, seen, seen))
-    assert "3000" in warnings.rules(group())
+    assert "3000" in warnings.rules(props())
     assert not scene_check_report.latest().stale
     variable("camera/roll").high = 0.3
     assert scene_check_report.latest().stale
@@ -347,4 +347,4 @@ def test_a_report_s_warnings() -> None:
 
 def test_everything_is_ready_for_a_run() -> None:
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
-    assert len(run_preparation.ready_settings(bpy.context.scene).variables) == len(group().variables)
+    assert len(run_preparation.ready_settings(bpy.context.scene).variables) == len(props().variables)

@@ -126,29 +126,29 @@ def test_the_scene_follows_what_is_said_about_bones() -> None:
     assert shown() == (
         {f"joint/{n}" for n in "abcd"}, set("abcd"), {("a", "b"), ("b", "c"), ("c", "d")}
     )  # fmt: skip
-    group = bpy.context.scene.robot_keypoints
-    kept = next(v for v in group.variables if v.name == "joint/c")
+    props = bpy.context.scene.robot_keypoints
+    kept = next(v for v in props.variables if v.name == "joint/c")
     kept.low = -0.25
-    group.keypoints[3].offset = (0.1, 0, 0)
+    props.keypoints[3].offset = (0.1, 0, 0)
     select(armature, "b", "d")
     assert bpy.ops.robot_keypoints.bones_joint(joint="NO") == {"FINISHED"}
     joints, keypoints, skeleton = shown()
     assert joints == {"joint/a", "joint/c"}
     assert keypoints == {"a", "c", "d"}, "the keypoint that the user had moved stays"
     assert skeleton == {("a", "c"), ("c", "d")}
-    assert next(v for v in group.variables if v.name == "joint/c").low == pytest.approx(-0.25)
+    assert next(v for v in props.variables if v.name == "joint/c").low == pytest.approx(-0.25)
     assert bpy.ops.robot_keypoints.bones_joint(joint="AUTO") == {"FINISHED"}
     assert shown() == (
         {f"joint/{n}" for n in "abcd"}, set("abcd"), {("a", "b"), ("b", "c"), ("c", "d")}
     )  # fmt: skip
-    assert len(group.skeleton) == 3
+    assert len(props.skeleton) == 3
     bone: Any = armature.pose.bones["b"]
     bone.robot_keypoints_own_range = True
     bone.robot_keypoints_upper = 0.5
     bone.robot_keypoints_lower = -0.5
     bone.robot_keypoints_axis = "Z"
     assert (bone.robot_keypoints_joint, bone.robot_keypoints_axis) == ("AUTO", "Z")
-    variable = next(v for v in group.variables if v.name == "joint/b")
+    variable = next(v for v in props.variables if v.name == "joint/b")
     assert (variable.low, variable.high) == (pytest.approx(-0.5), pytest.approx(0.5))
     assert [m.name for m in mesh.data.materials] == ["paint"] and mesh.parent == armature
 

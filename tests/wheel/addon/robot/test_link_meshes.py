@@ -31,7 +31,7 @@ def registered() -> Iterator[None]:
     robot_keypoints.unregister()
 
 
-def group() -> Any:
+def props() -> Any:
     return bpy.context.scene.robot_keypoints
 
 
@@ -58,7 +58,7 @@ def mesh(name: str, rest: str = "", origin: str = "", scale: str = "1 1 1") -> s
 
 def load(path: Path, **options: Any) -> bpy.types.Object:
     assert bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(path), **options) == {"FINISHED"}
-    armature: bpy.types.Object = group().armature
+    armature: bpy.types.Object = props().armature
     return armature
 
 
@@ -83,7 +83,7 @@ def test_colours_by_face_group_and_whose_word_counts(tmp_path: Path) -> None:
         urdf(tmp_path, mesh("part.obj", RED), mesh(collada(tmp_path).name, RED), mesh("box.stl", RED), mesh("box.stl"),
              mesh(gltf(tmp_path, True).name)),
     )  # fmt: skip
-    obj, dae, coloured, plain, glb = (o.data for o in sorted(group().armature.children, key=lambda o: o.session_uid))
+    obj, dae, coloured, plain, glb = (o.data for o in sorted(props().armature.children, key=lambda o: o.session_uid))
     green, skin = sorted(obj.materials, key=lambda m: texture(m) is not None)
     np.testing.assert_allclose(shader(green).inputs["Base Color"].default_value[:3], (0.01, 0.448, 0.033), atol=1e-3)
     image = texture(skin)
@@ -106,7 +106,7 @@ def test_colours_by_face_group_and_whose_word_counts(tmp_path: Path) -> None:
     )
     packed = texture(embedded)
     assert packed is not None and packed.packed_file is not None and tuple(packed.size) == (1, 1)
-    assert not group().notes
+    assert not props().notes
 
 
 def test_what_is_missing_is_named_and_the_rest_loads(tmp_path: Path) -> None:
@@ -118,21 +118,21 @@ def test_what_is_missing_is_named_and_the_rest_loads(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     bad = collada(tmp_path, image="bad.png")
     load(urdf(tmp_path, mesh("part.obj"), mesh("gone.stl"), mesh("box.stl", wood), mesh(bad.name)))
-    notes = group().notes.splitlines()
+    notes = props().notes.splitlines()
     for words in ("gone.stl", "lost.png", "no coordinates", "bad.png can't be read"):
         assert [n for n in notes if words in n], (words, notes)
     assert len(notes) == 4
-    box = next(o for o in group().armature.children if len(o.data.vertices) == 8 and max(o.dimensions) < 0.5)
+    box = next(o for o in props().armature.children if len(o.data.vertices) == 8 and max(o.dimensions) < 0.5)
     assert box.parent_bone == "arm", "a small box stands for the mesh that is missing"
 
 
 def test_a_robot_that_no_picture_would_show_is_told_and_not_trained(tmp_path: Path) -> None:
     load(urdf(tmp_path))
-    assert "robot.urdf gives small no shapes" in group().notes
+    assert "robot.urdf gives small no shapes" in props().notes
     with pytest.raises(UserError, match="small has no shapes, so no picture would show it"):
         run_preparation.ready_settings(bpy.context.scene)
     load(urdf(tmp_path, "<collision><geometry><box size='.2 .2 .2'/></geometry></collision>"))
-    assert "shown with its collision shapes" in group().notes and len(rig.robot_meshes(group().armature)) == 1
+    assert "shown with its collision shapes" in props().notes and len(rig.robot_meshes(props().armature)) == 1
     run_preparation.ready_settings(bpy.context.scene)
 
 
@@ -150,7 +150,7 @@ def test_shapes_that_are_far_larger_or_smaller_than_the_joints_tell(
 ) -> None:
     trimesh.creation.box(extents=[2 * size, 2 * size, size]).export(tmp_path / "box.stl")
     load(urdf(tmp_path, mesh("box.stl", scale=scale)))
-    assert bool(group().notes) is bool(words) and re.search(words, group().notes)
+    assert bool(props().notes) is bool(words) and re.search(words, props().notes)
 
 
 def test_planar_and_floating_joints_can_be_moved_by_hand_but_do_not_vary(tmp_path: Path) -> None:
@@ -158,10 +158,10 @@ def test_planar_and_floating_joints_can_be_moved_by_hand_but_do_not_vary(tmp_pat
     <link name="cart"/><joint name="floor" type="planar"><parent link="base"/><child link="cart"/>
     <axis xyz="0 0 1"/></joint>"""
     armature = load(urdf(tmp_path, joint=more))
-    held = {v.name: v for v in group().variables if v.name.startswith(("joint/sea", "joint/floor"))}
+    held = {v.name: v for v in props().variables if v.name.startswith(("joint/sea", "joint/floor"))}
     assert len(held) == 9 and not any(v.use or v.value for v in held.values())
     assert (held["joint/sea/x"].low, held["joint/sea/x"].high) == (-1, 1), "what it ranges over once it varies"
-    assert not {k.frame for k in group().keypoints} & {"ship", "cart"}
+    assert not {k.frame for k in props().keypoints} & {"ship", "cart"}
     rig.pose(armature, {"sea/x": 3.0, "sea/rz": math.pi / 2, "sea/ry": 0.3, "floor/y": -2.0})
     bpy.context.view_layer.update()
     robot = rig.robot_of(armature)
@@ -225,11 +225,11 @@ def test_a_robot_in_place_of_another_takes_everything_of_that_away(tmp_path: Pat
     first = {k: len(v) for k, v in inventory().items()}
     users = bpy.data.objects.new("hat", None)
     bpy.context.scene.collection.objects.link(users)
-    users.parent = group().armature
+    users.parent = props().armature
     load(urdf(tmp_path, mesh(collada(tmp_path).name), BOX))
     after = {k: len(v) for k, v in inventory().items()}
     assert after == {**first, "objects": first["objects"] + 1}
-    assert group().armature.name == "small"
+    assert props().armature.name == "small"
 
 
 def test_xacro_with_its_arguments(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_million_triangles_are_reduced_and_the_error_is_shown(tmp_path: Path) 
     armature = load(urdf(tmp_path, mesh("sheet.stl"), BOX), triangles=700_000)
     left = import_decimation.count([o for o in armature.children if o.type == "MESH"])
     assert left < 710_000
-    (note,) = group().notes.splitlines()
+    (note,) = props().notes.splitlines()
     assert f"{count + 12:,} triangles were reduced to {left:,}" in note and "mm at most" in note
     largest = float(note.split(" and ")[1].split(" mm")[0])
     assert 0 < largest < 0.1, "a smooth sheet loses next to nothing"
@@ -292,7 +292,7 @@ def test_the_error_shown_is_the_distance_of_the_surfaces(tmp_path: Path) -> None
 
 def test_small_robots_stay_whole(tmp_path: Path, ur10_urdf: Path) -> None:
     armature = load(ur10_urdf)
-    assert import_decimation.count(rig.robot_meshes(armature)) > 115_000 and not group().notes
+    assert import_decimation.count(rig.robot_meshes(armature)) > 115_000 and not props().notes
 
 
 # ------------------------------------------------------------------------------------------------- an armature to use

@@ -157,7 +157,7 @@ def test_taking_the_extension_away_ends_a_sheet(fake: Callable[[str], None]) -> 
 def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
     """In a Blender of its own: one keypoint is always out of sight, one behind the camera's back."""
     scene = bpy.context.scene
-    group = scene.robot_keypoints
+    props = scene.robot_keypoints
     far = bpy.data.objects.new("far", None)
     scene.collection.objects.link(far)
     far.location = (0, 0, 50)
@@ -166,19 +166,19 @@ def test_the_check_looks_at_draws_without_touching_the_scene() -> None:
     for name in ("far", "box"):
         bpy.context.view_layer.objects.active = scene.objects[name]
         bpy.ops.robot_keypoints.keypoint_add()
-    group.scene.framing = 0.9  # the one far away never is in the picture
-    pose = [b.matrix_basis.copy() for b in group.armature.pose.bones]
+    props.scene.framing = 0.9  # the one far away never is in the picture
+    pose = [b.matrix_basis.copy() for b in props.armature.pose.bones]
     assert bpy.ops.robot_keypoints.check_scene() == {"FINISHED"}
     wait(scene_check.SERVICE, seconds=120.0)
     assert scene_check.SERVICE.state is State.OK, scene_check.SERVICE.reason
     report = scene_check_report.latest()
     assert report.draws == scene_inspection.DRAWS and report.accepted == 0 < report.tried
-    assert "met the rules" in warnings.rules(group)
+    assert "met the rules" in warnings.rules(props)
     assert report.inside["far"] == 0 and "Never inside" in warnings.keypoint("far")
     others = [n for n in report.seen if n not in ("far", "box")]
     assert all(report.seen[n] > 0 for n in others) and report.seen["box"] > 0, report
     assert report.camera_inside == 0.0
-    assert [b.matrix_basis for b in group.armature.pose.bones] == pose and "Keypoints Camera" not in bpy.data.objects
+    assert [b.matrix_basis for b in props.armature.pose.bones] == pose and "Keypoints Camera" not in bpy.data.objects
 
 
 def test_the_check_s_command_refuses_in_a_sentence(tmp_path: Path) -> None:

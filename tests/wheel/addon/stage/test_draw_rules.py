@@ -14,7 +14,7 @@ import pytest
 from robot_keypoints.addon.robot import rig, rigid_bodies
 from robot_keypoints.addon.robot.kinematics import Kinematics, joint_variables
 from robot_keypoints.addon.stage import ground as stage_ground
-from robot_keypoints.addon.stage.draw_rules import TRIES, Admission, acceptance
+from robot_keypoints.addon.stage.draw_rules import TRIES, DrawRules, acceptance
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import labels, process as worker_process, settings_completion
 from robot_keypoints.addon.worker.renderer import Renderer
@@ -45,11 +45,11 @@ def staged(
     return Stage(bpy.context.scene, rig.build(bpy.context.scene, robot), settings)
 
 
-def admitted(stage: Stage, count: int, seed: int = 0) -> Iterator[dict[str, float]]:
+def accepted(stage: Stage, count: int, seed: int = 0) -> Iterator[dict[str, float]]:
     """Draws that are admitted, each applied to the stage."""
     model, rng = stage.settings.scene_model(), np.random.default_rng(seed)
     for _ in range(count):
-        values = dict(stage.admission.sample(model, rng).values)
+        values = dict(stage.draw_rules.sample(model, rng).values)
         stage.apply(values)
         yield values
 
@@ -108,38 +108,38 @@ def test_so_many_keypoints_are_in_the_picture(share: float) -> None:
     stage = staged(framing=share)
     Renderer(bpy.context.scene, stage.settings.render, 1, stage.camera).close()  # labels are of the lens's picture
     shares = []
-    for _ in admitted(stage, 40):
+    for _ in accepted(stage, 40):
         shares.append((labels.label(stage).visibility > 0).mean())
     assert min(shares) >= share - 1e-9
     assert share == 1.0 or min(shares) < 1.0, "the rule asks for more than it says"
     free = staged()
-    assert min((labels.label(free).visibility > 0).mean() for _ in admitted(free, 40)) < share
+    assert min((labels.label(free).visibility > 0).mean() for _ in accepted(free, 40)) < share
 
 
 @pytest.mark.parametrize("floor", [0.0, -0.3])
 def test_nothing_is_below_the_floor(floor: float) -> None:
     stage = staged(above_floor=True, floor=floor)
-    heights = [lowest(stage) for _ in admitted(stage, 25)]
+    heights = [lowest(stage) for _ in accepted(stage, 25)]
     assert min(heights) > floor - 1e-3 - 1e-5
     assert min(heights) < floor + 0.05, "the rule asks for more than it says"
-    assert stage.admission.acceptance < 0.9
+    assert stage.draw_rules.acceptance < 0.9
     refused = 0
     model, rng = stage.settings.scene_model(), np.random.default_rng(1)
     for _ in range(20):
         values = model.sample(rng).values
         stage.apply(values)
-        assert (stage.admission.shortfall(values) == 0) == (lowest(stage) > floor - 1e-3)
+        assert (stage.draw_rules.shortfall(values) == 0) == (lowest(stage) > floor - 1e-3)
         refused += lowest(stage) < floor - 1e-3
     assert refused > 5
 
 
 def test_the_floor_is_level_with_the_base_wherever_that_stands() -> None:
     stage = staged(above_floor=True)
-    values = next(admitted(stage, 1))
+    values = next(accepted(stage, 1))
     stage.armature.location = (3.0, 1.0, -5.0)
     bpy.context.view_layer.update()
     moved = Stage(bpy.context.scene, stage.armature, stage.settings)
-    assert moved.admission.shortfall(values) == 0
+    assert moved.draw_rules.shortfall(values) == 0
 
 
 def test_no_link_is_inside_another() -> None:
@@ -155,12 +155,12 @@ def test_no_link_is_inside_another() -> None:
         values = model.sample(rng).values
         stage.apply(values)
         found = crossing_pairs(stage, may_touch)
-        assert bool(found) == (stage.admission.shortfall(values) > 0), found
+        assert bool(found) == (stage.draw_rules.shortfall(values) > 0), found
         colliding += bool(found)
         free += not found
     assert colliding >= 4 and free >= 15
-    assert all(stage.admission.shortfall(v) == 0 for v in admitted(stage, 30))
-    assert stage.admission.acceptance < 1
+    assert all(stage.draw_rules.shortfall(v) == 0 for v in accepted(stage, 30))
+    assert stage.draw_rules.acceptance < 1
 
 
 def box(link: str, size: float = 0.2) -> Visual:
@@ -178,18 +178,18 @@ def chain(*lengths: float) -> Robot:
     return Robot("chain", "base", tuple(joints), (box("base"), *(box(f"l{i}") for i in range(len(lengths)))))
 
 
-def admission(robot: Robot, **rules: object) -> Admission:
+def draw_rules(robot: Robot, **rules: object) -> DrawRules:
     settings = complete(Settings(scene=SceneSettings(**rules)), robot)  # type: ignore[arg-type]
-    return Stage(bpy.context.scene, rig.build(bpy.context.scene, robot), settings).admission
+    return Stage(bpy.context.scene, rig.build(bpy.context.scene, robot), settings).draw_rules
 
 
 def test_neighbours_and_what_touches_at_rest_may_touch() -> None:
-    folded = admission(chain(0.1, 0.6, 0.6, 0.6), collision_free=True)
+    folded = draw_rules(chain(0.1, 0.6, 0.6, 0.6), collision_free=True)
     # base, l0 and l1 overlap or not as neighbours; l1 and l3 meet when l3 is folded back.
     assert folded.shortfall({}) == 0
     assert folded.shortfall({"joint/j1": math.pi / 2}) == 0
     assert folded.shortfall({"joint/j2": math.pi}) > 0
-    at_rest = admission(chain(0.1, 0.05, 0.6), collision_free=True)
+    at_rest = draw_rules(chain(0.1, 0.05, 0.6), collision_free=True)
     assert at_rest.shortfall({}) == 0, "base and l1 overlap at rest, and that is how the robot is"
     assert at_rest.shortfall({"joint/j0": 1.0}) == 0
 
@@ -198,18 +198,18 @@ def test_what_no_joint_can_lift_may_be_below_the_floor() -> None:
     robot = chain(0.6, 0.6)  # its boxes reach 0.1 below the base's height
     sunk = replace(robot, visuals=(*robot.visuals, box("base", 0.8)))
     for floor, fits in ((-0.15, True), (-0.05, False)):
-        rules = admission(sunk, above_floor=True, floor=floor)
+        rules = draw_rules(sunk, above_floor=True, floor=floor)
         assert (rules.shortfall({}) == 0) == fits
         assert rules.shortfall({"joint/j0": 1.0}) > rules.shortfall({})
 
 
 def test_the_same_generator_gives_the_same_draws() -> None:
     stage = staged(framing=0.8, above_floor=True, collision_free=True)
-    first, again = (list(admitted(stage, 8, seed=4)) for _ in range(2))
+    first, again = (list(accepted(stage, 8, seed=4)) for _ in range(2))
     assert first == again
     model, rng = stage.settings.scene_model(), np.random.default_rng(4)
     everything = [dict(model.sample(rng).values) for _ in range(300)]
-    kept = [v for v in everything if stage.admission.shortfall(v) == 0]
+    kept = [v for v in everything if stage.draw_rules.shortfall(v) == 0]
     # Every draw follows the last one, so the admitted ones are the prior's own that obey the rules.
     assert first == kept[:8]
 
@@ -217,7 +217,7 @@ def test_the_same_generator_gives_the_same_draws() -> None:
 def test_where_there_is_a_floor_nothing_is_below_it() -> None:
     stage = staged("balanced", ())
     seen = {0: [], 1: []}  # type: ignore[var-annotated]
-    for values in admitted(stage, 40):
+    for values in accepted(stage, 40):
         seen[catalogue.choice(values["surroundings/floor"], 2)].append(lowest(stage))
     assert len(seen[0]) > 10 and len(seen[1]) > 10
     assert min(seen[1]) >= -2e-3 > min(seen[0]), "without a floor the arm may hang lower than its base"
@@ -247,9 +247,9 @@ def test_without_a_rule_nothing_is_done() -> None:
     stage = staged()
     model = stage.settings.scene_model()
     a, b = np.random.default_rng(3), np.random.default_rng(3)
-    assert stage.admission.sample(model, a) == model.sample(b)
+    assert stage.draw_rules.sample(model, a) == model.sample(b)
     assert a.random() == b.random()
-    assert stage.admission.tries == 0 and stage.admission.acceptance == 1.0
+    assert stage.draw_rules.tries == 0 and stage.draw_rules.acceptance == 1.0
 
 
 def test_where_nothing_is_admitted_the_best_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,13 +259,13 @@ def test_where_nothing_is_admitted_the_best_is_taken(capsys: pytest.CaptureFixtu
     )
     stage = staged("fast", near, framing=1.0)
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
-    taken = [stage.admission.sample(model, rng) for _ in range(2)]
-    assert stage.admission.forced == 2 and stage.admission.tries == 2 * TRIES and stage.admission.acceptance == 0.0
+    taken = [stage.draw_rules.sample(model, rng) for _ in range(2)]
+    assert stage.draw_rules.forced == 2 and stage.draw_rules.tries == 2 * TRIES and stage.draw_rules.acceptance == 0.0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     again = np.random.default_rng(0)
-    shortfalls = [stage.admission.shortfall(model.sample(again).values) for _ in range(TRIES)]
-    assert stage.admission.shortfall(taken[0].values) == min(shortfalls) > 0
+    shortfalls = [stage.draw_rules.shortfall(model.sample(again).values) for _ in range(TRIES)]
+    assert stage.draw_rules.shortfall(taken[0].values) == min(shortfalls) > 0
 
 
 def test_samples_obey_and_the_log_says_how_many_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,14 +274,14 @@ def test_samples_obey_and_the_log_says_how_many_do(capsys: pytest.CaptureFixture
     model, rng = stage.settings.scene_model(), np.random.default_rng(0)
     for number in range(8):
         sample = worker_process.make_sample(stage, renderer, model, rng, 0, number)
-        assert stage.admission.shortfall(sample.latents.values) == 0
+        assert stage.draw_rules.shortfall(sample.latents.values) == 0
         assert lowest(stage) > -1e-3 - 1e-5
-    assert stage.admission.tries > 8
+    assert stage.draw_rules.tries > 8
     capsys.readouterr()
     for _ in range(100):
-        stage.admission.sample(model, rng)
-    notes = [line for line in capsys.readouterr().err.splitlines() if "draws were admitted" in line]
-    assert len(notes) == 1 and notes[0].startswith(f"{100 / stage.admission.tries:.0%}"[0])
+        stage.draw_rules.sample(model, rng)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "draws were accepted" in line]
+    assert len(notes) == 1 and notes[0].startswith(f"{100 / stage.draw_rules.tries:.0%}"[0])
     renderer.close()
 
 
@@ -321,12 +321,12 @@ def test_a_users_own_armature_obeys_too() -> None:
     Renderer(bpy.context.scene, settings.render, 1, stage.camera).close()
     skin = bpy.data.objects["Skin"]
     heights = []
-    for _ in admitted(stage, 25):
+    for _ in accepted(stage, 25):
         assert (labels.label(stage).visibility > 0).all()
         evaluated = skin.evaluated_get(bpy.context.evaluated_depsgraph_get())
         heights.append(min(v.co.z for v in evaluated.data.vertices))
     assert min(heights) > -1e-3 - 1e-5
-    assert 0.05 < stage.admission.acceptance < 0.9
+    assert 0.05 < stage.draw_rules.acceptance < 0.9
 
 
 def test_keypoints_on_objects_are_framed_where_blender_has_them() -> None:
@@ -337,12 +337,12 @@ def test_keypoints_on_objects_are_framed_where_blender_has_them() -> None:
     keypoints = (*stage.settings.keypoints, Keypoint("marker", "Marker"))
     settings = replace(stage.settings, keypoints=keypoints, scene=SceneSettings(framing=1.0))
     stage = Stage(bpy.context.scene, stage.armature, settings)
-    values = next(admitted(stage, 1))
-    assert stage.admission.forced == 1 and stage.admission.shortfall(values) > 2.0
+    values = next(accepted(stage, 1))
+    assert stage.draw_rules.forced == 1 and stage.draw_rules.shortfall(values) > 2.0
     marker.location = (0.0, 0.0, 0.2)
     bpy.context.view_layer.update()
-    next(admitted(stage, 1))
-    assert stage.admission.forced == 1
+    next(accepted(stage, 1))
+    assert stage.draw_rules.forced == 1
 
 
 def test_the_panel_can_ask_for_the_share_and_the_pose_stays() -> None:
@@ -369,7 +369,7 @@ def test_several_robots_are_all_above_the_floor() -> None:
     scene = SceneSettings(above_floor=True, collision_free=True)
     settings = complete(Settings(others=(RobotSettings(name="two"),), scene=scene), robot, robot)
     stage = Stage(bpy.context.scene, first, settings)
-    for _ in admitted(stage, 8):
+    for _ in accepted(stage, 8):
         assert lowest(stage) > -1e-3 - 1e-5
 
 

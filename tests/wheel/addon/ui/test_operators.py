@@ -33,21 +33,21 @@ def registered(tmp_path: Path) -> Iterator[None]:
     preferences._plain = preferences.Plain()
 
 
-def group() -> Any:
+def props() -> Any:
     return bpy.context.scene.robot_keypoints
 
 
 def test_builtin_robot() -> None:
     assert bpy.ops.robot_keypoints.builtin_robot() == {"FINISHED"}
-    assert group().armature.type == "ARMATURE"
-    assert len([v for v in group().variables if v.name.startswith("joint/")]) == 6
+    assert props().armature.type == "ARMATURE"
+    assert len([v for v in props().variables if v.name.startswith("joint/")]) == 6
     assert scene_robots.problem(bpy.context.scene) == ""
 
 
 def test_load_the_real_urdf(ur10_urdf: Path) -> None:
     assert bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(ur10_urdf)) == {"FINISHED"}
-    assert group().robot_file == str(ur10_urdf)
-    assert len(group().keypoints) >= 6
+    assert props().robot_file == str(ur10_urdf)
+    assert len(props().keypoints) >= 6
 
 
 @pytest.mark.parametrize("text", ["", "<robot", "<robot name='a'><link name='b'/></robot>"])
@@ -72,7 +72,7 @@ def test_a_missing_mesh_leaves_no_half_robot(tmp_path: Path) -> None:
     assert "broken.stl" in refusal(bpy.ops.robot_keypoints.load_urdf, filepath=str(file))
     assert not bpy.data.objects
     assert not bpy.data.armatures
-    assert group().armature is None
+    assert props().armature is None
 
 
 def test_warnings_of_a_urdf_are_shown(tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_warnings_of_a_urdf_are_shown(tmp_path: Path) -> None:
         "<parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
     )
     bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file))
-    assert "joint j has no limits" in group().notes
-    assert group().armature is not None
+    assert "joint j has no limits" in props().notes
+    assert props().armature is not None
 
 
 def test_meshes_are_found_in_a_folder_of_packages(tmp_path: Path) -> None:
@@ -102,70 +102,70 @@ def test_meshes_are_found_in_a_folder_of_packages(tmp_path: Path) -> None:
     assert "nowhere" in missing
     for folder in (shapes.parent, shapes):
         bpy.ops.robot_keypoints.load_urdf("EXEC_DEFAULT", filepath=str(file), packages=str(folder))
-        assert [o.type for o in group().armature.children] == ["MESH"]
+        assert [o.type for o in props().armature.children] == ["MESH"]
 
 
 def test_loading_again_replaces_the_robot_but_nothing_else() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     cube = bpy.data.objects.new("cube", bpy.data.meshes.new("cube"))
     bpy.context.scene.collection.objects.link(cube)
-    cube.parent = group().armature
+    cube.parent = props().armature
     before = len(bpy.data.objects), len(bpy.data.meshes), {c.name for c in bpy.data.collections}
-    group().keypoints[0].name = "renamed"
+    props().keypoints[0].name = "renamed"
     bpy.ops.robot_keypoints.builtin_robot()
     assert (len(bpy.data.objects), len(bpy.data.meshes), {c.name for c in bpy.data.collections}) == before
     assert len(bpy.data.armatures) == 1
     assert "cube" in bpy.context.scene.objects
-    assert group().armature.name == "ur10_simple"
-    assert group().keypoints[0].name != "renamed"
+    assert props().armature.name == "ur10_simple"
+    assert props().keypoints[0].name != "renamed"
     bpy.ops.robot_keypoints.draw_sample(seed=1)
 
 
 def test_from_armature_says_what_is_missing() -> None:
     assert "no armature" in refusal(bpy.ops.robot_keypoints.from_armature)
     armature = robot_operators.load(bpy.context, builtin_urdf())
-    group().armature = None
+    props().armature = None
     bpy.context.view_layer.objects.active = armature.children[0]
     assert bpy.ops.robot_keypoints.from_armature() == {"FINISHED"}
-    assert group().armature == armature
+    assert props().armature == armature
 
 
 def test_removing_the_robot_is_noticed() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    bpy.data.objects.remove(group().armature)
+    bpy.data.objects.remove(props().armature)
     assert "no robot" in scene_robots.problem(bpy.context.scene)
     bpy.ops.robot_keypoints.builtin_robot()
-    bpy.context.scene.collection.children[-1].objects.unlink(group().armature)
+    bpy.context.scene.collection.children[-1].objects.unlink(props().armature)
     assert "no longer in this scene" in scene_robots.problem(bpy.context.scene)
     assert not bpy.ops.robot_keypoints.draw_sample.poll()
 
 
 def test_keypoints_are_added_moved_and_removed() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    names = [k.name for k in group().keypoints]
-    armature = group().armature
+    names = [k.name for k in props().keypoints]
+    armature = props().armature
     tool = bpy.data.objects.new("tool", None)
     bpy.context.scene.collection.objects.link(tool)
     tool.parent, tool.parent_type, tool.parent_bone = armature, "BONE", "wrist_3_link"
     bpy.context.view_layer.objects.active = tool
     bpy.ops.robot_keypoints.keypoint_add()
-    assert [k.name for k in group().keypoints] == [*names, "tool"]
+    assert [k.name for k in props().keypoints] == [*names, "tool"]
     assert ("wrist_3", "tool") in to_settings.read(bpy.context.scene).skeleton
     bpy.ops.robot_keypoints.keypoint_add()
-    assert group().keypoints[-1].name == "tool.2"
+    assert props().keypoints[-1].name == "tool.2"
     bpy.ops.robot_keypoints.keypoint_move(direction="UP")
-    assert [k.name for k in group().keypoints][-2:] == ["tool.2", "tool"]
+    assert [k.name for k in props().keypoints][-2:] == ["tool.2", "tool"]
     bpy.context.view_layer.objects.active = armature
     armature.data.bones.active = armature.data.bones["base_link"]
     bpy.ops.robot_keypoints.keypoint_add()
-    assert group().keypoints[-1].frame == "base_link"
+    assert props().keypoints[-1].frame == "base_link"
     run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_removing_a_keypoint_closes_the_skeleton() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     before = to_settings.read(bpy.context.scene).skeleton
-    group().keypoint_index = [k.name for k in group().keypoints].index("elbow")
+    props().keypoint_index = [k.name for k in props().keypoints].index("elbow")
     bpy.ops.robot_keypoints.keypoint_remove()
     after = to_settings.read(bpy.context.scene).skeleton
     assert len(after) == len(before) - 1
@@ -173,7 +173,7 @@ def test_removing_a_keypoint_closes_the_skeleton() -> None:
     above = next(a for a, b in before if b == "elbow")
     below = next(b for a, b in before if a == "elbow")
     assert (above, below) in after
-    while group().keypoints:
+    while props().keypoints:
         bpy.ops.robot_keypoints.keypoint_remove()
     with pytest.raises(UserError, match="no keypoints"):
         run_preparation.ready_settings(bpy.context.scene)
@@ -181,12 +181,12 @@ def test_removing_a_keypoint_closes_the_skeleton() -> None:
 
 def test_a_sample_follows_its_seed_and_its_ranges() -> None:
     bpy.ops.robot_keypoints.builtin_robot()
-    elbow = group().variables["joint/elbow_joint"]
+    elbow = props().variables["joint/elbow_joint"]
     elbow.circular = False
     elbow.low, elbow.high = 0.5, 0.6
-    held = group().variables["joint/shoulder_lift_joint"]
+    held = props().variables["joint/shoulder_lift_joint"]
     held.use, held.value = False, -1.0
-    armature = group().armature
+    armature = props().armature
 
     def pose() -> dict[str, float]:
         return {j.name: armature.pose.bones[j.bone].rotation_euler[1] for j in rig.joints(armature)}
@@ -218,10 +218,10 @@ def test_starting_says_what_is_missing(tmp_path: Path) -> None:
     preferences._plain.python = str(tmp_path / "nothing")
     assert str(tmp_path / "nothing") in refusal(start)
     assert training_run.RUNNER.session is None
-    group().workers.adaptive = 9
+    props().workers.adaptive = 9
     assert "workers are to adapt" in refusal(start)
-    group().workers.adaptive = 1
-    group().keypoints[0].frame = "nowhere"
+    props().workers.adaptive = 1
+    props().keypoints[0].frame = "nowhere"
     assert "'nowhere'" in refusal(start)
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("scene.blend"))
 
@@ -230,7 +230,7 @@ def test_a_folder_that_can_t_be_written(tmp_path: Path) -> None:
     bpy.ops.robot_keypoints.builtin_robot()
     preferences._plain.python = str(Path(preferences.sys.executable))
     (tmp_path / "file").write_text("")
-    group().run_folder = str(tmp_path / "file")
+    props().run_folder = str(tmp_path / "file")
     assert "can't be written" in refusal(bpy.ops.robot_keypoints.start_training)
     assert not training_run.RUNNER.active
 
@@ -254,7 +254,7 @@ def test_a_blend_or_a_run_starts_no_program_that_the_preferences_do_not_name(tmp
     trap, trace = tmp_path / "trap", tmp_path / "trace"
     trap.write_text(f"#!/bin/sh\ntouch {trace}\nexit 1\n", encoding="utf-8")
     trap.chmod(0o755)
-    group().workers.blender = str(trap)
+    props().workers.blender = str(trap)
     run = tmp_path / "run"
     run.mkdir()
     toml_file.save(to_settings.read(bpy.context.scene), run / "settings.toml")

@@ -27,7 +27,7 @@ def robot() -> Iterator[None]:
     robot_keypoints.unregister()
 
 
-def group() -> Any:
+def props() -> Any:
     return bpy.context.scene.robot_keypoints
 
 
@@ -43,11 +43,11 @@ def second() -> bpy.types.Object:
 
 def test_a_second_robot_is_taken_in_under_its_own_name() -> None:
     before = read()
-    group().variables["camera/roll"].high = 0.5
+    props().variables["camera/roll"].high = 0.5
     armature = second()
     armature.location.x = 2.0
     assert bpy.ops.robot_keypoints.robot_add() == {"FINISHED"}
-    group().others[0].name = "left"
+    props().others[0].name = "left"
     after = read()
     assert [(r.name, r.armature) for r in after.others] == [("left", armature.name)]
     reference = completion.complete(
@@ -71,11 +71,11 @@ def test_robots_have_names_of_their_own() -> None:
     bpy.ops.robot_keypoints.robot_add()
     second()
     bpy.ops.robot_keypoints.robot_add()
-    group().others[0].name = "a"
-    group().others[1].name = "a"
-    assert [o.name for o in group().others] == ["a", "a 2"]
-    group().others[1].name = "b/c"
-    assert group().others[1].name == "b c"
+    props().others[0].name = "a"
+    props().others[1].name = "a"
+    assert [o.name for o in props().others] == ["a", "a 2"]
+    props().others[1].name = "b/c"
+    assert props().others[1].name == "b c"
     validation.check(read())
 
 
@@ -87,7 +87,7 @@ def test_which_armature_is_meant() -> None:
     assert "several" in refusal(bpy.ops.robot_keypoints.robot_add)
     bpy.context.view_layer.objects.active = first.children[0]
     bpy.ops.robot_keypoints.robot_add()
-    assert group().others[0].armature == first
+    assert props().others[0].armature == first
 
 
 def test_a_robot_that_is_gone_is_noticed() -> None:
@@ -104,13 +104,13 @@ def test_a_robot_that_is_gone_is_noticed() -> None:
 def test_the_first_robot_can_t_be_a_further_one_too() -> None:
     armature = second()
     bpy.ops.robot_keypoints.robot_add()
-    group().armature = armature
-    assert not group().others
+    props().armature = armature
+    assert not props().others
     validation.check(read())
 
 
 def select(*bones: str) -> None:
-    armature = group().armature
+    armature = props().armature
     bpy.context.view_layer.objects.active = armature
     bpy.ops.object.mode_set(mode="POSE")
     for bone in armature.pose.bones:
@@ -128,15 +128,15 @@ def test_links_get_a_material_of_their_own() -> None:
     assert read().groups == (core.LinkGroup("upper_arm", ("upper_arm_link", "forearm_link")),)
     own = {v.name for v in read().variables if v.name.startswith("material/upper_arm/")}
     assert own == {f"material/upper_arm/{e.name.split('/')[1]}" for e in catalogue.MATERIAL}
-    group().variables["material/upper_arm/hue"].high = 0.25
-    group().links[0].name = "arm"
+    props().variables["material/upper_arm/hue"].high = 0.25
+    props().links[0].name = "arm"
     assert next(v for v in read().variables if v.name == "material/arm/hue").high == pytest.approx(0.25)
     select("forearm_link", "wrist_1_link")
     bpy.ops.robot_keypoints.links_add()
     assert [(g.name, g.links) for g in read().groups] == [
         ("arm", ("upper_arm_link",)), ("forearm", ("forearm_link", "wrist_1_link")),
     ]  # fmt: skip
-    group().links_index = 0
+    props().links_index = 0
     bpy.ops.robot_keypoints.links_assign()
     assert read().groups[0].links == ("upper_arm_link", "forearm_link", "wrist_1_link")
     select("wrist_1_link")
@@ -153,7 +153,7 @@ def test_links_get_a_material_of_their_own() -> None:
 def test_meshes_stand_for_their_links() -> None:
     for obj in bpy.context.selected_objects:
         obj.select_set(False)
-    mesh = next(o for o in rig.robot_meshes(group().armature) if o.parent_bone == "forearm_link")
+    mesh = next(o for o in rig.robot_meshes(props().armature) if o.parent_bone == "forearm_link")
     mesh.select_set(True)
     bpy.ops.robot_keypoints.links_add()
     assert read().groups == (core.LinkGroup("forearm", ("forearm_link",)),)
@@ -162,8 +162,8 @@ def test_meshes_stand_for_their_links() -> None:
 def test_a_group_s_name_is_its_own() -> None:
     select("forearm_link")
     bpy.ops.robot_keypoints.links_add()
-    group().links[0].name = "hue"  # would be taken for a variable of the common material
-    assert group().links[0].name == "hue 2"
+    props().links[0].name = "hue"  # would be taken for a variable of the common material
+    assert props().links[0].name == "hue 2"
     validation.check(read())
 
 
@@ -181,54 +181,54 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def test_folders_become_choices(tmp_path: Path) -> None:
     worlds, photos = folders(tmp_path)
     bpy.ops.robot_keypoints.preset_choose(name="photographs")
-    group().scene.worlds, group().augmentation.backgrounds = str(worlds), str(photos)
-    assert choice_names.names(group(), "light/world")[-2:] == ("attic", "hall")
-    assert [(t.name, t.pictures) for t in group().augmentation.themes] == [("kitchen", 2), ("office", 1), ("void", 0)]
-    assert "void" in group().backgrounds_note and "kitchen" not in group().backgrounds_note
-    world = group().variables["light/world"]
+    props().scene.worlds, props().augmentation.backgrounds = str(worlds), str(photos)
+    assert choice_names.names(props(), "light/world")[-2:] == ("attic", "hall")
+    assert [(t.name, t.pictures) for t in props().augmentation.themes] == [("kitchen", 2), ("office", 1), ("void", 0)]
+    assert "void" in props().backgrounds_note and "kitchen" not in props().backgrounds_note
+    world = props().variables["light/world"]
     assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
-    assert choice_names.names(group(), "background/theme") == ("drawn", "kitchen", "office", "void")
+    assert choice_names.names(props(), "background/theme") == ("drawn", "kitchen", "office", "void")
     validation.check(read())
 
 
 def test_what_is_chosen_keeps_its_name(tmp_path: Path) -> None:
     worlds, photos = folders(tmp_path)
-    group().scene.worlds, group().augmentation.backgrounds = str(worlds), str(photos)
-    theme, world = group().variables["background/theme"], group().variables["light/world"]
+    props().scene.worlds, props().augmentation.backgrounds = str(worlds), str(photos)
+    theme, world = props().variables["background/theme"], props().variables["light/world"]
     theme.use, theme.value_choice = False, "2"  # office
     world.use = True
     world.low_choice = world.high_choice = "10"  # hall
-    group().augmentation.themes["kitchen"].validation = True
-    theme = group().variables["background/theme"]
-    assert choice_names.names(group(), "background/theme")[int(theme.value)] == "office" and not theme.use
+    props().augmentation.themes["kitchen"].validation = True
+    theme = props().variables["background/theme"]
+    assert choice_names.names(props(), "background/theme")[int(theme.value)] == "office" and not theme.use
     (worlds / "attic.hdr").unlink()
     bpy.ops.robot_keypoints.folders_reread()
-    world = group().variables["light/world"]
-    assert choice_names.names(group(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
+    world = props().variables["light/world"]
+    assert choice_names.names(props(), "light/world")[int(world.low)] == "hall" and world.high - world.low == 1
     assert read().augmentation.validation_themes == ("kitchen",)
     validation.check(read())
-    group().scene.worlds = ""
+    props().scene.worlds = ""
     validation.check(read())
 
 
 def test_a_folder_without_pictures_is_a_sentence_in_the_panel(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    group().scene.worlds = group().augmentation.backgrounds = str(tmp_path / "none")
-    assert ".exr" in group().worlds_note and "no photographs" in group().backgrounds_note
+    props().scene.worlds = props().augmentation.backgrounds = str(tmp_path / "none")
+    assert ".exr" in props().worlds_note and "no photographs" in props().backgrounds_note
     with pytest.raises(Exception, match=r"none"):
         run_preparation.ready_settings(bpy.context.scene)
-    group().scene.worlds = str(tmp_path / "gone")
-    assert "can't be read" in group().worlds_note
-    group().scene.worlds = group().augmentation.backgrounds = ""
-    assert group().worlds_note == group().backgrounds_note == ""
+    props().scene.worlds = str(tmp_path / "gone")
+    assert "can't be read" in props().worlds_note
+    props().scene.worlds = props().augmentation.backgrounds = ""
+    assert props().worlds_note == props().backgrounds_note == ""
     run_preparation.ready_settings(bpy.context.scene)
 
 
 def test_keypoints_that_were_removed_stay_away() -> None:
-    while group().keypoints:
+    while props().keypoints:
         bpy.ops.robot_keypoints.keypoint_remove()
     scene_robots.refresh(bpy.context.scene)
-    assert not group().keypoints
+    assert not props().keypoints
 
 
 def test_a_first_robot_without_joints_is_noticed_beside_another_that_has_some() -> None:
@@ -237,7 +237,7 @@ def test_a_first_robot_without_joints_is_noticed_beside_another_that_has_some() 
     data = bpy.data.armatures.new("stiff")
     stiff = bpy.data.objects.new("stiff", data)
     bpy.context.scene.collection.objects.link(stiff)
-    group().armature = stiff
-    assert len(group().others) == 1
+    props().armature = stiff
+    assert len(props().others) == 1
     assert "stiff" in scene_robots.problem(bpy.context.scene)
     assert not bpy.ops.robot_keypoints.draw_sample.poll()
