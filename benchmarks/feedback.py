@@ -72,7 +72,7 @@ class Data:
         return len(self.images) - VALIDATION - TEST
 
     def held_out(self, begin: int, count: int) -> tuple[EvaluationSet, tuple[SceneDraw, ...]]:
-        """Finished images, and their latent values."""
+        """Composited images, and their latent values."""
         chosen = range(begin, begin + count)
         latents = self.recording.latents(chosen)
         h, w = self.images.shape[1:3]
@@ -116,7 +116,7 @@ def begin(data: Data, seed: int, t: TrainingSettings) -> tuple[Engine, Augmentat
     return engine, Augmentation(settings.augmentation, width, height, seed, PRECISION.device)
 
 
-def finished(augmentation: Augmentation, images: torch.Tensor, keypoints: torch.Tensor, values: Floats) -> Batch:
+def augmented(augmentation: Augmentation, images: torch.Tensor, keypoints: torch.Tensor, values: Floats) -> Batch:
     """Renderings ``(B, H, W, 4)`` with their keypoints ``(B, J, 2)`` as the network takes them."""
     pictures, points, _ = augmentation(images, keypoints, values)
     return Batch(factory.normalise(pictures).contiguous(memory_format=torch.channels_last), points, None)
@@ -146,7 +146,7 @@ def train(
         plain = rng.integers(0, data.pool, t.batch_size - following)
         chosen = np.concatenate([plain, rng.choice(data.pool, following, p=p)])
         pictures, points = torch.from_numpy(data.images[chosen]), torch.from_numpy(data.keypoints[chosen])
-        batch = finished(augmentation, pictures, points, data.effects[chosen])
+        batch = augmented(augmentation, pictures, points, data.effects[chosen])
         engine.step(batch, learning_rate(t, step, step / steps), len(batch), lambda: False)
         if (step + 1) * validations // steps > step * validations // steps:
             if following and step + 1 < steps:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from feedback import TEST, VALIDATION, Data, begin, errors, finished, summary
+from feedback import TEST, VALIDATION, Data, augmented, begin, errors, summary
 from recording import Recording, as_sample
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.scene.scene_model import SceneDraw
@@ -76,7 +76,7 @@ def train(data: Data, seed: int, images: int, t: TrainingSettings) -> dict[str, 
         raw = store.next_batch(stream, lambda: False)
         assert raw is not None
         pictures, points = torch.from_numpy(raw.images), torch.from_numpy(raw.keypoints)
-        batch = finished(augmentation, pictures, points, raw.values)
+        batch = augmented(augmentation, pictures, points, raw.values)
         found = engine.step(batch, learning_rate(t, step, step / steps), len(batch), lambda: False)
         assert found is not None
         store.note(raw.numbers, found.losses)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A training step of a network inside the real loop, where samples suffice, beside the same step on finished tensors
+"""A training step of a network inside the real loop, where samples suffice, beside the same step on ready tensors
 that lie in memory: the share of the rate that is left.
 
     python benchmarks/train_step.py RECORDING [--network light] [--batch 16] [--rounds 6] [--seconds 5] [--json]

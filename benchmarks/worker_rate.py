@@ -68,13 +68,13 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
     model, rng = settings.scene_model(), np.random.default_rng(0)
     ours_s, whole_s, part_s = [], [], []
     scene = bpy.context.scene
-    postman = ThreadPoolExecutor(1)
-    sent = postman.submit(bool, True)
+    sender = ThreadPoolExecutor(1)
+    sent = sender.submit(bool, True)
     for index in range(-3, frames):
         start = time.perf_counter()
         sample = worker_process.make_sample(place, renderer, model, rng, 0, max(index, 0))
         sent.result()
-        sent = postman.submit(link.send, sample, lambda: False)
+        sent = sender.submit(link.send, sample, lambda: False)
         middle = time.perf_counter()
         place.apply(model.sample(rng).values)
         renderer.aim()
@@ -91,7 +91,7 @@ def measure(preset: str, width: int, height: int, samples: int, frames: int) -> 
             ours_s.append(middle - start)
             part_s.append(part - applied)
             whole_s.append(end - again)
-    postman.shutdown()
+    sender.shutdown()
     time.sleep(0.5)
     ours.send("stop")
     received = ours.recv()

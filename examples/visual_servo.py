@@ -124,14 +124,14 @@ class Eyes:
             if self._child.exit_code is not None or time.monotonic() - begun > START_DEADLINE:
                 words = " ".join(self._child.last_words(1)).removeprefix("error: ")
                 self._child.kill()
-                raise UserError(words or "The model server did not start: look at robot-keypoints doctor")
+                raise UserError(words or "The model server did not start: see what robot-keypoints doctor says")
             time.sleep(0.05)
             server = Server.read(ready)
         assert server.publish is not None
         self._client = ModelClient(server.host, server.port)
         self._listener = PoseListener(server.host, server.publish)
 
-    def look(self, picture: NDArray[np.uint8], pose: PoseRequest | None = None) -> PublishedPose:
+    def locate(self, picture: NDArray[np.uint8], pose: PoseRequest | None = None) -> PublishedPose:
         """What is published about a picture, where ``pose`` is given with the robot's pose.
 
         Raises:
@@ -176,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--urdf", type=Path, help="the UR10 (default: that of example-robot-data)")
     parser.add_argument("--seed", type=int, default=0, help="chooses start, goal and errors of the sensors")
     parser.add_argument("--steps", type=int, default=40, help="give up after so many")
-    parser.add_argument("--cameras", type=int, default=2, choices=(1, 2), help="how many look (default: %(default)s)")
+    parser.add_argument("--cameras", type=int, default=2, choices=(1, 2), help="how many watch (default: %(default)s)")
     parser.add_argument("--size", default="320x240", metavar="WxH", help="of the pictures (default: %(default)s)")
     parser.add_argument("--sensors", type=float, default=3.0, metavar="DEGREES", help="how far joint sensors are off")
     parser.add_argument("--arrived", type=float, default=0.1, metavar="METRES", help="what counts as arrived")
@@ -234,23 +234,23 @@ def _loop(
     options: argparse.Namespace, out: IO[str], world: World, eyes: Eyes, robot: Robot, keypoints: Sequence[Keypoint],
     goal: Mapping[str, float], joints: dict[str, float], errors: Mapping[str, float],
 ) -> int:  # fmt: skip
-    def look(name: str, request: PoseRequest | None = None) -> list[PublishedPose]:
+    def observe(name: str, request: PoseRequest | None = None) -> list[PublishedPose]:
         found = []
         for view in range(options.cameras):
             picture = world.picture(view)
             if options.pictures is not None:
                 Image.fromarray(picture).save(options.pictures / f"{name}-{view + 1}.png")
-            found.append(eyes.look(picture, request))
+            found.append(eyes.locate(picture, request))
         return found
 
     def readings() -> dict[str, float]:
         return {n: q + errors[n] for n, q in joints.items()}
 
     world.move(goal)
-    aims = [seen(f) for f in look("goal")]
+    aims = [seen(f) for f in observe("goal")]
     meant = world.truth()
     world.move(joints)
-    found = look("000", PoseRequest.of(world.camera, readings()))
+    found = observe("000", PoseRequest.of(world.camera, readings()))
     names = [k.name for k in found[0].keypoints]
     by_name = {k.name: k for k in keypoints}
     if not set(names) <= set(by_name):
@@ -281,7 +281,7 @@ def _loop(
         for name, motion in step.motion.items():
             joints[name] += motion
         world.move(joints)
-        found = look(f"{number:03d}")
+        found = observe(f"{number:03d}")
     apart = np.linalg.norm(world.truth() - meant, axis=1)
     verdict = "the pictures agree" if settled == SETTLED else "the pictures never agreed for long enough"
     there = settled == SETTLED and float(apart[-1]) <= options.arrived

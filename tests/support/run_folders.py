@@ -26,16 +26,18 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 class Running:
     """A trainer's process, its two workers, and somebody who listens."""
 
-    def __init__(self, run: Path, *, resume: bool = False) -> None:
-        self.run = run
-        (run / "logs" / "trainer.json").unlink(missing_ok=True)
-        command = [sys.executable, str(programs.LAUNCHER), "trainer", "--run", str(run), "--identity", "test"]
-        self.child = Child("trainer", [*command, *(["--resume"] if resume else [])], run / "trainer.log", ENVIRONMENT)
+    def __init__(self, run_folder: Path, *, resume: bool = False) -> None:
+        self.run_folder = run_folder
+        (run_folder / "logs" / "trainer.json").unlink(missing_ok=True)
+        command = [sys.executable, str(programs.LAUNCHER), "trainer", "--run", str(run_folder), "--identity", "test"]
+        self.child = Child(
+            "trainer", [*command, *(["--resume"] if resume else [])], run_folder / "trainer.log", ENVIRONMENT
+        )
         self.workers: list[synthetic.Worker] = []
         self.posteriors: list[Posterior] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.link: Link | None = None
-        ready = run / "logs" / "trainer.json"
+        ready = run_folder / "logs" / "trainer.json"
         self.until(lambda: ready.exists())
         document = json.loads(ready.read_text(encoding="utf-8"))
         assert document["run"] == "test"
@@ -46,7 +48,7 @@ class Running:
 
     def feed(self) -> None:
         """Let both workers begin."""
-        self.workers = [synthetic.Worker(self.run, "test", self.endpoints, i, adaptive=i == 1) for i in range(2)]
+        self.workers = [synthetic.Worker(self.run_folder, "test", self.endpoints, i, adaptive=i == 1) for i in range(2)]
 
     def until(self, condition: Callable[[], object], seconds: float = 120.0) -> None:
         """Listen until something is so."""
@@ -69,9 +71,9 @@ class Running:
         """What events of one kind said."""
         return [content for k, content in self.events if k == kind]
 
-    def ask(self, kind: str, run: str = "test") -> dict[str, object]:
+    def ask(self, kind: str, run_id: str = "test") -> dict[str, object]:
         assert self.link is not None
-        answer = self.link.request([encode_request(kind, run=run)], 30.0)
+        answer = self.link.request([encode_request(kind, run=run_id)], 30.0)
         assert answer is not None
         return answer
 
@@ -84,8 +86,8 @@ class Running:
 
 
 @contextmanager
-def running(run: Path, *, resume: bool = False) -> Iterator[Running]:
-    process = Running(run, resume=resume)
+def running(run_folder: Path, *, resume: bool = False) -> Iterator[Running]:
+    process = Running(run_folder, resume=resume)
     try:
         yield process
     finally:

@@ -119,7 +119,7 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
 
     Raises:
         UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
-            written or some images could not be read, and then all is told.
+            written or some images could not be read, after everything else.
     """
     _check_files(options)
     predictor = Predictor.load(options.model, device.choose("auto"))
@@ -205,11 +205,11 @@ def _write_report(
 ) -> None:  # fmt: skip
     from ..evaluation import evaluation_report
 
-    told = evaluation_report.Evaluated(
+    evaluated = evaluation_report.Evaluated(
         title, document, found.measurement, found.reliability, found.true, found.answers.predicted, found.items, poses,
         people,
     )  # fmt: skip
-    page.write(path, evaluation_report.page_of(told))
+    page.write(path, evaluation_report.page_of(evaluated))
     print(f"report: {path}", file=sys.stderr)
 
 

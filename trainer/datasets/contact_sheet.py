@@ -135,7 +135,7 @@ def _legend(colours: Mapping[str, Colour], width: int) -> Image.Image:
     """Names of the keypoints beside their colours, in a few lines at most, and what hollow ones mean."""
     font = ImageFont.load_default(13)
     line, tick, space = 21, 16, 18
-    note = "filled: visible, hollow: hidden"
+    note = "filled: visible, hollow: occluded"
     placed: list[tuple[float, int, str]] = []
     x, y = 0.0, 0
     for name in colours:

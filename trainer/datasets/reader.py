@@ -8,7 +8,7 @@
 - **NDDS** (also DREAM's photographs): ``NAME.json`` with ``objects[].keypoints[]`` (``name``, ``projected_location``)
   beside ``NAME.rgb.png``, ``.rgb.jpg``, ``.png`` or ``.jpg``. Its pixels count from the top-left corner of the image,
   so they are half a pixel less here. A keypoint is outside the image if its place is; what does not tell whether it
-  is hidden counts as visible.
+  is occluded counts as visible.
 
 Where the robots' poses are known, as in data sets of ours, they are read as well: the camera (``camera_matrix`` and
 ``distortion``) of each image, ``T_cam_base`` and ``joints`` of each robot.

@@ -112,7 +112,7 @@ class RenderWorkers:
         self._children: list[Child | None] = [None] * count
         self._heard = [0.0] * count
         self._failures = [0] * count
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._heard_of = False
 
     def __enter__(self) -> RenderWorkers:
@@ -151,8 +151,8 @@ class RenderWorkers:
             RenderingError: if a worker dies again and again.
         """
         sample = self._receiver.receive(timeout)
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + 0.2
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + 0.2
             self._watch()
         if sample is None:
             return None

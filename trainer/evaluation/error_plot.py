@@ -151,7 +151,7 @@ def _curves(axis: Axes, measured: Measurement, people: Floats | None) -> None:
         _curve(axis, measured.percent[:, j], FAINT if len(measured.names) > 1 else MODEL, 1.0, "-")
     handles: list[Line2D] = []
     shown: list[tuple[str, Floats, str, float, Any]] = [("all keypoints", measured.percent, MODEL, 2.4, "-")]
-    parts = [("visible", keypoint_visibility.VISIBLE, "-"), ("hidden", keypoint_visibility.OCCLUDED, (0, (4, 2)))]
+    parts = [("visible", keypoint_visibility.VISIBLE, "-"), ("occluded", keypoint_visibility.OCCLUDED, (0, (4, 2)))]
     both = [(n, measured.of_visibility(v), s) for n, v, s in parts]
     if all(_known(e).size for _, e, _ in both):
         shown += [(n, e, INK, 1.2, s) for n, e, s in both]

@@ -42,7 +42,7 @@ class EvaluationSet:
 
     @classmethod
     def of(cls, samples: SampleSet, compositor: FixedCompositor) -> EvaluationSet:
-        """Finished as their latent values say and always alike, so that errors tell of the latent values."""
+        """Composited as their latent values say and always alike, so that errors tell of the latent values."""
         values, seeds = [h.values for h in samples.latents], [h.seed for h in samples.latents]
         return cls(
             compositor.composite(torch.from_numpy(samples.images), values, seeds), samples.keypoints, samples.visibility

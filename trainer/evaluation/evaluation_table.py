@@ -21,7 +21,7 @@ def table(document: dict[str, Any]) -> list[str]:
         f"{document['model']} on {_many(document['images'], 'image')} of {document['data']} ({document['format']})",
         "",
         f"{'':<{NAME}}         % of the diagonal               pixels           % where",
-        f"{'keypoint':<{NAME}}  count   mean  median   90 %   95 %    mean median  visible hidden   area  found",
+        f"{'keypoint':<{NAME}}  count   mean  median   90 %   95 %    mean median  visible occluded   area  found",
     ]
     for name, entry in document["per_keypoint"].items():
         lines.append(_row(name, entry))
@@ -74,7 +74,7 @@ def _row(name: str, entry: dict[str, Any]) -> str:
     q = percent["quantiles"]
     return (
         f"{label:<{NAME}}{percent['count']:>7}{percent['mean']:7.2f}{percent['median']:8.2f}{q['90']:7.2f}{q['95']:7.2f}"
-        f"{pixels['mean']:8.2f}{pixels['median']:7.2f}{mean_of('visible'):>9}{mean_of('hidden'):>7}"
+        f"{pixels['mean']:8.2f}{pixels['median']:7.2f}{mean_of('visible'):>9}{mean_of('hidden'):>9}"
         f"{entry['pck_area']:7.3f}{found:7.1%}"
     )
 

@@ -123,7 +123,7 @@ class Measurement:
     confidences: Floats
 
     def of_visibility(self, value: int) -> Floats:
-        """Errors in percent of the hidden or the visible ones, NaN elsewhere."""
+        """Errors in percent of the occluded or the visible ones, NaN elsewhere."""
         return np.where(self.visibility == value, self.percent, np.nan)
 
     def to_dict(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def table(values: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
 
 
 def apply(rgb: Tensor, values: Values, noise: Noise) -> Tensor:
-    """Every effect on finished pictures.
+    """Every effect on composited pictures.
 
     Args:
         rgb: ``(B, 3, H, W)`` float32 in 0 … 1; may be overwritten.

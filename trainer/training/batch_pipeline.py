@@ -59,12 +59,12 @@ class Prepared:
 
 
 class BatchAugmenter:
-    """Raw batches to finished ones on the device."""
+    """Makes batches of training images on the device from raw ones."""
 
     def __init__(
         self, augmentation: Augmentation, target: torch.device, occluded_weight: float, *, poses: bool = False
     ) -> None:
-        """Remember how batches are finished.
+        """Remember how batches are made.
 
         Args:
             poses: whether batches are to tell what a pose is measured by.

@@ -2,7 +2,7 @@
 """Several processes that share each batch, one for each graphics card (DistributedDataParallel).
 
 The first one owns the sockets, the store, validation and every file; it sends the others their shares of each batch as
-raw renderings, which they finish and compute. It starts them itself, each with a lifeline on stdin, instead of having
+raw renderings, which they augment and compute. It starts them itself, each with a lifeline on stdin, instead of having
 ``torchrun`` start all: an agent between the session and the trainer would swallow the lifeline, the exit code and the
 one sentence that tells a user what is wrong. A trainer that ``torchrun`` did start joins its group all the same
 (``torchrun --nproc-per-node N -- launch.py trainer --run RUN --identity ID``): both use the same variables of the

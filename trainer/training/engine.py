@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One step of the optimiser, AdamW [Loshchilov2019]: from finished images to changed weights."""
+"""One step of the optimiser, AdamW [Loshchilov2019]: from training images to changed weights."""
 
 from __future__ import annotations
 

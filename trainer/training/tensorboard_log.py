@@ -60,7 +60,7 @@ class Journal:
         """Open TensorBoard's files.
 
         Args:
-            step: that the run goes on from; what was written of later ones is hidden.
+            step: that the run goes on from; what was written of later ones is left out.
         """
         self.folder = folder
         self._writer = SummaryWriter(str(folder / run_folder.TENSORBOARD), purge_step=step + 1 if step else None)

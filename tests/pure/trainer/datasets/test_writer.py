@@ -334,7 +334,7 @@ def test_the_sheet_shows_each_label_where_it_is(tmp_path: Path) -> None:
             edge = min(*uv, WIDTH - 1 - uv[0], HEIGHT - 1 - uv[1])
             if not visible or edge < 2 or np.linalg.norm(others - uv, axis=1).min() < 4:
                 continue
-            # The middle of a hidden keypoint shows what is behind: picture or skeleton. Its ring shows the colour.
+            # The middle of an occluded keypoint shows what is behind: picture or skeleton. Its ring shows the colour.
             u, v = np.round(place - 0.5).astype(int)
             filled = np.abs(sheet[v, u].astype(int) - colours[name]).max() < 10
             assert filled == (visible == 2)

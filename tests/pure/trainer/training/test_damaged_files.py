@@ -35,33 +35,33 @@ STRANGE: tuple[Any, ...] = (None, -1, 2**70, "x", [], [3], {}, {"a": 1}, 0.5, Tr
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run with a checkpoint."""
-    run = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("run")
     settings = synthetic.settings(width=8, precision="float32", epochs=20, averaging=0.9)
-    (run / "logs").mkdir()
-    toml_file.save(settings, run / "settings.toml")
+    (folder / "logs").mkdir()
+    toml_file.save(settings, folder / "settings.toml")
     robot = load_urdf(builtin_urdf())
-    (run / "robot.json").write_text(json.dumps(robot.to_dict()), encoding="utf-8")
+    (folder / "robot.json").write_text(json.dumps(robot.to_dict()), encoding="utf-8")
     threads = torch.get_num_threads()
-    trainer = trainer_of(run, settings, resume=False, ahead=False)
+    trainer = trainer_of(folder, settings, resume=False, ahead=False)
     try:
         trainer._collect()
         train(trainer, 3)
         trainer._validate()
     finally:
         trainer.close()
-    yield run
+    yield folder
     torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def run(whole: Path, tmp_path: Path) -> Path:
+def folder(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 
-def resume(run: Path) -> str:
+def resume(folder: Path) -> str:
     """Go on for a step and a validation; the sentence where that is refused."""
     try:
-        trainer = trainer_of(run, toml_file.load(run / "settings.toml"), resume=True, ahead=False)
+        trainer = trainer_of(folder, toml_file.load(folder / "settings.toml"), resume=True, ahead=False)
         try:
             train(trainer, 1)
             trainer._tell()
@@ -107,11 +107,13 @@ def mutations(document: Any) -> list[Any]:
     return result
 
 
-def test_the_run_itself_goes_on(run: Path) -> None:
-    assert resume(run) == ""
+def test_the_run_itself_goes_on(folder: Path) -> None:
+    assert resume(folder) == ""
 
 
-def test_a_checkpoint_of_strange_values_is_a_sentence(whole: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_strange_values_is_a_sentence(
+    whole: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their checksums are right: as somebody would make them, or an earlier version without checksums had them."""
     saved = Checkpoint.load(whole / LATEST)
     refused = 0
@@ -120,7 +122,7 @@ def test_a_checkpoint_of_strange_values_is_a_sentence(whole: Path, run: Path, mo
         strange = Checkpoint(saved.tensors, state, saved.generators)
         monkeypatch.setattr(Checkpoint, "load", lambda _, strange=strange: strange)
         try:
-            run_state.find(run)
+            run_state.find(folder)
         except UserError as problem:
             assert "\n" not in str(problem) and "start a new run" in str(problem)
             refused += 1
@@ -130,10 +132,10 @@ def test_a_checkpoint_of_strange_values_is_a_sentence(whole: Path, run: Path, mo
     monkeypatch.undo()
     rng = np.random.default_rng(1)
     for number in rng.permutation(len(accepted))[:8]:
-        shutil.rmtree(run)
-        shutil.copytree(whole, run)
-        Checkpoint(saved.tensors, accepted[number], saved.generators).save(run / LATEST)
-        resume(run)
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+        Checkpoint(saved.tensors, accepted[number], saved.generators).save(folder / LATEST)
+        resume(folder)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_a_checkpoint_of_strange_values_is_a_sentence(whole: Path, run: Path, mo
     ["index", "negative index", "no index", "another moment", "shape", "negative", "one moment lost", "whole numbers",
      "weights lost", "weights' shape", "generator lost", "generator short", "generator nonsense"],
 )  # fmt: skip
-def test_a_checkpoint_of_strange_tensors_is_a_sentence(run: Path, case: str) -> None:
-    saved = Checkpoint.load(run / LATEST)
+def test_a_checkpoint_of_strange_tensors_is_a_sentence(folder: Path, case: str) -> None:
+    saved = Checkpoint.load(folder / LATEST)
     tensors, generators = saved.tensors, saved.generators
     moment = "optimiser.0.exp_avg_sq"
     weights = next(k for k in tensors if k.startswith("network.") and tensors[k].ndim > 1)
@@ -168,14 +170,14 @@ def test_a_checkpoint_of_strange_tensors_is_a_sentence(run: Path, case: str) -> 
         names = {"index": "optimiser.99999.step", "negative index": "optimiser.-1.step", "no index": "optimiser.x",
                  "another moment": "optimiser.0.evil"}  # fmt: skip
         tensors[names[case]] = torch.zeros(())
-    Checkpoint(tensors, saved.state, generators).save(run / LATEST)
-    assert "does not fit the run's settings.toml" in resume(run)
+    Checkpoint(tensors, saved.state, generators).save(folder / LATEST)
+    assert "does not fit the run's settings.toml" in resume(folder)
 
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "zeros", "text", "folder"])
-def test_a_damaged_file_is_a_sentence_or_does_no_harm(run: Path, file: str, damage: str) -> None:
-    path = run / file
+def test_a_damaged_file_is_a_sentence_or_does_no_harm(folder: Path, file: str, damage: str) -> None:
+    path = folder / file
     data = bytearray(path.read_bytes())
     rng = np.random.default_rng(len(data))
     if damage == "cut":
@@ -192,30 +194,30 @@ def test_a_damaged_file_is_a_sentence_or_does_no_harm(run: Path, file: str, dama
         path.mkdir()
     else:
         path.write_bytes(data)
-    sentence = resume(run)
+    sentence = resume(folder)
     if file.endswith("safetensors"):
         assert str(path) in sentence, "a damaged checkpoint must be named"
     if not sentence:
         for name in run_state.LOGS:
-            steps = [json.loads(line)["step"] for line in lines(run / name)]
+            steps = [json.loads(line)["step"] for line in lines(folder / name)]
             assert steps == sorted(steps)
 
 
-def test_a_line_that_was_begun_is_left_out_without_a_word(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = run / "metrics.jsonl"
+def test_a_line_that_was_begun_is_left_out_without_a_word(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = folder / "metrics.jsonl"
     before = path.read_bytes()
     path.write_bytes(before + before[: len(before) // 2])
-    settings = toml_file.load(run / "settings.toml")
-    trainer_of(run, settings, resume=True, ahead=False).close()
+    settings = toml_file.load(folder / "settings.toml")
+    trainer_of(folder, settings, resume=True, ahead=False).close()
     assert path.read_bytes() == before and "damaged" not in capfd.readouterr().err
     path.write_bytes(before + b"\xff\n" + before)
-    trainer_of(run, settings, resume=True, ahead=False).close()
+    trainer_of(folder, settings, resume=True, ahead=False).close()
     assert path.read_bytes() == before and "is damaged after 1 lines" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["images", "keypoints", "visibility", "camera_matrices", "bases_in_camera", "bins"])
-def test_samples_that_do_not_belong_together_are_a_sentence(run: Path, key: str) -> None:
-    path = run / "checkpoints" / "validation.npz"
+def test_samples_that_do_not_belong_together_are_a_sentence(folder: Path, key: str) -> None:
+    path = folder / "checkpoints" / "validation.npz"
     with np.load(path) as data:
         arrays = dict(data)
     for strange in (arrays[key][1:], arrays[key].astype(np.float16), arrays[key][..., :1], np.zeros(3)):
@@ -224,31 +226,31 @@ def test_samples_that_do_not_belong_together_are_a_sentence(run: Path, key: str)
             SampleSet.load(path)
 
 
-def test_samples_that_unpack_without_end_are_a_sentence(run: Path) -> None:
+def test_samples_that_unpack_without_end_are_a_sentence(folder: Path) -> None:
     """A thousandth of what they become."""
-    path = run / "checkpoints" / "validation.npz"
+    path = folder / "checkpoints" / "validation.npz"
     np.savez_compressed(path, images=np.zeros((2000, 480, 640), np.uint8))
     assert path.stat().st_size < 2_000_000
-    assert "can't be read as a set of samples" in resume(run)
+    assert "can't be read as a set of samples" in resume(folder)
 
 
-def test_every_document_of_a_robot_is_read_or_refused(run: Path) -> None:
-    path = run / "robot.json"
+def test_every_document_of_a_robot_is_read_or_refused(folder: Path) -> None:
+    path = folder / "robot.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     document["joints"] = document["joints"][:3]
     for strange in mutations(document):
         path.write_text(json.dumps(strange), encoding="utf-8")
         try:
-            setup.kinematics(run)
+            setup.kinematics(folder)
         except UserError as problem:
             assert "\n" not in str(problem) and str(path) in str(problem)
 
 
 @pytest.mark.parametrize("size", [100, 3_000, 60_000])
-def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_state(run: Path, size: int) -> None:
+def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_state(folder: Path, size: int) -> None:
     """Whichever file is the first one that has no room: TensorBoard's, a line, the model, the checkpoint."""
-    before = {f: (run / f).read_bytes() for f in (*FILES, "model.safetensors")}
-    trainer = trainer_of(run, toml_file.load(run / "settings.toml"), resume=True, ahead=False)
+    before = {f: (folder / f).read_bytes() for f in (*FILES, "model.safetensors")}
+    trainer = trainer_of(folder, toml_file.load(folder / "settings.toml"), resume=True, ahead=False)
     try:
         train(trainer, 1)
         with room(size), pytest.raises((OSError, files.WriteError)) as problem:
@@ -258,7 +260,7 @@ def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_st
         trainer.close()
     assert "File too large" in str(problem.value)
     for name, data in before.items():
-        found = (run / name).read_bytes()
+        found = (folder / name).read_bytes()
         assert found.startswith(data) if name in run_state.LOGS else found == data, name
         assert found.endswith(b"\n") or not name.endswith("jsonl")
-    assert resume(run) == ""
+    assert resume(folder) == ""

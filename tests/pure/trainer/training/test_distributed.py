@@ -82,11 +82,11 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
 
 
 def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) -> None:
-    run = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
-    with running(run) as trainer:
+    run_folder = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
+    with running(run_folder) as trainer:
         trainer.feed()
         trainer.until(lambda: len(trainer.heard("metrics")) >= 2)
-        others = _others(run)
+        others = _others(run_folder)
         assert len(others) == 1
         open_to = {p: listeners(p) for p in (trainer.child.pid, *others)}
         assert open_to[trainer.child.pid], "the trainer's own three sockets were not found"
@@ -94,20 +94,21 @@ def test_a_run_of_two_processes_trains_stops_and_leaves_nothing(tmp_path: Path) 
         trainer.ask("stop")
         assert trainer.child.wait(30) and trainer.child.exit_code == 0, trainer.child.last_words(20)
     assert _gone(others)
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["processes"] == 2 and summary["images_trained"] == 8 * summary["steps"]
-    with running(run, resume=True) as trainer:
+    with running(run_folder, resume=True) as trainer:
         trainer.feed()
         trainer.until(lambda: trainer.heard("metrics"))
         assert trainer.heard("metrics")[0]["step"] > summary["steps"]
-        others = _others(run)
+        others = _others(run_folder)
         assert len(others) == 1
         meeting = Path(_environment(others[0])[distributed.STORE]).parent
         assert meeting.stat().st_mode & 0o777 == 0o700
         trainer.child.kill()  # at once, as by a crash
     assert _gone(others)
     assert not meeting.exists()
-    assert [m["step"] for m in lines(run / "metrics.jsonl")] == sorted(m["step"] for m in lines(run / "metrics.jsonl"))
+    steps = [m["step"] for m in lines(run_folder / "metrics.jsonl")]
+    assert steps == sorted(steps)
 
 
 def test_gloo_and_nccl_stay_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,18 +120,18 @@ def test_gloo_and_nccl_stay_on_loopback_unless_told_otherwise(monkeypatch: pytes
 
 
 def test_a_process_that_is_lost_is_a_sentence(tmp_path: Path) -> None:
-    run = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
-    with running(run) as trainer:
+    run_folder = folder(tmp_path, synthetic.settings(epochs=0, processes=2, width=8, precision="float32"))
+    with running(run_folder) as trainer:
         trainer.feed()
         trainer.until(lambda: trainer.heard("metrics"))
-        for process in _others(run):
+        for process in _others(run_folder):
             os.kill(process, 9)
         assert trainer.child.wait(30)
         assert trainer.child.exit_code == 2
         assert trainer.child.last_words(1)[0].startswith("error: A process of the trainer has ended")
 
 
-def _others(run: Path) -> list[int]:
+def _others(run_folder: Path) -> list[int]:
     """The processes of this run's trainer but for the first."""
     found = []
     for process in Path("/proc").iterdir():
@@ -140,7 +141,7 @@ def _others(run: Path) -> list[int]:
                 ranks = [e for e in (process / "environ").read_bytes().split(b"\0") if e.startswith(b"RANK=")]
             except OSError:
                 continue
-            if str(run).encode() in command and str(LAUNCHER).encode() in command and ranks:
+            if str(run_folder).encode() in command and str(LAUNCHER).encode() in command and ranks:
                 found.append(int(process.name))
     return found
 

@@ -111,53 +111,53 @@ def test_what_runs_away_leaves_the_last_good_state(tmp_path: Path) -> None:
 KILLS = 8
 
 
-def _process(run: str, resume: bool) -> None:
+def _process(run_folder: str, resume: bool) -> None:
     """The trainer's process, with a lifeline that this process holds itself."""
     ours, _theirs = os.pipe()
     os.dup2(ours, 0)
-    log = os.open(Path(run, "trainer.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(Path(run_folder, "trainer.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.setpgrp()
     from robot_keypoints.trainer.training import process
 
     torch.set_num_threads(1)
-    os._exit(process.main(["--run", run, "--identity", "test", *(["--resume"] if resume else [])]))
+    os._exit(process.main(["--run", run_folder, "--identity", "test", *(["--resume"] if resume else [])]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are forked from one that has loaded torch")
 def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
     """Killed anywhere, and every other time while a file is being written: no checkpoint is ever lost or torn."""
     settings = synthetic.settings(epochs=0, epoch_images=8, width=8, precision="float32", reuse=50, averaging=0.9)
-    run = tmp_path
-    (run / "logs").mkdir()
-    save(settings, run / "settings.toml")
+    run_folder = tmp_path
+    (run_folder / "logs").mkdir()
+    save(settings, run_folder / "settings.toml")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["robot_keypoints.trainer.training.trainer", "robot_keypoints.trainer.training.tensorboard_log"]
     )
     rng = random.Random(1)
-    ready, latest = run / "logs" / "trainer.json", run / "checkpoints" / "latest.safetensors"
+    ready, latest = run_folder / "logs" / "trainer.json", run_folder / "checkpoints" / "latest.safetensors"
     reached, torn = [], 0
     for kill in range(KILLS + 1):
         ready.unlink(missing_ok=True)
-        process = context.Process(target=_process, args=(str(run), kill > 0), daemon=True)
+        process = context.Process(target=_process, args=(str(run_folder), kill > 0), daemon=True)
         process.start()
         workers: list[synthetic.Worker] = []
         try:
             until(process, ready.exists)
             document = json.loads(ready.read_text(encoding="utf-8"))
             endpoints = Endpoints(document["host"], *document["ports"])
-            workers = [synthetic.Worker(run, "test", endpoints, i, adaptive=i == 1) for i in range(2)]
+            workers = [synthetic.Worker(run_folder, "test", endpoints, i, adaptive=i == 1) for i in range(2)]
             if kill % 2 and kill < KILLS:
-                until(process, lambda: list(run.glob("checkpoints/.*.part*")) or list(run.glob(".*.part*")))
+                until(process, lambda: [*run_folder.glob("checkpoints/.*.part*"), *run_folder.glob(".*.part*")])
             elif kill < KILLS:
-                mark = len(lines(run / "metrics.jsonl"))
-                until(process, lambda: len(lines(run / "metrics.jsonl")) > mark + 2)  # noqa: B023
+                mark = len(lines(run_folder / "metrics.jsonl"))
+                until(process, lambda: len(lines(run_folder / "metrics.jsonl")) > mark + 2)  # noqa: B023
                 time.sleep(rng.uniform(0.0, 0.3))
             else:
-                mark = len(lines(run / "metrics.jsonl"))
-                until(process, lambda: len(lines(run / "metrics.jsonl")) > mark + 3)  # noqa: B023
+                mark = len(lines(run_folder / "metrics.jsonl"))
+                until(process, lambda: len(lines(run_folder / "metrics.jsonl")) > mark + 3)  # noqa: B023
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             process.join()
@@ -165,16 +165,16 @@ def test_a_run_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
             process.kill()
             for worker in workers:
                 worker.close()
-        torn += bool(list(run.glob("checkpoints/.*.part*")) or list(run.glob(".*.part*")))
+        torn += bool(list(run_folder.glob("checkpoints/.*.part*")) or list(run_folder.glob(".*.part*")))
         if latest.exists():
             reached.append(Checkpoint.load(latest).state["counters"]["step"])
-        if (run / "model.safetensors").exists():
-            load_model(run / "model.safetensors", torch.device("cpu"))
+        if (run_folder / "model.safetensors").exists():
+            load_model(run_folder / "model.safetensors", torch.device("cpu"))
     assert len(reached) >= KILLS and reached == sorted(reached) and reached[-1] > reached[0] > 0
     assert torn >= 2  # or the test would not have hit what it aims at
-    steps = [json.loads(line)["step"] for line in lines(run / "metrics.jsonl")]
+    steps = [json.loads(line)["step"] for line in lines(run_folder / "metrics.jsonl")]
     assert steps == sorted(set(steps))
-    versions = [json.loads(line)["version"] for line in lines(run / "priors.jsonl")]
+    versions = [json.loads(line)["version"] for line in lines(run_folder / "priors.jsonl")]
     assert versions == list(range(len(versions)))
 
 
