@@ -56,26 +56,26 @@ LOGS = "logs"
 """The folder of what the run's processes print."""
 
 
-def log(run: Path, process: str) -> Path:
+def log(folder: Path, process: str) -> Path:
     """The log of one of a run's processes, such as ``trainer`` or ``worker 1``."""
-    return run / LOGS / f"{process}.log"
+    return folder / LOGS / f"{process}.log"
 
 
-def ready(run: Path) -> Path:
+def ready(folder: Path) -> Path:
     """What the trainer writes when its sockets are open: where they are, and for which run."""
-    return run / LOGS / "trainer.json"
+    return folder / LOGS / "trainer.json"
 
 
-def checkpoint(run: Path) -> Path:
+def checkpoint(folder: Path) -> Path:
     """The file that a resumed run goes on from."""
-    return run / CHECKPOINTS / LATEST
+    return folder / CHECKPOINTS / LATEST
 
 
-def samples(run: Path, name: str) -> Path:
+def samples(folder: Path, name: str) -> Path:
     """The held-out images of a run; ``name`` is ``validation`` or ``test``."""
-    return run / CHECKPOINTS / f"{name}.npz"
+    return folder / CHECKPOINTS / f"{name}.npz"
 
 
-def task(run: Path, worker: int) -> Path:
+def task(folder: Path, worker: int) -> Path:
     """Which draws a worker, counted from 0, is to render for a data set."""
-    return run / LOGS / f"worker {worker + 1}.json"
+    return folder / LOGS / f"worker {worker + 1}.json"

@@ -46,7 +46,7 @@ WORKERS = {
 TRAINING = {
     "network": Words("Network", "What learns to find the keypoints", {
         "light": ("Light", "A small U-Net that learns quickly, also on a processor"),
-        "vgg": ("VGG, refined in stages", "VGG features and refinement stages, as in the paper; wants a graphics card"),
+        "vgg": ("VGG, refined in stages", "VGG features and refinement stages [Heindl2019]; wants a graphics card"),
         "mobilenet": ("MobileNetV3", "The features of MobileNetV3: small and quick"),
         "resnet": ("ResNet-18", "The features of ResNet-18"),
         "efficientnet": ("EfficientNet", "The features of EfficientNet-Lite0, which a package brings ready learned"),
@@ -75,7 +75,7 @@ TRAINING = {
                       extra={"soft_max": 100}),
     "loss": Words("Loss", "What belief maps are compared by", {
         "auto": ("Automatic", "What suits the network"),
-        "l2": ("L2", "Squared differences, as in the paper"),
+        "l2": ("L2", "Squared differences, as in [Heindl2019]"),
         "smooth_l1": ("Smooth L1", "Squared where small, absolute where large"),
         "cross_entropy": ("Cross-entropy", "Each map as a distribution over its cells"),
         "coordinates": ("Coordinates", "Distance of the map's mean from the keypoint"),

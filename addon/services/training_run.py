@@ -53,7 +53,7 @@ class Runner:
         """The run's best model so far, if it has been saved."""
         if self.session is None:
             return None
-        path = self.session.run / run_folder.MODEL
+        path = self.session.folder / run_folder.MODEL
         return path if path.is_file() else None
 
     def start(self, scene: bpy.types.Scene) -> None:
@@ -66,17 +66,17 @@ class Runner:
             raise UserError("A training is running already: stop it first")
         settings = ready_settings(scene)
         programs = preferences.programs(settings.workers.blender)
-        run = new_folder(scene)
-        session = Session(run, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))
+        folder = new_folder(scene)
+        session = Session(folder, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))
         try:
-            save_copy(run / run_folder.SCENE)
+            save_copy(folder / run_folder.SCENE)
             session.start()
         except UserError:
             session.abandon()
             raise
         self._begin(session)
 
-    def continue_run(self, run: Path) -> None:
+    def continue_run(self, folder: Path) -> None:
         """Go on with an earlier run from its last checkpoint.
 
         Raises:
@@ -84,10 +84,10 @@ class Runner:
         """
         if self.active:
             raise UserError("A training is running already: stop it first")
-        if not (run / run_folder.SETTINGS).is_file():
-            raise UserError(f"{run} is not the folder of a run: choose one that has a settings.toml")
-        settings = toml_file.load(run / run_folder.SETTINGS)
-        session = Session(run, settings, preferences.programs(settings.workers.blender), resume=True)
+        if not (folder / run_folder.SETTINGS).is_file():
+            raise UserError(f"{folder} is not the folder of a run: choose one that has a settings.toml")
+        settings = toml_file.load(folder / run_folder.SETTINGS)
+        session = Session(folder, settings, preferences.programs(settings.workers.blender), resume=True)
         session.start()
         self._begin(session)
 

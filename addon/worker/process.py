@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def warn_of_obstruction(run: Path, left_out: tuple[str, ...]) -> None:
+def warn_of_obstruction(folder: Path, left_out: tuple[str, ...]) -> None:
     """Warn of what hides the robots in a user's own scene, and keep what was found in the run's folder.
 
     Args:
@@ -99,13 +99,13 @@ def warn_of_obstruction(run: Path, left_out: tuple[str, ...]) -> None:
     Raises:
         UserError: if the scene lacks what the settings name.
     """
-    settings = toml_file.load(run / run_folder.SETTINGS)
+    settings = toml_file.load(folder / run_folder.SETTINGS)
     if settings.robot.kind != "armature":
         return  # nothing stands there but what is ours
-    stage = open_stage(run / run_folder.SCENE, settings)
+    stage = open_stage(folder / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
     found = replace(obstruction.check_draws(stage), left_out=left_out)
-    found.write(run)
+    found.write(folder)
     for sentence in found.sentences():
         print(f"warning: {sentence}", file=sys.stderr)
 
@@ -231,7 +231,7 @@ def make_sample(
 
 def _welcome(link: Link, model: SceneModel) -> SceneModel:
     """The posterior as it stands when an adapting worker joins (a restarted one joins late)."""
-    answer = link.request([encode_request("hello", run=link.run, role="worker")], WELCOME_DEADLINE)
+    answer = link.request([encode_request("hello", run=link.run_id, role="worker")], WELCOME_DEADLINE)
     if answer is None or answer.get("type") != "welcome":
         raise UserError("The trainer did not welcome this worker: look at the trainer's log")
     try:

@@ -19,11 +19,11 @@ from ..stage.stage import Stage
 from . import settings_completion
 
 
-def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tuple[str, ...]:
+def build_scene(settings: Settings, folder: Path, *, complete: bool = False) -> tuple[str, ...]:
     """Save ``scene.blend``: the robots from their URDFs, or a copy of the .blend that holds the user's own.
 
     Args:
-        run: the folder to write to.
+        folder: to write to.
         complete: whether to fill in what the settings leave out, write ``settings.toml`` again, and the robots'
             kinematics to ``robots.json``. Whoever has read the settings already must not want that.
 
@@ -56,11 +56,11 @@ def build_scene(settings: Settings, run: Path, *, complete: bool = False) -> tup
     if complete:
         settings = settings_completion.complete(settings, dict(zip(names, built, strict=True)))
         validation.check(settings)
-        toml_file.save(settings, run / run_folder.SETTINGS)
-        files.write_json(run / run_folder.ROBOTS, [settings_completion.describe(a) for a in built])
+        toml_file.save(settings, folder / run_folder.SETTINGS)
+        files.write_json(folder / run_folder.ROBOTS, [settings_completion.describe(a) for a in built])
     if settings.robot.kind != "armature":
         Stage(bpy.context.scene, built[0], settings)
-    save_copy(run / run_folder.SCENE)
+    save_copy(folder / run_folder.SCENE)
     return left_out
 
 

@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def inspect(run: Path, settings: Settings, count: int) -> Report:
-    """In another Blender: draw, pose and label ``count`` times, and write the report into the folder ``run``.
+def inspect(folder: Path, settings: Settings, count: int) -> Report:
+    """In another Blender: draw, pose and label ``count`` times, and write the report into the folder.
 
     Raises:
         UserError: if the scene lacks what the settings name.
@@ -53,7 +53,7 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
     from .obstruction import ObstructionCheck
     from .process import open_stage
 
-    stage = open_stage(run / run_folder.SCENE, settings)
+    stage = open_stage(folder / run_folder.SCENE, settings)
     stage.camera.render_at(settings.render.width, settings.render.height)
     check = ObstructionCheck(stage)
     model = settings.scene_model()
@@ -74,8 +74,8 @@ def inspect(run: Path, settings: Settings, count: int) -> Report:
         print(f"{number + 1} of {count} draws", flush=True)
     rules = stage.draw_rules
     report.tried, report.accepted = (rules.tries, rules.accepted) if rules.active else (count, count)
-    check.found().write(run)
-    files.write_json(run / REPORT, asdict(report))
+    check.found().write(folder)
+    files.write_json(folder / REPORT, asdict(report))
     return report
 
 

@@ -109,22 +109,22 @@ class Posterior:
     version: int
     concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def encode(self, run: str) -> bytes:
+    def encode(self, run_id: str) -> bytes:
         """The message as JSON."""
         tables = {k: list(v) for k, v in self.concentrations.items()}
         return dump(
-            {"schema": SCHEMA, "type": "posterior", "run": run, "version": self.version, "concentrations": tables}
+            {"schema": SCHEMA, "type": "posterior", "run": run_id, "version": self.version, "concentrations": tables}
         )
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, run: str) -> Posterior:
+    def decode(cls, data: bytes | memoryview, run_id: str) -> Posterior:
         """Inverse of :meth:`encode`.
 
         Raises:
             MessageError: if it is malformed or of another run.
         """
         header = parse(data, "posterior")
-        if header.get("run") != run:
+        if header.get("run") != run_id:
             raise MessageError("the posterior belongs to another run")
         tables = header.get("concentrations")
         if not isinstance(tables, dict):
@@ -137,17 +137,17 @@ class Posterior:
         return cls(whole_number(header, "version"), result)
 
 
-def encode_event(run: str, event: Event) -> bytes:
+def encode_event(run_id: str, event: Event) -> bytes:
     """News about a run.
 
     Raises:
         ValueError: if a number in it is not finite.
     """
     kind, content = event
-    return dump({"schema": SCHEMA, "type": "event", "run": run, "kind": kind, "content": dict(content)})
+    return dump({"schema": SCHEMA, "type": "event", "run": run_id, "kind": kind, "content": dict(content)})
 
 
-def decode_event(data: bytes | memoryview, run: str) -> Event:
+def decode_event(data: bytes | memoryview, run_id: str) -> Event:
     """Inverse of :func:`encode_event`.
 
     Raises:
@@ -155,7 +155,7 @@ def decode_event(data: bytes | memoryview, run: str) -> Event:
     """
     header = parse(data, "event")
     kind, content = header.get("kind"), header.get("content")
-    if header.get("run") != run:
+    if header.get("run") != run_id:
         raise MessageError("the event belongs to another run")
     if not isinstance(content, dict):
         raise MessageError("the event has no content")

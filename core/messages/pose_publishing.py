@@ -46,14 +46,14 @@ class PosePublisher:
     Attributes:
         listeners: how many listen.
         sequence: number of the next document, from 0.
-        run: tells this publisher from one that is started later.
+        run_id: tells this publisher from one that is started later.
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
         self.listeners = 0
         self.sequence = 0
-        self.run = uuid.uuid4().hex
+        self.run_id = uuid.uuid4().hex
         self._last: dict[str, Any] | None = None
 
     @staticmethod
@@ -71,7 +71,7 @@ class PosePublisher:
             ValueError: if a number isn't finite.
         """
         self.welcome()
-        entry = {"run": self.run, "sequence": self.sequence, "end": False, "published": time.time(), **document}
+        entry = {"run": self.run_id, "sequence": self.sequence, "end": False, "published": time.time(), **document}
         message = TOPIC + encode_request("pose", **entry)
         self._last = entry
         self.sequence += 1
@@ -112,7 +112,7 @@ class PublishedPose:
     """What was found in one picture.
 
     Attributes:
-        run: changes when the publisher starts anew.
+        run_id: changes when the publisher starts anew.
         sequence: counts the publisher's documents from 0.
         end: whether the publisher has ended, this being its last document once more.
         time: when the picture was taken or came, seconds since 1970.
@@ -126,7 +126,7 @@ class PublishedPose:
         document: all of it as plain JSON values.
     """
 
-    run: str
+    run_id: str
     sequence: int
     end: bool
     time: float
@@ -188,7 +188,7 @@ class PoseListener:
         while self._socket.poll(max(0, int(1000 * (end - time.monotonic())))):
             with suppress(MessageError):
                 found = PublishedPose.decode(self._socket.recv())
-                identity = (found.run, found.sequence, found.end)
+                identity = (found.run_id, found.sequence, found.end)
                 if identity != self._heard:
                     self._heard = identity
                     return found

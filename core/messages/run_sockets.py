@@ -138,9 +138,9 @@ class SampleReceiver:
 class Link:
     """A worker's or watcher's side: connects to a hub."""
 
-    def __init__(self, endpoints: Endpoints, run: str, keys: str = "") -> None:
+    def __init__(self, endpoints: Endpoints, run_id: str, keys: str = "") -> None:
         self.endpoints = endpoints
-        self.run = run
+        self.run_id = run_id
         self.security = Security(endpoints.host, keys)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._samples: zmq.Socket[bytes] | None = None
@@ -167,7 +167,7 @@ class Link:
             self.security.client(socket)
             socket.connect(self.endpoints.url(self.endpoints.samples))
             self._samples = socket
-        header, *buffers = encode_sample(sample, self.run)
+        header, *buffers = encode_sample(sample, self.run_id)
         while not stopped():
             try:
                 self._samples.send(header, zmq.SNDMORE | zmq.NOBLOCK)
@@ -195,9 +195,9 @@ class Link:
             frames = self._news.recv_multipart()
             try:
                 if len(frames) == 2 and frames[0] == b"posterior":
-                    heard.append(Posterior.decode(frames[1], self.run))
+                    heard.append(Posterior.decode(frames[1], self.run_id))
                 elif len(frames) == 2:
-                    heard.append(decode_event(frames[1], self.run))
+                    heard.append(decode_event(frames[1], self.run_id))
             except MessageError:
                 continue
         return heard
@@ -207,7 +207,7 @@ class Link:
         if self._control is None:
             self._control = self._connect(zmq.DEALER, self.endpoints.control)
         with suppress(zmq.Again):  # a trainer that doesn't know our keys leaves nobody to send to
-            self._control.send_multipart([b"", encode_request(kind, run=self.run)], zmq.NOBLOCK)
+            self._control.send_multipart([b"", encode_request(kind, run=self.run_id)], zmq.NOBLOCK)
 
     def request(self, frames: Sequence[bytes], timeout: float) -> dict[str, object] | None:
         """Ask the control socket and wait for the answer; None after ``timeout`` seconds.

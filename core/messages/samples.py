@@ -86,7 +86,7 @@ class SampleContract:
         masks: whether samples carry a mask.
     """
 
-    run: str
+    run_id: str
     width: int
     height: int
     keypoints: int
@@ -97,21 +97,21 @@ class SampleContract:
 
     @classmethod
     def of(
-        cls, run: str, width: int, height: int, keypoints: int, model: SceneModel, *, details: bool = False,
+        cls, run_id: str, width: int, height: int, keypoints: int, model: SceneModel, *, details: bool = False,
         masks: bool = False,
     ) -> SampleContract:  # fmt: skip
         """The contract of a run that draws from ``model``."""
         bins = {v.name: v.prior.bins for v in model.variables}
         ranges = {v.name: (v.prior.low, v.prior.high) for v in model.variables}
-        return cls(run, width, height, keypoints, bins, ranges, details, masks)
+        return cls(run_id, width, height, keypoints, bins, ranges, details, masks)
 
 
-def encode_sample(sample: Sample, run: str) -> list[bytes | memoryview]:
+def encode_sample(sample: Sample, run_id: str) -> list[bytes | memoryview]:
     """The JSON header, the image's own bytes (not copied), and those of the mask if there is one."""
     height, width, _ = sample.image.shape
     uv = [[None if math.isnan(c) else round(c, 5) for c in p] for p in sample.keypoints.tolist()]
     header = {
-        "schema": SCHEMA, "type": "sample", "run": run, "worker": sample.worker, "sequence": sample.sequence,
+        "schema": SCHEMA, "type": "sample", "run": run_id, "worker": sample.worker, "sequence": sample.sequence,
         "version": sample.version, "width": width, "height": height, "keypoints": uv,
         "depths": sample.depths.tolist(), "visibility": sample.visibility.tolist(),
         "bins": dict(sample.latents.bins), "values": dict(sample.latents.values),
@@ -149,7 +149,7 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
     if len(frames) != expected:
         raise MessageError(f"a sample has {expected} frames, not {len(frames)}")
     header = parse(frames[0], "sample")
-    if header.get("run") != contract.run:
+    if header.get("run") != contract.run_id:
         raise MessageError("the sample belongs to another run")
     if (header.get("width"), header.get("height")) != (contract.width, contract.height):
         raise MessageError(f"the image is {header.get('width')} × {header.get('height')} pixels")

@@ -39,7 +39,7 @@ class Session:
 
     def __init__(
         self,
-        run: Path,
+        folder: Path,
         settings: Settings,
         programs: Programs,
         *,
@@ -57,11 +57,11 @@ class Session:
         Raises:
             UserError: if the folder can't be used, or another process is using it.
         """
-        self.run = run
+        self.folder = folder
         self.settings = settings
         self.programs = programs
         self.resume = resume
-        self.identity = secrets.token_hex(8)
+        self.run_id = secrets.token_hex(8)
         self.status = Status()
         self._children: dict[str, Child] = {}
         self._failures: dict[str, int] = {}
@@ -70,17 +70,17 @@ class Session:
         self._deadline = 0.0
         self._outcome = Phase.STOPPED
         try:
-            (run / run_folder.LOGS).mkdir(parents=True, exist_ok=True)
+            (folder / run_folder.LOGS).mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise UserError(
-                f"The run's folder {run} can't be written ({problem.strerror}): choose another"
+                f"The run's folder {folder} can't be written ({problem.strerror}): choose another"
             ) from problem
-        self._lock = FolderLock(run)
+        self._lock = FolderLock(folder)
         try:
             if rewrite or not resume:
-                save(settings, run / run_folder.SETTINGS)
+                save(settings, folder / run_folder.SETTINGS)
             if not resume and robot is not None:
-                files.write_json(run / run_folder.ROBOT, robot.to_dict())
+                files.write_json(folder / run_folder.ROBOT, robot.to_dict())
         except UserError:
             self._lock.release()
             raise
@@ -91,9 +91,9 @@ class Session:
         Raises:
             UserError: if a program can't be started.
         """
-        run_folder.ready(self.run).unlink(missing_ok=True)
+        run_folder.ready(self.folder).unlink(missing_ok=True)
         try:
-            scene = self.run / run_folder.SCENE
+            scene = self.folder / run_folder.SCENE
             if scene.exists() and not blend_file.is_whole(scene):
                 raise UserError(
                     f"The scene {scene} is cut off or damaged: put a whole one in its place, or remove it to have "
@@ -102,9 +102,9 @@ class Session:
             missing = not scene.exists()
             if missing or (self.settings.robot.kind == "armature" and not self.resume):
                 self._say("building the scene" if missing else "looking at the scene")
-                arguments = ["scene", "--run", str(self.run)]
+                arguments = ["scene", "--run", str(self.folder)]
                 self._spawn("scene", [*self.programs.blender, *arguments])
-            arguments = ["trainer", "--run", str(self.run), "--identity", self.identity]
+            arguments = ["trainer", "--run", str(self.folder), "--identity", self.run_id]
             self._spawn("trainer", [*self.programs.trainer, *arguments, *(["--resume"] if self.resume else [])])
         except UserError:
             self.abandon()
@@ -149,7 +149,7 @@ class Session:
     def _spawn(self, name: str, command: Sequence[str], adapts: bool = False) -> None:
         # A trainer whose parent was killed goes on writing for a moment.
         inherited = [self._lock.descriptor] if name == "trainer" else []
-        child = Child(name, command, run_folder.log(self.run, name), self.programs.environment, inherited)
+        child = Child(name, command, run_folder.log(self.folder, name), self.programs.environment, inherited)
         self._children[name] = child
         status = self.status.processes.setdefault(name, ProcessStatus(name, adapts=adapts))
         status.state, status.pid, status.rate = "starting", child.pid, 0.0
@@ -171,7 +171,7 @@ class Session:
             return
         self._children.pop("scene")
         self.status.processes.pop("scene")
-        if code != 0 or not (self.run / run_folder.SCENE).exists():
+        if code != 0 or not (self.folder / run_folder.SCENE).exists():
             self._fail(child, "the scene could not be built")
             return
         if self.settings.robot.kind != "armature":  # of others' scenes the obstruction tells
@@ -181,7 +181,7 @@ class Session:
     def _note_obstruction(self) -> None:
         """Say what stands in the way; a training that would never see its robot does not go on."""
         try:
-            found = self.status.obstruction = Obstruction.read(self.run)
+            found = self.status.obstruction = Obstruction.read(self.folder)
         except (OSError, KeyError, TypeError, ValueError) as problem:
             self._begin_stopping(Phase.FAILED, "stopping", f"what the look at the scene found can't be read: {problem}")
             return
@@ -193,7 +193,7 @@ class Session:
         if child is None or self._ending():
             return
         if child.exit_code is not None:
-            if child.exit_code == 0 and (self.run / run_folder.SUMMARY).exists():
+            if child.exit_code == 0 and (self.folder / run_folder.SUMMARY).exists():
                 self._begin_stopping(Phase.DONE, "finishing")
             else:
                 self._fail(
@@ -202,12 +202,12 @@ class Session:
             return
         if self._endpoints is not None:
             return
-        ready = run_folder.ready(self.run)
+        ready = run_folder.ready(self.folder)
         if ready.exists():
             document = json.loads(ready.read_text(encoding="utf-8"))
-            if document.get("run") == self.identity:
+            if document.get("run") == self.run_id:
                 self._endpoints = Endpoints(document["host"], *document["ports"])
-                self._link = Link(self._endpoints, self.identity, self.settings.stream.keys)
+                self._link = Link(self._endpoints, self.run_id, self.settings.stream.keys)
                 self._link.subscribe(b"posterior")
                 self._link.subscribe(b"event")
                 self.status.processes["trainer"].state = "ready"
@@ -239,8 +239,8 @@ class Session:
         )
         restarts = self.status.processes[name].restarts if name in self.status.processes else 0
         command = [
-            *self.programs.worker(self.settings.workers.threads), "worker", "--run", str(self.run),
-            "--identity", self.identity, "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host,
+            *self.programs.worker(self.settings.workers.threads), "worker", "--run", str(self.folder),
+            "--identity", self.run_id, "--endpoints", f"{e.samples},{e.news},{e.control}", "--host", e.host,
             "--index", str(index), "--restarts", str(restarts), *(["--adaptive"] if adapts else []),
         ]  # fmt: skip
         try:

@@ -2,11 +2,12 @@
 """Every variable of a scene that is not a joint: its usual range, and the value that stands in where a run lacks it.
 
 A variable with ``choices`` is categorical: K choices are K bins over ``[0, K]``, and a value v means the choice ⌊v⌋;
-a range such as ``[0, 2]`` admits the first two only.
+a range such as ``[0, 2]`` allows the first two only.
 So every variable, categorical or not, has the same prior, the same posterior and the same place in h.
 
-What an image shows follows from h alone: where one number can't say everything (where each distractor stands, how the
-scratches run), a ``layout`` or ``pattern`` variable seeds the rest.
+What a rendering shows follows from h alone: where one number can't say everything (where each distractor stands, how the
+scratches run), a ``layout`` or ``pattern`` variable seeds the rest. Of what the trainer adds to a rendering, h says how
+strong it is; which photograph lies behind the robot and what each pixel's noise is, the trainer draws.
 """
 
 from __future__ import annotations

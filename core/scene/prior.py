@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dirichlet-categorical priors over the bins of one variable (paper, III-B and III-C).
+"""Dirichlet-categorical priors over the bins of one variable, [Heindl2019], III-B and III-C.
 
 D ~ Dirichlet(concentration),  k | D = d ~ Categorical(d),  value | k ~ Uniform(lo(k), hi(k))
 """

@@ -123,7 +123,7 @@ def posterior(
     model: SceneModel, initial: SceneModel, selected: Iterable[SceneDraw], *, forgetting: float, floor: float,
     strength: float = 1.0,
 ) -> SceneModel:  # fmt: skip
-    """The model after seeing the selected set S (paper, III-C): for each adapting variable, forget, count, floor.
+    """The model after seeing the selected set S, [Heindl2019], III-C: for each adapting variable, forget, count, floor.
 
     Each sample of S counts ``strength`` times. The bin is found again from each value, so samples drawn
     under any earlier version count alike.

@@ -15,7 +15,7 @@ LEAST_INPUT = 160 * 120
 """Pixels of the network's input that :attr:`TrainingSettings.coarse_scale` leaves at least."""
 
 MOST_INPUT = 2048 * 2048
-"""Pixels of the network's input at most: the paper's network takes 3 GB for one such image."""
+"""Pixels of the network's input at most: the network of [Heindl2019] takes 3 GB for one such image."""
 
 
 def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
@@ -152,7 +152,7 @@ class TrainingSettings:
             A run without end has no share that goes by: there it counts from the start, with 0, or never.
         width_weight: of how far the width of the last stage's maps is off, beside the maps' loss.
         range_weight: of how far the highest value of the last stage's maps is off, likewise.
-        epoch_images: images trained on between two validations (paper: 10,000).
+        epoch_images: images trained on between two validations ([Heindl2019]: 10,000).
         epochs: at most this many; 0 means without end.
         minutes: at most this long; 0 means without limit.
         warm_up: steps over which the learning rate rises.
@@ -213,11 +213,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """How validation errors move the priors (paper, III-C).
+    """How validation errors move the priors, [Heindl2019], III-C.
 
     Attributes:
-        select: what makes a validation sample a candidate for the selected set S: its ``loss`` (the paper's), or its
-            ``uncertainty`` under Monte-Carlo dropout (the paper's alternative).
+        select: what makes a validation sample a candidate for the selected set S: its ``loss``, as in
+            [Heindl2019], or its ``uncertainty`` under Monte-Carlo dropout [Gal2016], which [Heindl2019] proposes besides.
         passes: of Monte-Carlo dropout.
         share: share of the validation samples, the highest ones, that form S.
         threshold: samples above this many times the mean form S instead; 0 goes by the share.

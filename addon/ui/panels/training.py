@@ -111,7 +111,7 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
         if training_run.RUNNER.model is not None:
             row.operator("robot_keypoints.load_trained_model", text="Load Model", icon="IMPORT")
         row.operator("robot_keypoints.open_path", text="Open Folder", icon="FILE_FOLDER").path = str(
-            training_run.RUNNER.session.run
+            training_run.RUNNER.session.folder
         )
 
 
@@ -126,11 +126,11 @@ def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status
     session = training_run.RUNNER.session
     if (
         session is not None
-        and (session.run / run_folder.CHECKPOINTS).is_dir()
-        and any((session.run / run_folder.CHECKPOINTS).iterdir())
+        and (session.folder / run_folder.CHECKPOINTS).is_dir()
+        and any((session.folder / run_folder.CHECKPOINTS).iterdir())
     ):
         go_on = box.operator("robot_keypoints.continue_training", text="Continue This Run", icon="FILE_REFRESH")
-        go_on.directory = str(session.run)
+        go_on.directory = str(session.folder)
 
 
 def _draw_processes(layout: bpy.types.UILayout, status: Status) -> None:

@@ -112,7 +112,7 @@ def story(d: Driver) -> Steps:
         return bool(runner.status.progress.get("step", 0) > 0)
 
     yield from d.wait(steps, 240, "the first training step")
-    yield from d.station("3-training", run=str(runner.session.run), camera=scene.camera.name)
+    yield from d.station("3-training", run=str(runner.session.folder), camera=scene.camera.name)
     yield from d.click_button("robot_keypoints.stop_training")
     yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
 

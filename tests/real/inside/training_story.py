@@ -135,7 +135,7 @@ def story(d: Driver) -> Steps:
         "11-stopped",
         phase=runner.status.phase.value,
         reason=runner.status.reason,
-        run=str(runner.session.run),
+        run=str(runner.session.folder),
         pids=pids,
     )
 

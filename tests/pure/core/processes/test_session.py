@@ -107,7 +107,7 @@ def test_a_run_from_start_to_done(tmp_path: Path, cleanup: list[Session]) -> Non
     }
     assert "--adaptive" not in arguments[0] and "--adaptive" in arguments[1]
     trainer = told(tmp_path, "trainer")[0]["arguments"]
-    assert "--resume" not in trainer and session.identity in trainer
+    assert "--resume" not in trainer and session.run_id in trainer
     running = pids(session)
     (tmp_path / "run" / "finish").touch()
     status = poll_until(session, lambda s: s.phase.over)
@@ -278,7 +278,7 @@ def test_resuming_a_run(tmp_path: Path, cleanup: list[Session]) -> None:
     (tmp_path / "run" / "settings.toml").write_text("# by hand\n", encoding="utf-8")
     again = started(tmp_path, resume=True)
     cleanup.append(again)
-    assert again.identity != session.identity
+    assert again.run_id != session.run_id
     poll_until(again, rendering)
     assert "--resume" in told(tmp_path, "trainer")[-1]["arguments"]
     assert len(told(tmp_path, "scene")) == 1, "the scene was built anew"
