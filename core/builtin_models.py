@@ -72,12 +72,12 @@ def models(folder: Path = FOLDER) -> Mapping[str, BuiltinModel]:
 
 
 def _read(card: Path) -> BuiltinModel:
-    told = tomllib.loads(card.read_text(encoding="utf-8"))
-    errors = tuple(Errors(str(e["images"]), float(e["mean"]), float(e["median"])) for e in told["errors"])
+    entry = tomllib.loads(card.read_text(encoding="utf-8"))
+    errors = tuple(Errors(str(e["images"]), float(e["mean"]), float(e["median"])) for e in entry["errors"])
     return BuiltinModel(
-        card.stem, str(told["label"]), str(told["robot"]), str(told["source"]), tuple(map(str, told["keypoints"])),
-        card.with_suffix(".safetensors"), card.with_suffix(".md"), card.with_name(str(told["picture"])),
-        str(told["sha256"]), errors,
+        card.stem, str(entry["label"]), str(entry["robot"]), str(entry["source"]), tuple(map(str, entry["keypoints"])),
+        card.with_suffix(".safetensors"), card.with_suffix(".md"), card.with_name(str(entry["picture"])),
+        str(entry["sha256"]), errors,
     )  # fmt: skip
 
 

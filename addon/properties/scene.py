@@ -137,7 +137,7 @@ GROUPS = tuple((name, *GROUP_WORDS[name]) for name in catalogue.GROUPS)
 
 def _armature_changed(self: Any, context: bpy.types.Context) -> None:
     if by_the_user():
-        scene_robots.adopt(self.id_data, self.armature)
+        scene_robots.take_armature(self.id_data, self.armature)
 
 
 def _group_changed(self: Any, context: bpy.types.Context) -> None:

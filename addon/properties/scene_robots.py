@@ -86,7 +86,7 @@ def _bones(armature: bpy.types.Object, names: set[str]) -> tuple[tuple[Keypoint,
     return keypoints, tuple(edges)
 
 
-def adopt(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
+def take_armature(scene: bpy.types.Scene, armature: bpy.types.Object | None) -> None:
     """Take ``armature`` as the scene's first robot: keypoints, skeleton and variables are filled in anew.
 
     Further robots, variables of the user's own, folders and the preset stay; groups of links stay if the new robots

@@ -246,9 +246,9 @@ class Service:
                 raise UserError(service.model.reason)
             self._doubtful, self._begun = True, False  # the doctor tells best what is missing
         elif service.model.state is model_server.State.READY:
-            self._look()
+            self._advance()
 
-    def _look(self) -> None:
+    def _advance(self) -> None:
         service = model_server.SERVICE
         if service.message:
             raise UserError(service.message)

@@ -103,11 +103,11 @@ class _Scene:
             None,
         )
         reference = primitive.material if bound is None else bound.get("target")
-        look, channel = self._surface(self._document.target(reference, "material"))
+        surface, channel = self._surface(self._document.target(reference, "material"))
         uv = self._coordinates(primitive, bound, channel)
-        if primitive.colours is not None and look.colour is None and not (look.texture or look.missing):
-            return by_colour(positions, primitive.faces, primitive.colours, look, uv)
-        return part(positions, primitive.faces, look, uv)
+        if primitive.colours is not None and surface.colour is None and not (surface.texture or surface.missing):
+            return by_colour(positions, primitive.faces, primitive.colours, surface, uv)
+        return part(positions, primitive.faces, surface, uv)
 
     def _surface(self, material: Element | None) -> tuple[Surface, str]:
         if material not in self._surfaces and material is not None:

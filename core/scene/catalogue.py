@@ -5,9 +5,9 @@ A variable with ``choices`` is categorical: K choices are K bins over ``[0, K]``
 a range such as ``[0, 2]`` allows the first two only.
 So every variable, categorical or not, has the same prior, the same posterior and the same place in h.
 
-What a rendering shows follows from h alone: where one number can't say everything (where each distractor stands, how the
-scratches run), a ``layout`` or ``pattern`` variable seeds the rest. Of what the trainer adds to a rendering, h says how
-strong it is; which photograph lies behind the robot and what each pixel's noise is, the trainer draws.
+What a rendering shows follows from h alone: where one number can't say everything (where each distractor stands, how
+the scratches run), a ``layout`` or ``pattern`` variable seeds the rest. Of what the trainer adds to a rendering, h says
+how strong it is; in training, the photographs behind the robot and the noise of each pixel are the trainer's own draws.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ class FeedbackSettings:
 
     Attributes:
         select: what makes a validation sample a candidate for the selected set S: its ``loss``, as in
-            [Heindl2019], or its ``uncertainty`` under Monte-Carlo dropout [Gal2016], which [Heindl2019] proposes besides.
+            [Heindl2019], or its ``uncertainty`` under Monte-Carlo dropout [Gal2016].
         passes: of Monte-Carlo dropout.
         share: share of the validation samples, the highest ones, that form S.
         threshold: samples above this many times the mean form S instead; 0 goes by the share.

@@ -39,7 +39,7 @@ def read_coco(file: Path, folder: Path) -> Annotated:
         raise UserError(f"{file} breaks COCO's form ({detail}): export it again") from problem
 
 
-def looks_like_coco(path: Path) -> bool:
+def may_be_coco(path: Path) -> bool:
     """Whether a file may be COCO's; a glance at its beginning spares reading thousands of small labels whole."""
     try:
         with open_regular(path) as stream:

@@ -25,7 +25,7 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.input_files import read_json
 from .annotations import MEND, Annotated
-from .coco_reader import looks_like_coco, read_coco, tool_of
+from .coco_reader import may_be_coco, read_coco, tool_of
 from .ndds_reader import is_ndds, read_ndds
 
 FOLDER = "annotations"
@@ -60,7 +60,7 @@ def _coco_file(folder: Path) -> Path | None:
     if named.is_file():
         return named
     for place in (folder, folder / FOLDER):
-        found = [p for p in _json_in(place) if looks_like_coco(p)]
+        found = [p for p in _json_in(place) if may_be_coco(p)]
         if len(found) > 1:
             several = ", ".join(p.name for p in found[:3])
             raise UserError(
@@ -87,7 +87,7 @@ def _json_below(folder: Path) -> list[Path]:
 
 def _nothing(source: Path, found: list[Path]) -> str:
     """Why a folder's annotations can't be read, and what to do."""
-    below = next((p for p in found[:GLANCED] if looks_like_coco(p)), None)
+    below = next((p for p in found[:GLANCED] if may_be_coco(p)), None)
     if below is not None:
         return f"{source} has COCO annotations in a folder below, {below}: give that folder or file"
     for path in found[:GLANCED]:

@@ -182,9 +182,9 @@ def _points(robot: Robot, keypoints: Sequence[Keypoint], joints: Sequence[Mappin
     own = [j.name for j in robot.moving_joints]
     chain = Chain.of(robot, keypoints, own)
     needed, _ = roles(chain, np.ones(len(keypoints), bool))
-    held = {j.name for j in robot.moving_joints if j.fixed}
+    at_zero = {j.name for j in robot.moving_joints if j.fixed}
     for given in joints:
-        missing = [n for n in needed if n not in given and n not in held]
+        missing = [n for n in needed if n not in given and n not in at_zero]
         if missing:
             raise UserError(
                 f"The data don't give the joint {missing[0]} of the robot {robot.name}, but "

@@ -284,10 +284,10 @@ def _read_lerobot(folder: Path, time: str, episode: int) -> JointLog:
     features = info.get("features") if isinstance(info, dict) else None
     names: dict[str, list[str]] = {}
     for key, feature in (features or {}).items():
-        told = feature.get("names") if isinstance(feature, dict) else None
-        told = next(iter(told.values()), None) if isinstance(told, dict) else told
-        if isinstance(told, list) and all(isinstance(n, str) for n in told):
-            names[key] = told
+        entry = feature.get("names") if isinstance(feature, dict) else None
+        entry = next(iter(entry.values()), None) if isinstance(entry, dict) else entry
+        if isinstance(entry, list) and all(isinstance(n, str) for n in entry):
+            names[key] = entry
     files = sorted((folder / "data").glob(f"chunk-*/episode_{episode:06d}.parquet")) or sorted(
         (folder / "data").glob("chunk-*/file-*.parquet")
     )
@@ -335,8 +335,8 @@ def _read_parquet(path: Path, time: str, episode: int | None, names: Mapping[str
         if array.ndim == 1:
             columns[name] = array
         elif array.ndim == 2 and name in ("observation.state", *names):
-            told = names.get(name, ())
-            labels = told if len(told) == array.shape[1] else [f"{name}[{k}]" for k in range(array.shape[1])]
+            entry = names.get(name, ())
+            labels = entry if len(entry) == array.shape[1] else [f"{name}[{k}]" for k in range(array.shape[1])]
             for k, label in enumerate(labels):
                 # What was measured goes before what was commanded.
                 if label not in columns or name == "observation.state":

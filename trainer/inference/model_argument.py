@@ -18,9 +18,9 @@ def add(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         words: that it is going to parse. Where they have the option, no other word is the model: a word that may be
             missing would make argparse take the wrong ones.
     """
-    told = f"a model.safetensors, or a built-in one: {builtin_models.names()}"
+    choices = f"a model.safetensors, or a built-in one: {builtin_models.names()}"
     if any(w == OPTION or w.startswith(f"{OPTION}=") for w in words):
-        parser.add_argument(OPTION, type=builtin_models.resolve, required=True, metavar="MODEL", help=told)
+        parser.add_argument(OPTION, type=builtin_models.resolve, required=True, metavar="MODEL", help=choices)
     else:
-        help_text = f"{told} (or {OPTION} MODEL)"
+        help_text = f"{choices} (or {OPTION} MODEL)"
         parser.add_argument("model", type=builtin_models.resolve, metavar="MODEL", help=help_text)
