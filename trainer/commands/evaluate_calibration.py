@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...core.errors import UserError
 from ..evaluation.reliability import Reliability
 from ..inference.predictor import Predictor
-from ..networks import base as network_base, model_file
+from ..networks import model_file
 from ..networks.covariance_calibration import Calibration
 
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ def learn(predictor: Predictor, before: Floats, errors_of: Callable[[], Floats])
     Raises:
         UserError: if the model finds nothing to learn from.
     """
-    with network_base.set_aside(predictor.network) as start:
+    with predictor.network.uncalibrated() as start:
         errors = errors_of()
     if np.isnan(errors[::2]).all():
         raise UserError("The model finds none of the annotated keypoints, so it can't be calibrated: use its own robot")

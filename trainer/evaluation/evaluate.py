@@ -15,7 +15,7 @@ from torch import Tensor
 from ..images import views as image_views
 from ..images.fixed_compositor import FixedCompositor
 from ..maps.losses import weights_of
-from ..networks import base as network_base, two_passes
+from ..networks import two_passes
 from ..networks.covariance_calibration import Calibration
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork
@@ -168,7 +168,7 @@ def learn_calibration(
     Returns:
         None, with the network as it was, as soon as ``interrupted()``, or where no keypoint is found.
     """
-    with network_base.set_aside(network) as start:
+    with network.uncalibrated() as start:
         found = evaluate(network, data, precision, batch, interrupted, deadline, view)
     if found is None:
         return None

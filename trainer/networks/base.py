@@ -144,6 +144,16 @@ class KeypointNetwork(nn.Module):
             return points
         return replace(points, covariances=self.calibration(points.covariances))
 
+    @contextmanager
+    def uncalibrated(self) -> Iterator[Calibration]:
+        """The calibration to learn from, with which the network computes meanwhile; its own comes back afterwards."""
+        own, start = self.calibration, Calibration.start(self.config)
+        self.calibration = start
+        try:
+            yield start
+        finally:
+            self.calibration = own
+
     # ------------------------------------------------------------------------------------------ for the networks
 
     def outside_layer(self, features: int) -> nn.Linear | None:
@@ -197,14 +207,3 @@ def block(
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
-
-
-@contextmanager
-def set_aside(network: KeypointNetwork) -> Iterator[Calibration]:
-    """The calibration to learn from, with which the network computes meanwhile; its own comes back afterwards."""
-    own, start = network.calibration, Calibration.start(network.config)
-    network.calibration = start
-    try:
-        yield start
-    finally:
-        network.calibration = own

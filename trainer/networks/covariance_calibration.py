@@ -13,17 +13,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..maps.losses import DISTRIBUTION_LOSSES
 from .config import NetworkConfig
-
-if TYPE_CHECKING:
-    pass
-
 
 MEDIAN = math.log(4)
 """Of chi-square with two degrees of freedom."""
