@@ -105,8 +105,8 @@ class Runs:
         except OSError as problem:
             raise UserError(f"could not use {problem.filename}") from problem  # as the trainer's process tells it
         try:
-            if trainer.sets.validation is not None:
-                trainer._validate()
+            if trainer.held_out.validation is not None:
+                trainer.validate()
             SampleSet.load(entry / "checkpoints" / "validation.npz")
         finally:
             trainer.close()

@@ -77,20 +77,20 @@ def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -
     quiet = Quiet(settings)
     info = setup.model_info(settings, folder)
     made = trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
-    state = made.pipeline.state
-    made.pipeline.close()
+    state = made.parts.pipeline.state
+    made.parts.pipeline.close()
     augmenter = setup.make_batch_augmenter(settings, torch.device("cpu"), settings.training.seed)
-    made.pipeline = Pipeline(Recorded(settings), quiet, augmenter, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
-    made.pipeline.state = state
+    made.parts.pipeline = Pipeline(Recorded(settings), quiet, augmenter, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
+    made.parts.pipeline.state = state
     return made
 
 
 def train(trainer: trainer.Trainer, steps: int) -> list[float]:
     found = []
     for _ in range(steps):
-        prepared = trainer.pipeline.next(lambda: False)
+        prepared = trainer.parts.pipeline.next(lambda: False)
         assert prepared is not None
-        step = trainer._step(prepared)
+        step = trainer.step(prepared)
         assert step is not None
         found += [*step.losses.tolist(), step.gradient, *step.extras.values()]
     return found

@@ -240,6 +240,17 @@ class Followers:
                 time.sleep(0.05)
             raise
 
+    @contextmanager
+    def share(self, message: Mapping[str, Any], shares: Sequence[RawBatch]) -> Iterator[None]:
+        """Around a step that all of them compute: each other process gets the message and its share of the batch.
+
+        Raises:
+            UserError: if one of them is lost meanwhile.
+        """
+        with self.together():
+            self.group.tell(message, shares)
+            yield
+
     def dismiss(self) -> None:
         """There are no more steps: they end by themselves."""
         self._ended.set()

@@ -49,6 +49,12 @@ class HeldOut:
         """Images of both sets."""
         return sum(len(data) for data in (self.validation, self.test) if data is not None)
 
+    @property
+    def images_at_the_end(self) -> int:
+        """Images that a run goes through at its end: those of the validation twice, for the last time and to
+        calibrate."""
+        return len(self) + (len(self.validation) if self.validation is not None else 0)
+
     def collect(self, stream: SampleStream, enough: Callable[[], bool], waiting: Callable[[str], bool]) -> bool:
         """Take the images from the stream and keep them on disk; False where that was broken off.
 

@@ -22,6 +22,9 @@ LOGS = (run_folder.METRICS, run_folder.PRIORS)
 LONGEST_LINE = 64 << 20
 """Bytes of a line in these."""
 
+LOSS_SHARE = 0.05
+"""What a step's loss adds to the running mean."""
+
 MOST = 2**53
 """No counter and no measure of a run is larger."""
 
@@ -51,6 +54,28 @@ class Counters:
     best: float | None = None
     stale: int = 0
 
+    @property
+    def stall_fraction(self) -> float:
+        """Share of the training spent waiting for samples."""
+        return self.waited / self.trained if self.trained > 0 else 0.0
+
+    def ends_epoch(self, epoch_images: int, batch: int) -> bool:
+        """Whether the last ``batch`` images have ended an epoch."""
+        return self.images // epoch_images > (self.images - batch) // epoch_images
+
+    def judge(self, score: float, *, doubtful: bool) -> bool:
+        """Take note of a validation; whether it is the best one so far.
+
+        Args:
+            score: the lower the better.
+            doubtful: whether the training may be running away, so that nothing of it is to be kept.
+        """
+        best = (self.best is None or score < self.best) and not doubtful
+        self.stale = 0 if best else self.stale + 1
+        if best:
+            self.best = score
+        return best
+
 
 @dataclass
 class RunState:
@@ -69,6 +94,13 @@ class RunState:
     version: int = 0
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+
+    def note_step(self, loss: float, images: int) -> None:
+        """Count a step that has learned from so many images."""
+        self.counters.step += 1
+        self.counters.images += images
+        mean = self.train_loss
+        self.train_loss = loss if mean is None else mean + LOSS_SHARE * (loss - mean)
 
 
 def save(run: Path, state: RunState, engine: Engine) -> None:

@@ -44,14 +44,14 @@ def test_the_next_fifty_steps_give_the_same_losses_bit_for_bit(
     before = torch.get_num_threads()
     first = trainer_of(tmp_path, settings, resume=False, ahead=ahead)
     try:
-        first._collect()
+        first.collect()
         first.counters.collected = 0.0
         train(first, FIRST)
-        first._save_checkpoint()
+        first.save_checkpoint()
         expected = train(first, STEPS)
         again = trainer_of(tmp_path, settings, resume=True, ahead=ahead)
         try:
-            assert again.counters.step == FIRST and again.precision == first.precision
+            assert again.counters.step == FIRST and again.engine.precision == first.engine.precision
             assert train(again, STEPS) == expected
             mine, theirs = again.engine.tensors, first.engine.tensors
             assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
@@ -89,9 +89,9 @@ def test_what_runs_away_leaves_the_last_good_state(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     trainer = trainer_of(tmp_path, settings, resume=False, ahead=True)
     try:
-        trainer._collect()
+        trainer.collect()
         train(trainer, 8)
-        trainer._validate()
+        trainer.validate()
         kept = {
             p: p.read_bytes() for p in (tmp_path / "checkpoints" / "latest.safetensors", tmp_path / "model.safetensors")
         }

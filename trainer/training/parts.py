@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run trains with, set up once, in an order that its random numbers count on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.settings.schema import Settings
+from ..networks import device, factory
+from ..networks.factory import KeypointNetwork, NetworkConfig
+from . import distributed
+from .batch_pipeline import Pipeline
+from .distributed import Followers
+from .engine import Engine
+from .held_out_sets import HeldOut
+from .replay_store import ReplayStore
+from .sample_stream import SampleStream
+from .setup import make_batch_augmenter
+
+
+@dataclass
+class Parts:
+    """What a run trains with.
+
+    Attributes:
+        engine: the network and its optimiser, to :meth:`begin` once its weights are what the first step starts from.
+        held_out: validation and test images, not there yet.
+        pipeline: makes batches of the stream's samples.
+        followers: the other processes that share each batch; None where this one is alone.
+    """
+
+    engine: Engine
+    held_out: HeldOut
+    pipeline: Pipeline
+    followers: Followers | None
+
+    @classmethod
+    def set_up(
+        cls, folder: Path, run: str, settings: Settings, config: NetworkConfig, stream: SampleStream,
+        precision: dict[str, Any] | None, *, resumed: bool,
+    ) -> Parts:  # fmt: skip
+        """Build everything.
+
+        Args:
+            run: its id, by which the other processes know it.
+            precision: what :func:`.device.decide` decided in an earlier sitting; None measures.
+            resumed: whether weights come from a checkpoint.
+
+        Raises:
+            UserError: if the settings can't be followed on this machine.
+        """
+        t = settings.training
+        where = device.choose(t.device)
+        count = distributed.processes(t, where)
+        torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, count))
+        network = _network(settings, config, where, pretrained=t.pretrained and not resumed)
+        decided = device.decide(network, t.precision, t.batch_size, *settings.input_size, precision)
+        followers = None
+        if count > 1:
+            followers = Followers(folder, run, count, where, resume=resumed)
+            followers.group.tell(decided.to_dict())
+        group = None if followers is None else followers.group
+        engine = Engine(network, t, decided, group, [k.robot for k in settings.keypoints])
+        held_out = HeldOut(folder, settings)
+        pipeline = _pipeline(settings, stream, where, count)
+        torch.manual_seed(t.seed)  # the measurement may have drawn numbers
+        return cls(engine, held_out, pipeline, followers)
+
+    def begin(self, settings: Settings) -> None:
+        """The weights are what the first step starts from."""
+        width, height = settings.input_size
+        self.engine.begin((settings.training.batch_size, height, width))
+
+    def close(self) -> None:
+        """End the threads and the other processes."""
+        self.pipeline.close()
+        if self.followers is not None:
+            self.followers.close()
+
+
+def _network(settings: Settings, config: NetworkConfig, where: torch.device, *, pretrained: bool) -> KeypointNetwork:
+    torch.manual_seed(settings.training.seed)
+    network = factory.build(config, pretrained=pretrained, weights=settings.training.weights)
+    return network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _pipeline(settings: Settings, stream: SampleStream, where: torch.device, count: int) -> Pipeline:
+    t, render = settings.training, settings.render
+    with device.enough_memory(t.batch_size):
+        store = ReplayStore(
+            render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
+            memory=t.store_mb << 20, reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed, hard_share=t.hard_share,
+        )  # fmt: skip
+    # A thread that finishes the next batch needs a core, or a graphics card that leaves one.
+    ahead = where.type == "cuda" or (os.cpu_count() or 1) > torch.get_num_threads()
+    return Pipeline(store, stream, make_batch_augmenter(settings, where, t.seed), where, ahead=ahead, shares=count)
