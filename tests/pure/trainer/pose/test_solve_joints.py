@@ -17,7 +17,7 @@ from robot_keypoints.trainer.pose import rigid_motion
 from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.kinematics import Chain
 from robot_keypoints.trainer.pose.problem import Options, Status
-from robot_keypoints.trainer.pose.solve_joints import solve_joints
+from robot_keypoints.trainer.pose.solve_joints import JointStart, solve_joints
 from torch import Tensor
 
 CAMERA = Camera(torch.tensor([[600.0, 620.0, 320.0, 240.0]], dtype=torch.float64))
@@ -101,11 +101,11 @@ def test_joints_and_pose_from_sensors_that_are_off() -> None:
     chain, angles, pose, pixels = scene(40)
     generator = torch.Generator().manual_seed(5)
     read = angles + 0.05 * torch.randn(angles.shape, generator=generator, dtype=torch.float64)
-    found = solve_joints(chain, pixels, CAMERA, angles=read)
+    found = solve_joints(chain, pixels, CAMERA, start=JointStart(angles=read))
     assert found.determined.all() and found.converged.all() and found.angles is not None
     assert (found.angles - angles).abs().max() < 1e-6
     assert (found.pose - pose).abs().max() < 1e-6
-    one = solve_joints(chain, pixels[:, 0], CAMERA, angles=read[:, 0])
+    one = solve_joints(chain, pixels[:, 0], CAMERA, start=JointStart(angles=read[:, 0]))
     assert torch.equal(one.pose, found.pose) and one.residuals.shape == (40, 10, 2)
 
 
@@ -125,8 +125,8 @@ def test_one_camera_and_several_images() -> None:
     generator = torch.Generator().manual_seed(7)
     noisy = pixels + torch.randn(pixels.shape, generator=generator, dtype=torch.float64)
     read = angles + 0.02
-    all_three = solve_joints(chain, noisy, CAMERA, angles=read)
-    first = solve_joints(chain, noisy[:, :1], CAMERA, angles=read[:, :1])
+    all_three = solve_joints(chain, noisy, CAMERA, start=JointStart(angles=read))
+    first = solve_joints(chain, noisy[:, :1], CAMERA, start=JointStart(angles=read[:, :1]))
     assert all_three.determined.all() and all_three.covariance.shape == (30, 15, 15)
 
     def error(found: Tensor) -> float:
@@ -139,8 +139,8 @@ def test_sensors_count_as_measurements() -> None:
     """With tight deviations the angles stay; with loose ones the image decides."""
     chain, angles, _, pixels = scene(10)
     read = angles + 0.02
-    tight = solve_joints(chain, pixels, CAMERA, angles=read, deviations=1e-6)
-    loose = solve_joints(chain, pixels, CAMERA, angles=read, deviations=1e3)
+    tight = solve_joints(chain, pixels, CAMERA, start=JointStart(angles=read, deviations=1e-6))
+    loose = solve_joints(chain, pixels, CAMERA, start=JointStart(angles=read, deviations=1e3))
     assert tight.angles is not None and loose.angles is not None
     assert (tight.angles - read).abs().max() < 1e-4
     assert (loose.angles - angles).abs().max() < 1e-4
@@ -154,7 +154,7 @@ def test_limits_hold() -> None:
     _, _, pose, _ = scene(10)
     placed = chain(beyond)[:, 0] @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
     pixels = CAMERA.expand(10, torch.float64, placed.device).project(placed)
-    found = solve_joints(chain, pixels, CAMERA, angles=angles)
+    found = solve_joints(chain, pixels, CAMERA, start=JointStart(angles=angles))
     assert found.angles is not None and found.determined.all()
     assert (found.angles[..., 0] == 1.2).all()
     assert ((found.angles[..., 1] >= 0.1) & (found.angles[..., 1] <= 0.5)).all()
@@ -164,7 +164,7 @@ def test_a_joint_that_moves_nothing_visible_stays() -> None:
     chain, angles, _, pixels = scene(6)
     occluded = pixels.clone()
     occluded[..., 8:, :] = torch.nan  # what "spin" moves
-    found = solve_joints(chain, occluded, CAMERA, angles=angles + 0.01)
+    found = solve_joints(chain, occluded, CAMERA, start=JointStart(angles=angles + 0.01))
     assert found.determined.all() and found.angles is not None
     assert ((found.angles - angles)[..., 2] - 0.01).abs().max() < 1e-12
     assert found.covariance[:, 8, 8].isinf().all()
@@ -183,7 +183,7 @@ def test_a_joint_whose_keypoints_lie_on_its_axis_stays(ur10_urdf: Path) -> None:
         chain = Chain.of(robot, marked, Chain.of(robot, points).names[2:])
         placed = chain(angles) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
         pixels = CAMERA.expand(4, torch.float64, placed.device).project(placed)
-        found = solve_joints(chain, pixels, CAMERA, angles=angles + 0.02)
+        found = solve_joints(chain, pixels, CAMERA, start=JointStart(angles=angles + 0.02))
         assert found.determined.all() and found.converged.all() and found.angles is not None
         assert (found.angles[:, 0, 3] == angles[:, 3] + 0.02).all()
         assert found.covariance[:, 9, 9].isinf().all()
@@ -200,13 +200,14 @@ def test_what_the_image_cannot_tell_is_said(ur10_urdf: Path) -> None:
     placed = chain(angles) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
     pixels = CAMERA.expand(1, torch.float64, placed.device).project(placed)
     known = Chain.of(robot, keypoints.joint_keypoints(robot), chain.names[:1])
-    found = solve_joints(known, pixels, CAMERA, angles=angles[:, :1])
+    found = solve_joints(known, pixels, CAMERA, start=JointStart(angles=angles[:, :1]))
     assert found.status.tolist() == [Status.DEGENERATE]
     few = pixels.clone()
     few[:, 4:] = torch.nan
-    assert solve_joints(chain, few, CAMERA, angles=angles).status.tolist() == [Status.TOO_FEW]
-    assert solve_joints(chain, few * torch.nan, CAMERA, angles=angles).status.tolist() == [Status.HIDDEN]
-    assert solve_joints(chain, pixels, CAMERA, angles=angles * torch.nan).status.tolist() == [Status.NOT_FINITE]
+    start, unknown = JointStart(angles=angles), JointStart(angles=angles * torch.nan)
+    assert solve_joints(chain, few, CAMERA, start=start).status.tolist() == [Status.TOO_FEW]
+    assert solve_joints(chain, few * torch.nan, CAMERA, start=start).status.tolist() == [Status.HIDDEN]
+    assert solve_joints(chain, pixels, CAMERA, start=unknown).status.tolist() == [Status.NOT_FINITE]
     with pytest.raises(UserError, match="elbow"):
         Chain.of(robot, keypoints.joint_keypoints(robot), ["elbow"])
 
@@ -217,7 +218,7 @@ def test_derivatives() -> None:
     options = Options(tolerance=1e-18)
 
     def solve(seen: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
-        found = solve_joints(chain, seen, CAMERA, angles=read, deviations=0.05, options=options)
+        found = solve_joints(chain, seen, CAMERA, start=JointStart(angles=read, deviations=0.05), options=options)
         assert found.determined.all() and found.angles is not None
         return found.pose[:, :3], found.angles
 
