@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--urdf", type=Path, default=Path(sysconfig.get_path("purelib")) / UR10, help="of another size")
+    parser.add_argument("--distance", type=float, default=1.0, help="so many times as far away")
     parser.add_argument("--world", default="interior")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--width", type=int, default=1024)
@@ -48,7 +49,7 @@ def main() -> None:
     scene = bpy.context.scene
     robot = load_urdf(options.urdf)
     armature = rig.build(scene, robot)
-    scale = robot.reach() / REACH
+    scale = options.distance * robot.reach() / REACH
     rig.pose(armature, ANGLES)
     _floor(scene)
     _world(scene, options.world, math.radians(options.turn))

@@ -19,7 +19,7 @@ SCENE, URDF, EXAMPLE = "SCENE", "URDF", "EXAMPLE"
 SOURCES = (
     (SCENE, "In the scene", "The robot, or the armature, that stands in this scene"),
     (URDF, "From a file", "A URDF or xacro file, with its meshes"),
-    (EXAMPLE, "Example", "A UR10 of simple shapes, which comes along"),
+    (EXAMPLE, "Example, a UR10", "A UR10 of simple shapes, which comes along"),
 )
 KEEP = "KEEP"
 PURPOSES = (

@@ -12,6 +12,7 @@ from typing import Any
 import distributions
 import pytest
 from PIL import Image, ImageDraw
+from robot_keypoints.core import builtin_models
 
 DEMO_FILES = ("settings.toml", "robot.json", "scene.blend", "model.safetensors", "summary.json", "predictions.png")
 
@@ -59,6 +60,19 @@ def test_the_doctor_finds_everything(installed: Installed) -> None:
     told = json.loads(installed.run("robot-keypoints", "doctor", "--json"))
     assert told["ok"], told
     assert Path(told["python"]).parent == installed.programs
+
+
+@each
+@pytest.mark.parametrize("name", builtin_models.models())
+def test_a_model_that_comes_along_finds_its_robot_in_its_picture(installed: Installed, name: str) -> None:
+    listed = {m["name"]: m for m in json.loads(installed.run("robot-keypoints", "models", "--json"))["models"]}
+    assert set(listed) == set(builtin_models.models())
+    picture = Path(listed[name]["picture"])
+    assert installed.package in picture.parents
+    told = json.loads(installed.run("robot-keypoints", "predict", "--model", name, picture, "--json"))
+    (found,) = told["images"]
+    assert [k["name"] for k in found["keypoints"]] == listed[name]["keypoints"]
+    assert min(k["confidence"] for k in found["keypoints"]) > 0.5
 
 
 @each

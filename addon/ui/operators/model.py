@@ -194,10 +194,25 @@ class KEYPOINTS_OT_look_through_camera(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         if context.scene.camera is None:
             raise UserError("The scene has no camera: add one, or draw a sample, which makes one")
-        view = viewport_capture.find_viewport(context)
-        area = context.area if context.area is not None and context.area.type == "VIEW_3D" else view.area
-        area.spaces.active.region_3d.view_perspective = "CAMERA"
+        show_camera_view(context)
         return {"FINISHED"}
+
+
+def show_camera_view(context: bpy.types.Context) -> None:
+    """Have a viewport look through the scene's camera, whose frame then lies beside the sidebar and not under it.
+
+    Raises:
+        UserError: if no 3D viewport is open.
+    """
+    view = viewport_capture.find_viewport(context)
+    area = context.area if context.area is not None and context.area.type == "VIEW_3D" else view.area
+    space = area.spaces.active
+    if space.region_3d.view_perspective == "CAMERA":
+        return
+    space.region_3d.view_perspective = "CAMERA"
+    sidebar = next((r.width for r in area.regions if r.type == "UI"), 0) if space.show_region_ui else 0
+    if context.preferences.system.use_region_overlap:
+        space.region_3d.view_camera_offset = (0.5 * sidebar / max(area.width, 1), 0.0)
 
 
 def show_picture(scene: bpy.types.Scene, path: str) -> None:

@@ -10,7 +10,6 @@ from ....core import builtin_models
 from ....core.errors import UserError
 from ....core.robot.urdf_reader import builtin_urdf
 from ...base import user_errors
-from ...prediction import viewport_capture
 from ...properties import preset_choice, quick_start as choices, scene_robots
 from ...properties.from_dataclass import fields
 from ...services import quick_start, timer, training_run
@@ -93,9 +92,7 @@ class KEYPOINTS_OT_try_model(bpy.types.Operator):
         model = builtin_models.get(self.name)
         model_operators.show_picture(context.scene, str(model.picture))
         if not bpy.app.background:
-            view = viewport_capture.find_viewport(context)
-            area = context.area if context.area is not None and context.area.type == "VIEW_3D" else view.area
-            area.spaces.active.region_3d.view_perspective = "CAMERA"
+            model_operators.show_camera_view(context)
         quick_start.SERVICE.try_model(context.scene, self.name)
         timer.redraw_sidebars()
         return {"FINISHED"}

@@ -22,9 +22,7 @@ class KEYPOINTS_MT_builtin_models(bpy.types.Menu):
     bl_label = "Built-in Models"
 
     def draw(self, context: bpy.types.Context) -> None:
-        for model in builtin_models.models().values():
-            text = f"{model.label}, {model.errors[0]}"
-            self.layout.operator("robot_keypoints.load_builtin_model", text=text).name = model.name
+        _draw_builtin(self.layout)
 
 
 class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
@@ -49,19 +47,19 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         model = service.model
         row = layout.row(align=True)
         row.operator("robot_keypoints.load_model", text="Load…", icon="FILE_FOLDER")
-        row.menu("KEYPOINTS_MT_builtin_models", text="Built-in", icon="PACKAGE")
+        if model.state is not State.NONE:
+            row.menu("KEYPOINTS_MT_builtin_models", text="Built-in", icon="PACKAGE")
         if training_run.RUNNER.model is not None and model.path != training_run.RUNNER.model:
             row.operator("robot_keypoints.load_trained_model", text="Load Trained")
-        if model.state is State.READY:
-            row.operator("robot_keypoints.evaluate_model", text="Evaluate…", icon="LINENUMBERS_ON")
         if model.state is not State.NONE:
             row.operator("robot_keypoints.unload_model", text="", icon="X")
         if model.state is State.NONE:
             panels.advice(
                 layout,
                 context,
-                "Load a model.safetensors, which a training writes into its run's folder, or a built-in one",
+                "Load a model.safetensors, which a training writes into its run's folder, or a built-in model:",
             )
+            _draw_builtin(layout.column(align=True))
         elif model.state is State.LOADING:
             panels.status(layout, f"loading {model.path.name} …", plots.AMBER)
         elif model.state is State.FAILED:
@@ -71,6 +69,13 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
             evaluation_panel.draw(layout, context, model.path)
             _draw_overlay(layout, context, service)
         photo_panel.draw_publisher(layout, context)
+
+
+def _draw_builtin(layout: bpy.types.UILayout) -> None:
+    """A button for each built-in model; its tooltip tells on which images the error was measured."""
+    for model in builtin_models.models().values():
+        text = f"{model.label}, median {model.errors[0].median:.2f} %"
+        layout.operator("robot_keypoints.load_builtin_model", text=text, icon="PACKAGE").name = model.name
 
 
 def _draw_model(layout: bpy.types.UILayout, model: model_server.Model) -> None:
@@ -83,10 +88,11 @@ def _draw_model(layout: bpy.types.UILayout, model: model_server.Model) -> None:
     row = layout.row()
     row.active = False
     row.label(text=", ".join(words), icon="BLANK1")
+    row = layout.row(align=True)
+    row.operator("robot_keypoints.evaluate_model", text="Evaluate…", icon="LINENUMBERS_ON")
     builtin = next((m for m in builtin_models.models().values() if m.file == model.path), None)
     if builtin is not None:
-        page = layout.operator("robot_keypoints.open_path", text="About This Model", icon="HELP")
-        page.path = str(builtin.page)
+        row.operator("robot_keypoints.open_path", text="Its Page", icon="HELP").path = str(builtin.page)
 
 
 def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, service: Any) -> None:

@@ -7,7 +7,7 @@ import bpy
 
 from ....core import builtin_models
 from ....core.scene import presets
-from ...base.formatting import plural
+from ...base.formatting import paragraph, plural
 from ...properties import quick_start as choices, scene_robots
 from ...services import quick_start, trainer_environment, training_run
 from ...services.quick_start import Goal, Mark, Step
@@ -28,7 +28,8 @@ class KEYPOINTS_PT_quick_start(panels.Sidebar, bpy.types.Panel):
         service = quick_start.SERVICE
         if not training_run.RUNNER.active and not service.running:
             _draw_choices(layout, context)
-        if service.goal is not Goal.NONE:
+        over = service.goal is Goal.TRAIN and not (service.running or service.reason or training_run.RUNNER.active)
+        if service.goal is not Goal.NONE and not over:
             _draw_steps(layout, context)
         if not training_run.RUNNER.active and not (service.running and service.goal is Goal.TRAIN):
             _draw_models(layout, context)
@@ -65,14 +66,15 @@ def _draw_steps(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     steps = service.steps()
     if service.goal is Goal.TRAIN:
         steps = [*_scene_steps(context), *steps]
+    why = service.question or service.reason
+    stopped = next((s for s in steps if s.mark is Mark.FAILED), steps[0])
     for step in steps:
         _draw_step(box, context, step)
-    if service.question:
-        panels.advice(box, context, service.question, "BLANK1")
-        _draw_environment(box, context)
-    elif service.reason:
-        panels.advice(box, context, service.reason, "BLANK1")
-    if service.running:
+        if why and step is stopped:
+            paragraph(box, context, why, "BLANK1", narrower=_padding(context))
+            if service.question:
+                _draw_environment(box, context)
+    if service.running and not training_run.RUNNER.active:
         box.operator("robot_keypoints.quick_start_stop", icon="X")
     elif service.goal is Goal.TRY and not service.reason:
         box.operator("robot_keypoints.open_image", text="Try a Picture of Yours…", icon="FILE_FOLDER")
@@ -81,10 +83,15 @@ def _draw_steps(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 def _draw_step(layout: bpy.types.UILayout, context: bpy.types.Context, step: Step) -> None:
     column = layout.column(align=True)
     column.active = step.mark is not Mark.TO_DO
-    panels.advice(column, context, step.text, ICONS[step.mark])
+    paragraph(column, context, step.text, ICONS[step.mark], narrower=_padding(context))
     if step.share is not None:
         text = f"{100 * step.share:.0f} % of this download" if step.share else "working …"
         column.progress(factor=step.share, text=text)
+
+
+def _padding(context: bpy.types.Context) -> float:
+    """Pixels by which the inside of a box is narrower than the panel."""
+    return panels.unit(context)
 
 
 def _scene_steps(context: bpy.types.Context) -> list[Step]:
@@ -105,7 +112,8 @@ def _draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) ->
     if trainer_environment.may_go_online():
         layout.operator("robot_keypoints.quick_start_install", icon="IMPORT")
     else:
-        panels.advice(layout, context, trainer_environment.OFFLINE, "INTERNET_OFFLINE")
+        offline = trainer_environment.OFFLINE
+        paragraph(layout, context, offline, "INTERNET_OFFLINE", narrower=_padding(context))
         layout.operator("robot_keypoints.show_network_preference", icon="PREFERENCES")
     layout.operator("robot_keypoints.choose_python", text="Choose a Python with Torch…", icon="FILE_FOLDER")
 

@@ -171,7 +171,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.unload_model", fractions=(0.95, 0.93))
     yield from d.wait(lambda: prediction.model.state is not ready, 10, "the model to be put away")
     yield from d.pause(20)
-    yield from d.click_button("robot_keypoints.load_builtin_model", fractions=(0.75, 0.5))
+    yield from d.click_button('load_builtin_model(name="ur10")')
     yield from d.wait(lambda: prediction.model.state is ready, 120, "the built-in model to be loaded")
     bpy.ops.robot_keypoints.open_image(filepath=str(photo))
     rig.pose(props.armature, angles)
