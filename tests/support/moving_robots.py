@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from robot_keypoints.core.robot.urdf_reader import load_urdf
-from robot_keypoints.trainer.pose.kinematic_filter import MarkerPose, Recording, SensorModel, Step
+from robot_keypoints.trainer.pose.kinematic_filter import MarkerPose, Recording, SensorModel, Sight, Step
 from robot_keypoints.trainer.pose.link_motion import LinkMotion
 from robot_keypoints.trainer.pose.rigid_motion import as_pose, exp_rotation, move
 from torch import Tensor
@@ -112,7 +112,7 @@ def simulate(count: int, seed: int, model: SensorModel, *, hidden: float = 0.5, 
             marker = pose @ MOUNT
             covariance = marker_covariance(marker)
             twist = torch.linalg.cholesky(covariance) @ noise(6)
-            markers = (MarkerPose(perturbed(marker, twist), covariance, 0, None, 0),)
+            markers = (MarkerPose(perturbed(marker, twist), covariance, Sight(mount=0)),)
         steps.append(Step(0.1 * k, true[k] - offset - error, markers))
     return Simulated(Recording(robot, model, tuple(steps)), torch.stack(poses), torch.stack(errors))
 

@@ -5,13 +5,15 @@ Sensors are off in the absolute, but tell displacements well (US 12387346, parag
 error-state Kalman filter on SE(3) is, at each step k,
 
 - X = ``T_reference_object``: a link's pose in the frame of the reference, such as a camera that rests;
-- fixed poses: of more cameras, ``T_camera_reference``, and of markers on their links, ``T_link_marker``, as far as they
-  are not known;
+- fixed poses, as far as they are not known: ``T_camera_link`` of cameras and ``T_link_marker`` of markers; of what
+  rests, the reference is the link;
 - what has to be added to the sensors' readings: offsets b, which change slowly, and errors s (noise, slack), which are
   forgotten after a while; e = b + s.
 
 The object moves as the kinematics F = ``T_base_object`` say: X' = X · F(q + e)⁻¹ · F(q' + e') · exp(drift), where only
-e' and the drift are random. A camera sees ``T_camera_marker`` = camera · X · F(q + e)⁻¹ · F_link(q + e) · mount.
+e' and the drift are random. A link is at L = X · F(q + e)⁻¹ · F_link(q + e) in the reference's frame. A camera sees
+``T_camera_marker`` = camera · L⁻¹ · L' · mount, where L is the link that carries the camera and L' that of the marker;
+each is the identity where the camera or the marker rests with the reference.
 
 Errors of poses are twists (ω, v) from the left, as :mod:`.rigid_motion` has them; radians and metres. The drift is one
 of the object in its own frame, from the right. The order in a state's covariance is: X, fixed poses, b, s.
@@ -45,6 +47,12 @@ from .rigid_motion import adjoint, invert, left_jacobian, log_motion, move, orth
 
 Links = tuple[Tensor, Tensor]
 """``T_base_link`` ``(L, 4, 4)``, and the twists ``(L, 6, D)`` that joints give links; see :class:`.LinkMotion`."""
+
+ROUNDS = 4
+"""So many times the smoother decides anew which markers it uses."""
+
+ALONE = 1e-9
+"""Share of a covariance's largest variance under which nothing is left but rounding."""
 
 ITERATIONS = 20
 CONVERGED = 1e-7
@@ -85,22 +93,34 @@ class SensorModel:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What a camera looks at. The names of links are places in :attr:`.LinkMotion.links`.
+
+    Attributes:
+        link: that carries the marker; None where it rests with the reference.
+        camera_link: that carries the camera; None where it rests with the reference.
+        mount: which fixed pose is ``T_link_marker``; None where the marker's frame is the link's.
+        camera: which fixed pose is ``T_camera_link``; None where the camera's frame is the link's.
+    """
+
+    link: int | None = 0
+    camera_link: int | None = None
+    mount: int | None = None
+    camera: int | None = None
+
+
+@dataclass(frozen=True)
 class MarkerPose:
     """The pose of a marker in one image.
 
     Attributes:
         pose: ``T_camera_marker`` ``(4, 4)``.
         covariance: of its error from the left, ``(6, 6)``.
-        link: on which the marker is, by its place in :attr:`LinkMotion.links`.
-        camera: which fixed pose is this camera's ``T_camera_reference``; None where the camera is the reference.
-        mount: which fixed pose is the marker's ``T_link_marker``; None where its frame is the link's.
     """
 
     pose: Tensor
     covariance: Tensor
-    link: int = 0
-    camera: int | None = None
-    mount: int | None = None
+    sight: Sight
 
 
 @dataclass(frozen=True)
@@ -191,13 +211,16 @@ class Estimate:
     Attributes:
         states: one for each step.
         distances: squared Mahalanobis distances (chi-square with 6 degrees of freedom) of each step's markers from
-            what was expected before they were looked at.
+            what was expected: by a filter before they were looked at, by the smoother from all others.
         accepted: which of them were within :attr:`Recording.limit` and used.
+        log_likelihood: of all markers' poses under the model, less a constant; those beyond the limit count as if they
+            were at the limit.
     """
 
     states: tuple[State, ...]
     distances: tuple[tuple[float, ...], ...]
     accepted: tuple[tuple[bool, ...], ...]
+    log_likelihood: float
 
 
 def initial_state(
@@ -234,6 +257,7 @@ def forward(recording: Recording, initial: State) -> Estimate:
     states: list[State] = []
     distances: list[tuple[float, ...]] = []
     accepted: list[tuple[bool, ...]] = []
+    log_likelihood = 0.0
     state, (links,) = initial, recording.links([initial], slice(1))
     for k, step in enumerate(recording.steps):
         here = slice(k, k + 1)
@@ -245,20 +269,22 @@ def forward(recording: Recording, initial: State) -> Estimate:
             state = replace(before, object_pose=pose, errors=errors)
             transition = _transition(recording.model, seconds, before, state, links, ahead)
             state, links = replace(state, covariance=predict(_centred(before), transition).covariance), ahead
-        seen: list[float] = []
+        away: list[float] = []
         taken: list[bool] = []
         for marker in step.markers:
             reading = _reading(marker, state, links)
-            seen.append(squared_distance(innovation(_centred(state), reading)))
-            taken.append(seen[-1] <= recording.limit)
+            new = innovation(_centred(state), reading)
+            away.append(squared_distance(new))
+            log_likelihood -= (min(away[-1], recording.limit) + float(new.covariance.logdet())) / 2
+            taken.append(away[-1] <= recording.limit)
             if taken[-1]:
                 after = update(_centred(state), reading)
                 state = replace(state.moved(after.mean), covariance=after.covariance)
                 (links,) = recording.links([state], here)
         states.append(state)
-        distances.append(tuple(seen))
+        distances.append(tuple(away))
         accepted.append(tuple(taken))
-    return Estimate(tuple(states), tuple(distances), tuple(accepted))
+    return Estimate(tuple(states), tuple(distances), tuple(accepted), log_likelihood)
 
 
 def backward(recording: Recording, initial: State) -> Estimate:
@@ -269,32 +295,65 @@ def backward(recording: Recording, initial: State) -> Estimate:
             :meth:`Recording.backward` makes it.
     """
     found = forward(recording.backward(), initial)
-    return Estimate(found.states[::-1], found.distances[::-1], found.accepted[::-1])
+    return replace(found, states=found.states[::-1], distances=found.distances[::-1], accepted=found.accepted[::-1])
 
 
 def smooth(recording: Recording, initial: State) -> Estimate:
     """Poses from all that was recorded, by the Rauch–Tung–Striebel smoother.
 
     It is repeated about its own result until that stays the same, which is then the least-squares solution of all
-    steps together (Bell 1994). Which markers are used is decided by the forward filter.
+    steps together (Bell 1994). Its distances are those of each marker from what all others together say; which of them
+    are within the limit is first decided by the forward filter, and then, until that stays the same, by these.
     """
-    first = forward(recording, initial)
-    states = first.states
+    found = forward(recording, initial)
+    for _ in range(ROUNDS):
+        states, distances = _smoothed(recording, initial, found.states, found.accepted)
+        accepted = tuple(tuple(d <= recording.limit for d in away) for away in distances)
+        settled = accepted == found.accepted
+        found = replace(found, states=states, distances=distances)
+        if settled:
+            break
+        found = replace(found, accepted=accepted)
+    return found
+
+
+def _smoothed(
+    recording: Recording, initial: State, states: tuple[State, ...], accepted: Sequence[Sequence[bool]]
+) -> tuple[tuple[State, ...], tuple[tuple[float, ...], ...]]:
+    """The states from all accepted markers, from ``states`` on, and each marker's distance from what the others say."""
     waits = [after.time - before.time for before, after in itertools.pairwise(recording.steps)]
     for _ in range(ITERATIONS):
         links = recording.links(states)
         pairs = zip(waits, itertools.pairwise(states), itertools.pairwise(links), strict=True)
         transitions = [_transition(recording.model, seconds, *both, *placed) for seconds, both, placed in pairs]
         readings = [
-            [_reading(m, state, placed) for m, used in zip(step.markers, taken, strict=True) if used]
-            for step, taken, state, placed in zip(recording.steps, first.accepted, states, links, strict=True)
+            [_reading(m, state, placed) for m in step.markers]
+            for step, state, placed in zip(recording.steps, states, links, strict=True)
         ]
-        prior = _prior(initial, states[0])
-        smoothed = run_smoother(run_filter(prior, transitions, readings), transitions)
+        used = [list(itertools.compress(*part)) for part in zip(readings, accepted, strict=True)]
+        smoothed = run_smoother(run_filter(_prior(initial, states[0]), transitions, used), transitions)
         states = tuple(replace(s.moved(g.mean), covariance=g.covariance) for s, g in zip(states, smoothed, strict=True))
         if max(_largest_share(g) for g in smoothed) < CONVERGED:
             break
-    return replace(first, states=states)
+    distances = tuple(
+        tuple(_distance_from_others(g, r, used) for r, used in zip(*part, strict=True))
+        for g, *part in zip(smoothed, readings, accepted, strict=True)
+    )
+    return states, distances
+
+
+def _distance_from_others(state: Gaussian, reading: Reading, used: bool) -> float:
+    """The squared Mahalanobis distance of a measurement from what follows from all others, given the state that all
+    together give, with this one among them or not."""
+    spread = reading.matrix @ state.covariance @ reading.matrix.mT
+    left = Gaussian(
+        reading.value - reading.matrix @ state.mean,
+        symmetric(reading.noise - spread if used else reading.noise + spread),
+    )
+    values, vectors = torch.linalg.eigh(left.covariance)
+    # A measurement that alone tells something leaves nothing to compare it with in that direction.
+    scale = torch.where(values > ALONE * values[-1], values, torch.inf)
+    return float(((vectors.mT @ left.mean).square() / scale).sum())
 
 
 def _centred(state: State) -> Gaussian:
@@ -349,24 +408,40 @@ def _transition(
     return Transition(matrix, shift, symmetric(noise))
 
 
+def seen(sight: Sight, state: State, links: Links) -> tuple[Tensor, Tensor]:
+    """The pose ``T_camera_marker`` ``(4, 4)``, and the twists ``(6, 6 + 6 M + 2 D)`` from the left, in the camera's
+    frame, that changes of the state give it."""
+    frames, twists = links
+    joints, size = state.errors.shape[1], len(state.covariance)
+    base = state.object_pose @ invert(frames[0])
+    to_base = adjoint(base)
+    identity = torch.eye(4, dtype=frames.dtype)
+
+    def placed(link: int | None) -> tuple[Tensor, Tensor]:
+        """A link in the reference's frame, and its twists there."""
+        slope = frames.new_zeros(6, size)
+        if link is None:
+            return identity, slope
+        slope[:, :6] = torch.eye(6, dtype=frames.dtype)
+        by_joint = to_base @ (twists[link] - twists[0])
+        slope[:, size - 2 * joints :] = torch.cat([by_joint, by_joint], -1)
+        return base @ frames[link], slope
+
+    carrier, carrier_slope = placed(sight.camera_link)
+    body, body_slope = placed(sight.link)
+    from_reference = (identity if sight.camera is None else state.fixed[sight.camera]) @ invert(carrier)
+    carried = from_reference @ body
+    slope = adjoint(from_reference) @ (body_slope - carrier_slope)
+    if sight.camera is not None:
+        slope[:, 6 + 6 * sight.camera : 12 + 6 * sight.camera] += torch.eye(6, dtype=frames.dtype)
+    if sight.mount is not None:
+        slope[:, 6 + 6 * sight.mount : 12 + 6 * sight.mount] += adjoint(carried)
+    return carried if sight.mount is None else carried @ state.fixed[sight.mount], slope
+
+
 def _reading(marker: MarkerPose, state: State, links: Links) -> Reading:
     """What a marker says, as changes of ``state``."""
-    frames, twists = links
-    base = state.object_pose @ invert(frames[0])
-    identity = torch.eye(4, dtype=frames.dtype)
-    camera = identity if marker.camera is None else state.fixed[marker.camera]
-    mount = identity if marker.mount is None else state.fixed[marker.mount]
-    carried = camera @ base @ frames[marker.link]
-    residual = log_motion(marker.pose @ invert(carried @ mount))
-
-    joints, size = state.errors.shape[1], len(state.covariance)
-    matrix = frames.new_zeros(6, size)
-    matrix[:, :6] = adjoint(camera)
-    if marker.camera is not None:
-        matrix[:, 6 + 6 * marker.camera : 12 + 6 * marker.camera] = torch.eye(6, dtype=frames.dtype)
-    if marker.mount is not None:
-        matrix[:, 6 + 6 * marker.mount : 12 + 6 * marker.mount] = adjoint(carried)
-    slope = adjoint(camera @ base) @ (twists[marker.link] - twists[0])
-    matrix[:, size - 2 * joints :] = torch.cat([slope, slope], -1)
+    expected, slope = seen(marker.sight, state, links)
+    residual = log_motion(marker.pose @ invert(expected))
     # The logarithm of exp(residual) exp(-change) is the residual less the inverse right Jacobian times the change.
-    return Reading(torch.linalg.solve(left_jacobian(-residual), matrix), residual, marker.covariance)
+    return Reading(torch.linalg.solve(left_jacobian(-residual), slope), residual, marker.covariance)

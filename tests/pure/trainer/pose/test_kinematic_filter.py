@@ -20,11 +20,13 @@ from robot_keypoints.trainer.pose.kinematic_filter import (
     MarkerPose,
     Recording,
     SensorModel,
+    Sight,
     State,
     Step,
     backward,
     forward,
     initial_state,
+    seen,
     smooth,
 )
 from robot_keypoints.trainer.pose.link_motion import LinkMotion
@@ -77,7 +79,7 @@ def test_of_a_robot_that_only_slides_it_is_filterpys_filter() -> None:
         marker = pose.clone()
         marker[:3, 3] = torch.tensor(random.normal(size=3))
         places.append(marker[:3, 3].numpy())
-        markers = (MarkerPose(marker, noise),) if k % 3 else ()
+        markers = (MarkerPose(marker, noise, Sight()),) if k % 3 else ()
         steps.append(Step(0.1 * k, torch.tensor(random.normal(size=3)) * 0.2, markers))
     recording = Recording(LinkMotion.of(table(), ["z"]), model, tuple(steps))
     spread = torch.tensor([0.0] * 3 + [0.04, 0.09, 0.01], dtype=torch.float64).diag()
@@ -176,9 +178,9 @@ def test_the_smoother_solves_gtsams_problem() -> None:
     for key, step in zip(keys, recording.steps, strict=True):
         for marker in step.markers:
             there = adjoint(invert(marker.pose))
-            seen = gtsam.Pose3(marker.pose.numpy())
+            given = gtsam.Pose3(marker.pose.numpy())
 
-            def shown(x: gtsam.Pose3, m: gtsam.Pose3, z: gtsam.Pose3 = seen) -> np.ndarray:
+            def shown(x: gtsam.Pose3, m: gtsam.Pose3, z: gtsam.Pose3 = given) -> np.ndarray:
                 return np.asarray(gtsam.Pose3.Logmap(z.inverse() * x * m))
 
             graph.add(custom((there @ marker.covariance @ there.mT).numpy(), [key, mount], "pp", shown))
@@ -292,7 +294,7 @@ def test_several_cameras_and_markers_on_several_links(model: SensorModel) -> Non
             (1, 0, 2, second @ frames[1] @ forearm), (0, 0, 1, second @ frames[0] @ MOUNT),
         ):  # fmt: skip
             if (k + link) % 2 or k % 5 == 0:
-                markers.append(MarkerPose(pose, marker_covariance(pose, 0.01), link, camera, mount))
+                markers.append(MarkerPose(pose, marker_covariance(pose, 0.01), Sight(link, None, mount, camera)))
         steps.append(replace(step, markers=tuple(markers)))
     recording = Recording(robot, model, tuple(steps))
     noise = torch.randn(4, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64) * 0.02
@@ -303,3 +305,29 @@ def test_several_cameras_and_markers_on_several_links(model: SensorModel) -> Non
     # The last joint's offset and the mount's turn about the same axis can't be told apart.
     for mine, true in zip(found.states[0].fixed[[0, 2]], (second, forearm), strict=True):
         assert float(log_motion(mine @ invert(true)).abs().max()) < 2e-4
+
+
+def test_a_camera_on_the_hand_sees_markers_in_the_room_and_on_another_link() -> None:
+    """The base is the reference: where the markers are in the room comes out with the rest."""
+    truth = simulate(24, 5, SensorModel.uniform(6, offset=0.0), hidden=0.0)
+    robot = LinkMotion.of(load_urdf(UR10), ["ee_link", "forearm_link"])
+    camera, room = invert(MOUNT), perturbed(BASE, torch.tensor([0.3, 0.1, 0.2, 0.5, 0.2, 0.4]).double())
+    forearm = perturbed(MOUNT, torch.tensor([0.3, 0.0, 0.2, 0.1, 0.1, 0.0]).double())
+    steps = []
+    for k, step in enumerate(truth.recording.steps):
+        frames, _ = robot(step.positions)
+        eye = camera @ invert(frames[0])
+        shown = [(eye @ room, Sight(None, 0, 1, 0)), (eye @ frames[1] @ forearm, Sight(1, 0, 2, 0))][: 1 + k % 2]
+        markers = tuple(MarkerPose(pose, marker_covariance(pose, 0.01), sight) for pose, sight in shown)
+        steps.append(replace(step, markers=markers))
+    recording = Recording(robot, SensorModel.uniform(6, offset=math.radians(1)), tuple(steps))
+    noise = torch.randn(3, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64) * 0.02
+    guesses = torch.stack([perturbed(p, n) for p, n in zip((camera, room, forearm), noise, strict=True)])
+    still, spread = torch.eye(4, dtype=torch.float64), torch.block_diag(WIDE, WIDE, WIDE)
+    found = smooth(recording, initial_state(recording, still, WIDE * 1e-8, guesses, spread))
+    frames, _ = robot(truth.recording.steps[0].positions)
+    there = invert(camera @ invert(frames[0]) @ room)
+    (links,) = recording.links(found.states[:1], slice(1))
+    mine, _ = seen(Sight(None, 0, 1, 0), found.states[0], links)
+    assert float(log_motion(mine @ there).abs().max()) < 2e-4
+    assert float(log_motion(found.states[0].fixed[2] @ invert(forearm)).abs().max()) < 2e-4
