@@ -6,6 +6,9 @@ boxes from the image's top-left corner, which is (-0.5, -0.5) here. So keypoints
 half a pixel further right and down. A keypoint outside the image has the visibility 0 and, as COCO wants it, the place
 (0, 0); where it really is stands in ``labels/``.
 
+What a label tells of footage (``footage`` of an image; ``source``, covariances and ``quality`` of an annotation) is
+passed on as it is.
+
 There is one annotation per robot that is at least partly inside the image. ``area`` is the number of its visible
 pixels where masks are asked for, and else the area of its box.
 """
@@ -27,6 +30,9 @@ from .writer import DataSet, Finished, write_png
 
 SIGMA = 0.05
 """What a keypoint's error is measured by in OKS, for every keypoint: COCO's own range from 0.025 to 0.107."""
+
+EVIDENCE = ("source", "covariance", "joint_deviations", "keypoint_covariances", "quality")
+"""What labels of footage tell of where they come from."""
 
 
 class CocoDataSet(DataSet):
@@ -74,7 +80,7 @@ class CocoDataSet(DataSet):
             for entry in _annotations(label, self.bodies, mask, ids):
                 annotations.append({"id": len(annotations) + 1, **entry})
         info: dict[str, Any] = {
-            "description": "Rendered and labelled by Robot Keypoints",
+            "description": self.description,
             "version": "1.0",
             "conventions": "keypoints: the centre of the top-left pixel is (0, 0); boxes: the top-left corner of the "
             "image is (0, 0); camera frame: x right, y down, z forward; metres, radians",
@@ -104,6 +110,7 @@ def _image(label: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": index + 1, "file_name": f"images/{index:06d}.png", "width": label["width"], "height": label["height"],
         "camera_matrix": label["camera_matrix"], "distortion": label["distortion"], "hidden": label["hidden"],
+        **({"footage": label["footage"]} if "footage" in label else {}),
     }  # fmt: skip
 
 
@@ -126,6 +133,7 @@ def _annotations(
             "keypoints": keypoints, "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
             "bbox": [left + 0.5, top + 0.5, right - left, bottom - top], "area": (right - left) * (bottom - top),
             "T_cam_base": instance["T_cam_base"], "joints": instance["joints"],
+            **{name: instance[name] for name in EVIDENCE if name in instance},
         }  # fmt: skip
         if mask is not None:
             values = [n + 1 for n, (robot, _) in enumerate(names) if robot == body.name]

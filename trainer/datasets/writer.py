@@ -56,13 +56,21 @@ class DataSet(ABC):
 
     format: str
 
-    def __init__(self, folder: Path, bodies: Sequence[Body], masks: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bodies: Sequence[Body],
+        masks: bool,
+        description: str = "Rendered and labelled by Robot Keypoints",
+    ) -> None:
         """Say where the data set is; nothing is written yet.
 
         Args:
             masks: whether samples have pictures of their links.
+            description: of the whole data set, where its format has one.
         """
         self.folder = folder
+        self.description = description
         self.bodies = tuple(bodies)
         self.masks = masks
 
