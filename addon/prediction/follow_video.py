@@ -16,7 +16,8 @@ from ...core.messages.envelope import MessageError
 from ...core.messages.pose import PoseRequest
 from ...core.messages.pose_publishing import PoseListener, PublishedPose
 from ...core.messages.prediction import Prediction
-from ..robot import joint_positions, rig
+from ..robot import joint_positions
+from ..robot.robot_in_scene import RobotInScene
 from . import model_server, photo_source, pose_from_photo, robot_match
 from .photo_lens import Lens
 from .pose_uncertainty import axes, blurs
@@ -58,7 +59,7 @@ class Service:
         """
         self.stop()
         photo = scene.robot_keypoints.photo
-        robot_match.armature_of(scene)
+        robot_match.robot_in(scene)
         if published:
             keys = scene.robot_keypoints.stream.keys
             self._listener = PoseListener(*address(photo.address), keys=bpy.path.abspath(keys) if keys else "")
@@ -143,23 +144,24 @@ class Service:
             raise UserError("The publisher gives keypoints without a pose: start it with --camera")
         if pose.base_in_camera is None:
             raise UserError(pose.sentence.rstrip(".") or "The publisher found no pose")
-        found = self._found(scene, heard)
-        pose_from_photo.apply(scene, self.kind, found, _offset(scene, heard))
+        robot = robot_match.robot_in(scene)
+        found = self._found(robot, heard)
+        pose_from_photo.apply(scene, self.kind, found, _offset(robot, heard))
         return True
 
-    def _found(self, scene: bpy.types.Scene, heard: PublishedPose) -> pose_from_photo.Found:
+    def _found(self, robot: RobotInScene, heard: PublishedPose) -> pose_from_photo.Found:
         service = model_server.SERVICE
-        known = service.model.document.get("skeleton") if service.model.name == heard.robot else None
-        skeleton = tuple((str(a), str(b)) for a, b in known or ())
+        edges = service.model.document.get("skeleton") if service.model.name == heard.robot else None
+        skeleton = tuple((str(a), str(b)) for a, b in edges or ())
         shown = Prediction(0, heard.width, heard.height, heard.keypoints, skeleton, 0.0)
-        service.show(shown, scene.robot_keypoints.overlay.source)
+        service.show(shown, robot.scene.robot_keypoints.overlay.source)
         assert heard.pose is not None
-        lens, robot = _lens(heard), rig.robot_of(robot_match.armature_of(scene))
-        if lens is None or robot is None:
+        lens, known = _lens(heard), robot.robot
+        if lens is None or known is None:
             return pose_from_photo.Found(shown, heard.pose, lens)
         k = lens.intrinsics
-        seen = blurs(heard.pose, k, robot.link_frames(heard.pose.joints or {}))
-        return pose_from_photo.Found(shown, heard.pose, lens, seen, axes(heard.pose, k, robot.reach() / 6))
+        seen = blurs(heard.pose, k, known.link_frames(heard.pose.joints or {}))
+        return pose_from_photo.Found(shown, heard.pose, lens, seen, axes(heard.pose, k, known.reach() / 6))
 
 
 def _lens(heard: PublishedPose) -> Lens | None:
@@ -173,14 +175,14 @@ def _lens(heard: PublishedPose) -> Lens | None:
     return Lens(k, "the publisher's camera")
 
 
-def _offset(scene: bpy.types.Scene, heard: PublishedPose) -> NDArray[np.float64]:
+def _offset(robot: RobotInScene, heard: PublishedPose) -> NDArray[np.float64]:
     """``T_rigbase_modelbase``, where the publisher's model is the one that is loaded; else both bases are the same.
 
     Raises:
         UserError: if the joints are those of another robot.
     """
     assert heard.pose is not None
-    known = joint_positions.positions(scene, robot_match.armature_of(scene))
+    known = joint_positions.positions(robot)
     foreign = [n for n in heard.pose.joints or {} if n not in known]
     if foreign:
         raise UserError(
@@ -189,7 +191,7 @@ def _offset(scene: bpy.types.Scene, heard: PublishedPose) -> NDArray[np.float64]
         )
     service = model_server.SERVICE
     if service.model.state is model_server.State.READY and service.model.name == heard.robot:
-        return robot_match.match(scene, service.model.document).offset
+        return robot_match.match(robot, service.model.document).offset
     return np.eye(4)
 
 

@@ -16,6 +16,7 @@ from ...core.messages.model_client import ModelClient
 from ...core.messages.pose import PoseRequest, PredictedPose
 from ...core.messages.prediction import Prediction, Refusal
 from ..robot import rig
+from ..robot.robot_in_scene import RobotInScene
 from . import model_server, photo_lens, photo_source, robot_match
 from .photo_lens import Lens
 from .photo_source import Picture
@@ -44,7 +45,7 @@ class Question:
         """
         if model_server.SERVICE.model.state is not model_server.State.READY:
             raise UserError("No model is loaded: load one first")
-        match = robot_match.match(scene, model_server.SERVICE.model.document)
+        match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document)
         picture = photo_source.read(scene, path)
         return cls(kind, picture, photo_lens.of(scene, picture.width, picture.height), match)
 
@@ -159,7 +160,7 @@ def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: st
     scene.view_layers[0].update()
     if path:
         photo_source.block(path)
-    pose, armature, camera = found.pose, robot_match.armature_of(scene), scene.camera
+    pose, robot, camera = found.pose, robot_match.robot_in(scene), scene.camera
     assert pose.base_in_camera is not None
     photo = scene.robot_keypoints.photo
     robot_moves = kind == ROBOT and photo.moves == ROBOT and camera is not None
@@ -169,16 +170,16 @@ def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: st
         if found.lens is not None:
             photo_lens.editable(camera)
     if robot_moves or kind == ROBOT:
-        photo_lens.refuse_if_locked(armature, "robot", joints_only=not robot_moves)
+        photo_lens.refuse_if_locked(robot.armature, "robot", joints_only=not robot_moves)
     if not robot_moves and camera is not None:
         photo_lens.refuse_if_locked(camera, "camera")
     if kind == ROBOT:
-        pose_joints(armature, pose.joints or {})
+        pose_joints(robot, pose.joints or {})
     camera = photo_lens.ensure(scene)
     if found.lens is not None and camera_differs(scene, camera, found.lens.intrinsics):
         typed = (photo.focal_mm, photo.sensor_mm) if photo.lens == "MM" else None
         photo_lens.give(scene, camera, found.lens.intrinsics, typed)
-    place(scene, armature, camera, pose.base_in_camera @ invert(offset), robot_moves)
+    place(robot, camera, pose.base_in_camera @ invert(offset), robot_moves)
     overlay = scene.robot_keypoints.overlay
     if path:
         photo_source.show(scene, path)
@@ -187,10 +188,9 @@ def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: st
     remember(replace(found, applied=ROBOT if robot_moves else CAMERA))
 
 
-def place(
-    scene: bpy.types.Scene, armature: bpy.types.Object, camera: bpy.types.Object, base_in_camera: Any, robot_moves: bool
-) -> None:
+def place(robot: RobotInScene, camera: bpy.types.Object, base_in_camera: Any, robot_moves: bool) -> None:
     """Move rig or camera so that ``T_cam_base`` ``(4, 4)`` holds between them; metres are those of the rig's scale."""
+    armature = robot.armature
     scale = float(armature.matrix_world.to_scale()[0])
     relative = np.array(base_in_camera)
     relative[:3, 3] *= scale
@@ -200,18 +200,18 @@ def place(
     else:
         base = np.array(armature.matrix_world.normalized())
         photo_lens.place(camera, base @ invert(relative) @ BLENDER_FROM_OPENCV)
-        reach = scale * rig.reach(armature)
+        reach = scale * robot.reach
         # Nothing of the robot may be cut off.
         camera.data.clip_end = max(camera.data.clip_end, 10 * (float(np.linalg.norm(relative[:3, 3])) + reach))
         camera.data.clip_start = min(camera.data.clip_start, 0.05 * reach)
-    scene.view_layers[0].update()
+    robot.scene.view_layers[0].update()
 
 
-def pose_joints(armature: bpy.types.Object, joints: Mapping[str, float]) -> None:
+def pose_joints(robot: RobotInScene, joints: Mapping[str, float]) -> None:
     """Pose those of the joints, radians or metres, that the rig has."""
-    known = {j.name for j in rig.joints(armature)}
-    rig.pose(armature, {n: v for n, v in joints.items() if n in known})
-    armature.update_tag()
+    known = {j.name for j in robot.joints}
+    rig.Poser(robot.armature, robot.joints)({n: v for n, v in joints.items() if n in known})
+    robot.armature.update_tag()
 
 
 def camera_differs(scene: bpy.types.Scene, camera: bpy.types.Object, k: Intrinsics) -> bool:
@@ -265,7 +265,7 @@ def other(scene: bpy.types.Scene, found: Found) -> Found:
     turned = replace(pose, base_in_camera=following, alternatives=(*rest, pose.base_in_camera), reprojection=None)
     if found.lens is None:
         return replace(found, pose=turned, blurs=(), axes=())
-    match = robot_match.match(scene, model_server.SERVICE.model.document)
+    match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document)
     k = found.lens.intrinsics
     reach = match.robot.reach() if match.robot is not None else 1.0
     seen = blurs(turned, k, match.frames(turned.joints or {}))

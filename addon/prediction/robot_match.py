@@ -15,7 +15,8 @@ from ...core.camera.intrinsics import invert
 from ...core.errors import UserError
 from ...core.robot.robot import Robot
 from ..base.formatting import plural
-from ..robot import joint_positions, rig
+from ..robot import joint_positions
+from ..robot.robot_in_scene import RobotInScene
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Match:
         return {} if self.robot is None else self.robot.link_frames({**self.joints, **found})
 
 
-def armature_of(scene: bpy.types.Scene) -> bpy.types.Object:
+def robot_in(scene: bpy.types.Scene) -> RobotInScene:
     """The scene's first robot.
 
     Raises:
@@ -59,17 +60,16 @@ def armature_of(scene: bpy.types.Scene) -> bpy.types.Object:
         raise UserError(
             f"The robot {armature.name} is scaled unevenly ({x:.3g}, {y:.3g}, {z:.3g}): apply its scale first"
         )
-    return armature
+    return RobotInScene.of(scene, armature)
 
 
-def match(scene: bpy.types.Scene, document: Mapping[str, Any]) -> Match:
+def match(robot: RobotInScene, document: Mapping[str, Any]) -> Match:
     """Set the scene's robot beside the one that a model's document tells of.
 
     Raises:
         UserError: if there is no robot, or the model is of another one.
     """
-    armature = armature_of(scene)
-    present = joint_positions.positions(scene, armature)
+    present, rig = joint_positions.positions(robot), robot.armature.name
     if not isinstance(document.get("robot"), dict):
         return Match(None, present, np.eye(4))
     try:
@@ -78,26 +78,23 @@ def match(scene: bpy.types.Scene, document: Mapping[str, Any]) -> Match:
         there = known.link_frames({})
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         raise UserError("The model's robot can't be read: train the model again") from problem
-    own = rig.robot_of(armature)
     missing = [n for n in names if n not in present]
-    if own is None or missing:
+    if robot.robot is None or missing:
         lacking = f" ({plural(len(missing), 'joint')} differ, such as {missing[0]})" if missing else ""
         raise UserError(
-            f"The model is of the robot {known.name}, the rig is {armature.name}{lacking}: load the model's robot, or "
+            f"The model is of the robot {known.name}, the rig is {rig}{lacking}: load the model's robot, or "
             "a model of this rig"
         )
     joints = {n: present[n] for n in names}
-    here, there = own.link_frames(joints), known.link_frames(joints)
+    here, there = robot.robot.link_frames(joints), known.link_frames(joints)
     common = [link for link in known.links if link in here]
     offsets = [here[link] @ invert(there[link]) for link in common]
     if not offsets:
-        raise UserError(
-            f"The model's robot {known.name} and the rig {armature.name} share no link: load a model of this rig"
-        )
+        raise UserError(f"The model's robot {known.name} and the rig {rig} share no link: load a model of this rig")
     moved = max(float(np.linalg.norm((offsets[0] @ there[n] - here[n])[:3, 3])) for n in common)
     if moved > ALIKE * known.reach():
         raise UserError(
-            f"The model's robot {known.name} has other measures than the rig {armature.name} ({moved:.2f} m apart): "
+            f"The model's robot {known.name} has other measures than the rig {rig} ({moved:.2f} m apart): "
             "load a model of this rig"
         )
     return Match(known, joints, offsets[0])

@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from ...core.robot.robot import Joint
 from . import rig
+from .robot_in_scene import RobotInScene
 
 Floats = NDArray[np.float64]
 
 
-def positions(scene: bpy.types.Scene, armature: bpy.types.Object) -> dict[str, float]:
+def positions(robot: RobotInScene) -> dict[str, float]:
     """Radians or metres by the joint's name; followers of other joints are left out. Updates the view layer."""
-    scene.view_layers[0].update()
-    robot = rig.robot_of(armature)
-    if robot is None:
-        return {j.name: _own(armature.pose.bones[j.bone], j) for j in rig.joints(armature)}
-    bones = {j.name: j for j in rig.joints(armature)}
-    frames = rig.Frames(scene, armature, [link for link in robot.links if link in armature.pose.bones]).world()
+    frames = dict(zip(robot.kinematics.names, robot.kinematics.present(), strict=True))
+    bones = robot.armature.pose.bones
+    if robot.robot is None:
+        return {j.name: _own(bones[j.bone], j) for j in robot.joints}
+    joints = {j.name: j for j in robot.joints}
     result = {}
-    for joint in robot.moving_joints:
+    for joint in robot.robot.moving_joints:
         if joint.parent not in frames or joint.child not in frames:
             continue
         motion = np.linalg.inv(frames[joint.parent] @ np.array(joint.origin)) @ frames[joint.child]
         value = _along(motion, np.array(joint.axis), joint.kind == "prismatic")
-        result[joint.name] = _unwrapped(value, _channel(armature, bones[joint.name]), joint)
+        result[joint.name] = _unwrapped(value, channel(bones[joint.child], joints[joint.name]), joint)
     return result
 
 
@@ -42,7 +42,7 @@ def _own(bone: bpy.types.PoseBone, joint: rig.RigJoint) -> float:
         rest = bone.parent.bone.matrix_local.inverted() @ rest
         posed = bone.parent.matrix.inverted() @ posed
     value = _along(np.array(rest.inverted() @ posed), np.eye(3)[joint.axis], joint.linear)
-    return value if joint.linear else _nearest(value, _read(bone, joint))
+    return value if joint.linear else _nearest(value, channel(bone, joint))
 
 
 def _along(motion: Floats, axis: Floats, linear: bool) -> float:
@@ -69,11 +69,8 @@ def _nearest(value: float, wanted: float) -> float:
     return value + math.tau * round((wanted - value) / math.tau)
 
 
-def _channel(armature: bpy.types.Object, joint: rig.RigJoint) -> float:
-    return _read(armature.pose.bones[joint.bone], joint)
-
-
-def _read(bone: Any, joint: rig.RigJoint) -> float:
+def channel(bone: Any, joint: rig.RigJoint) -> float:
+    """Radians or metres of the channel of a joint's bone: what :class:`.Poser` has set, or the user."""
     if joint.linear:
         return float(bone.location[joint.axis])
     if bone.rotation_mode == "QUATERNION":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import bpy
@@ -22,47 +23,55 @@ class Kinematics:
     """Frames of one robot. A rig of ours is computed; a user's own armature is posed, and Blender asked."""
 
     def __init__(
-        self, scene: bpy.types.Scene, armature: bpy.types.Object, joints: Mapping[str, str], *, exact: bool = False
+        self, robot: Robot | None, joints: tuple[rig.RigJoint, ...], variables: Mapping[str, str], frames: rig.Frames
     ) -> None:
-        """Look the robot up once.
+        """Made by :meth:`.RobotInScene.of`.
 
         Args:
-            joints: names of the joints by the variables that move them.
-            exact: whether Blender is to be asked in any case, as for a rig that constraints move besides.
+            robot: of an armature that was made here; None of a user's own.
+            joints: of the armature, those that can be posed.
+            variables: names of the joints by the variables that move them.
+            frames: of all bones of the armature, in their order there.
         """
-        self.armature = armature
-        self.names = (*(b.name for b in armature.data.bones), BASE)
+        self.armature = frames.armature
+        self.names = (*(b.name for b in self.armature.data.bones), BASE)
         self.rows = {name: row for row, name in enumerate(self.names)}
-        self._scene = scene
-        self._joints = dict(joints)
-        robot = rig.robot_of(armature)
-        own = [j.bone for j in rig.joints(armature)]
-        self._moving = set(own if robot is None else [j.child for j in robot.joints if j.moving])
-        if exact:
-            robot = None
-        self._chain = None if robot is None else _Chain(armature, robot)
-        self._poser = rig.Poser(armature)
-        self._frames = rig.Frames(scene, armature, list(self.names[:-1]))
+        self.variables = dict(variables)
+        self._joints = joints
+        self._moving = set([j.bone for j in joints] if robot is None else [j.child for j in robot.joints if j.moving])
+        self._chain = None if robot is None else _Chain(self.armature, robot)
+        self._poser = rig.Poser(self.armature, joints)
+        self._frames = frames
+
+    def evaluated(self) -> Kinematics:
+        """The same robot, of which Blender is asked in any case: for a rig that constraints move besides."""
+        result = copy.copy(self)
+        result._chain = None
+        return result
+
+    def pose(self, values: Mapping[str, float]) -> None:
+        """Pose the joints whose variables have a value, in the variables' own units; the others keep their pose."""
+        self._poser({joint: values[name] for name, joint in self.variables.items() if name in values})
 
     def frames(self, values: Mapping[str, float]) -> Floats:
         """``T_world_frame`` ``(L, 4, 4)`` in the order of ``names``, for the values of variables.
 
         A user's own armature is left in that pose.
         """
-        positions = {joint: values[name] for name, joint in self._joints.items() if name in values}
+        if self._chain is None:
+            self.pose(values)
+            return self.present()
         base = np.array(self.armature.matrix_world)
         result = np.empty((len(self.names), 4, 4))
         result[-1] = base
-        if self._chain is not None:
-            result[[self.rows[link] for link in self._chain.links]] = base @ self._chain(positions)
-            return result
-        self._poser(positions)
-        return self.present()
+        positions = {joint: values[name] for name, joint in self.variables.items() if name in values}
+        result[[self.rows[link] for link in self._chain.links]] = base @ self._chain(positions)
+        return result
 
     def rest(self) -> Floats:
         """The poses of the links with every joint at zero, or inside its limits where those exclude zero."""
-        positions = {j.name: min(max(0.0, j.lower), j.upper) for j in rig.joints(self.armature)}
-        return self.frames({name: positions[joint] for name, joint in self._joints.items()})
+        positions = {j.name: min(max(0.0, j.lower), j.upper) for j in self._joints}
+        return self.frames({name: positions[joint] for name, joint in self.variables.items()})
 
     def moved_by(self, frame: str) -> str:
         """The bone of the nearest joint that moves a frame, its own included; empty for what stands still."""
@@ -73,15 +82,9 @@ class Kinematics:
 
     def present(self) -> Floats:
         """The poses of the links as the robot stands in Blender now."""
-        self._scene.view_layers[0].update()
+        self._frames.scene.view_layers[0].update()
         world = self._frames.world()
         return np.array([*(world[n] for n in self.names[:-1]), np.array(self.armature.matrix_world)])
-
-
-def joint_variables(robot: str, armature: bpy.types.Object) -> dict[str, str]:
-    """Joints of one robot by the variables that move them; ``robot`` is empty for the first of a scene."""
-    prefix = f"joint/{robot}/" if robot else "joint/"
-    return {prefix + j.name: j.name for j in rig.joints(armature)}
 
 
 class _Chain:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from . import rigid_bodies
-from .kinematics import Kinematics
+from .robot_in_scene import RobotInScene
 
 Floats = NDArray[np.float64]
 
@@ -60,10 +59,11 @@ class Boxes:
 class Outline:
     """Finds the boxes for a draw of the joints."""
 
-    def __init__(self, scene: bpy.types.Scene, robots: Sequence[Kinematics]) -> None:
+    def __init__(self, robots: Sequence[RobotInScene]) -> None:
         self._parts = []
-        for kinematics in robots:
-            found = rigid_bodies.find(scene, kinematics)
+        for robot in robots:
+            kinematics = robot.kinematics
+            found = rigid_bodies.find(robot.scene, kinematics)
             rows, bounds = [kinematics.rows[b.frame] for b in found], rigid_bodies.boxes(found)
             if not found:  # an armature without a mesh still has bones
                 rows = list(range(len(kinematics.names)))

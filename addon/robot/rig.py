@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,16 +160,28 @@ def find(scene: bpy.types.Scene, name: str = "") -> bpy.types.Object:
     return (ours or armatures)[0]
 
 
+def standings_of(armature: bpy.types.Object, robot: Robot | None) -> dict[str, bones.Standing]:
+    """How the bones stand on the links of ``robot``, which the armature was made for; empty for a user's own."""
+    return {} if robot is None else bones.kept(armature, robot)
+
+
 def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
-    """The joints that can be posed, parents first."""
+    """The joints that can be posed, parents first: those whose bone is still there."""
     robot = robot_of(armature)
+    return joints_of(armature, robot, standings_of(armature, robot))
+
+
+def joints_of(
+    armature: bpy.types.Object, robot: Robot | None, standings: Mapping[str, bones.Standing]
+) -> tuple[RigJoint, ...]:
+    """:func:`joints`, where the armature's robot and its standings are known already."""
     if robot is not None:
-        standings = bones.kept(armature, robot)
         return tuple(
             RigJoint(
                 j.name, j.child, j.kind == "prismatic", j.lower, j.upper, j.circular, j.fixed, standings[j.child].axis
             )
             for j in robot.moving_joints
+            if j.child in armature.data.bones
         )
     found = []
     for bone in armature.pose.bones:
@@ -183,9 +195,9 @@ def joints(armature: bpy.types.Object) -> tuple[RigJoint, ...]:
 class Poser:
     """Sets joints quickly: bones and axes are looked up once."""
 
-    def __init__(self, armature: bpy.types.Object) -> None:
+    def __init__(self, armature: bpy.types.Object, joints: Iterable[RigJoint]) -> None:
         bones = armature.pose.bones
-        self._channels = {j.name: (bones[j.bone], j.axis, j.linear) for j in joints(armature)}
+        self._channels = {j.name: (bones[j.bone], j.axis, j.linear) for j in joints}
 
     def __call__(self, positions: Mapping[str, float]) -> None:
         """Pose the named joints (radians or metres); unknown names raise KeyError."""
@@ -207,7 +219,7 @@ def pose(armature: bpy.types.Object, positions: Mapping[str, float]) -> None:
     Raises:
         KeyError: if the armature has no such joint.
     """
-    Poser(armature)(positions)
+    Poser(armature, joints(armature))(positions)
 
 
 def frame(scene: bpy.types.Scene, armature: bpy.types.Object, name: str) -> Floats:
@@ -216,15 +228,25 @@ def frame(scene: bpy.types.Scene, armature: bpy.types.Object, name: str) -> Floa
     Raises:
         UserError: if there is neither.
     """
-    return Frames(scene, armature, [name]).world()[name]
+    return Frames(scene, armature, standings_of(armature, robot_of(armature)), [name]).world()[name]
 
 
 class Frames:
     """World matrices of the named frames; what they hang on is looked up once."""
 
-    def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, names: list[str]) -> None:
-        robot = robot_of(armature)
-        standings = {} if robot is None else bones.kept(armature, robot)
+    def __init__(
+        self, scene: bpy.types.Scene, armature: bpy.types.Object, standings: Mapping[str, bones.Standing],
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Look them up.
+
+        Args:
+            standings: see :func:`standings_of`.
+
+        Raises:
+            UserError: if one of the names is neither a bone's nor an object's.
+        """
+        self.scene = scene
         self.armature = armature
         self._bones: dict[str, tuple[bpy.types.PoseBone, Floats]] = {}
         self._objects: dict[str, bpy.types.Object] = {}
@@ -259,7 +281,11 @@ def robot_meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
 
 def reach(armature: bpy.types.Object) -> float:
     """How far a robot reaches from its origin, metres; a user's own armature as it stands at rest."""
-    robot = robot_of(armature)
+    return reach_of(armature, robot_of(armature))
+
+
+def reach_of(armature: bpy.types.Object, robot: Robot | None) -> float:
+    """:func:`reach`, where the armature's robot is known already."""
     if robot is not None:
         return robot.reach()
     scale = np.array(armature.matrix_world.to_scale())

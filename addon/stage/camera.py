@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ...core.camera.image_resampling import Resampler
 from ...core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, orbit
 from ..base import blender_versions
-from ..robot import rig
 from ..robot.link_meshes import as_matrix
 
 CAMERA = "Keypoints Camera"
@@ -31,9 +30,15 @@ class Camera:
     the lens, so what is not distorted costs nothing.
     """
 
-    def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
+    def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object, reach: float) -> None:
+        """Take the scene's camera for it, or make one.
+
+        Args:
+            armature: of the robot that its variables place it about.
+            reach: of that robot, metres.
+        """
         self.scene = scene
-        self.object = _camera(scene, rig.reach(armature))
+        self.object = _camera(scene, reach)
         self._armature = armature
         self._size: tuple[int, int] | None = None
         self._offset = (0.0, 0.0)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
-from ..robot.kinematics import Kinematics
 from ..robot.link_boxes import Outline
 from ..robot.rig import upright
-from . import distractor_meshes, distractor_placement, ground, pattern_nodes
+from ..robot.robot_in_scene import RobotInScene
+from . import distractor_meshes, distractor_placement, pattern_nodes
 from .camera import Camera
 from .object_pool import NOWHERE, camera_pose, clear, most, place
 
@@ -48,23 +48,23 @@ class Objects:
     """A pool of solids and tubes, of which each draw uses some. Made only if the run's variables can need it."""
 
     def __init__(
-        self, scene: bpy.types.Scene, robots: Sequence[Kinematics], camera: Camera, reach: float, settings: Settings
+        self, scene: bpy.types.Scene, robots: Sequence[RobotInScene], camera: Camera, settings: Settings
     ) -> None:
         """Make them, in place of those of an earlier run.
 
         Args:
             robots: the first one first.
-            reach: of the first robot, metres.
+            settings: with the floor's height above the first robot's base: see :func:`.on_ground`.
         """
-        self._camera, self._base, self._reach = camera, robots[0].armature, reach
-        self._floor = ground.on_ground(scene, robots[0], settings).scene.floor
+        self._camera, self._base, self._reach = camera, robots[0].armature, robots[0].reach
+        self._floor = settings.scene.floor
         self._most = {n: most(settings, f"objects/{n}") for n in ("count", "front", "cables")}
         self._solids: list[_Item] = []
         self._cables: list[_Item] = []
         clear(COLLECTION)
         if not any(self._most.values()):
             return
-        self._outline = Outline(scene, robots)
+        self._outline = Outline(robots)
         collection = bpy.data.collections.new(COLLECTION)
         scene.collection.children.link(collection)
         # Workbench knows no shaders, so there each object has a material of its own to be coloured.

@@ -21,10 +21,10 @@ from ...core.robot.keypoints import Keypoint
 from ...core.scene import catalogue
 from ...core.scene.scene_model import SceneDraw, SceneModel
 from ...core.settings.schema import Settings
-from ..robot import rig, rigid_bodies
+from ..robot import rigid_bodies
 from ..robot.collisions import Collisions
-from ..robot.kinematics import Kinematics, joint_variables
 from ..robot.rig import upright
+from ..robot.robot_in_scene import RobotInScene
 from . import ground
 from .camera import SENSOR_MM
 from .object_pool import camera_pose, most
@@ -42,13 +42,13 @@ FIRST_NOTE = 100
 class DrawRules:
     """The rules of one run, and how often they refuse. Without a rule, nothing is done at all."""
 
-    def __init__(self, scene: bpy.types.Scene, robots: Mapping[str, Kinematics], settings: Settings) -> None:
+    def __init__(self, robots: Mapping[str, RobotInScene], settings: Settings) -> None:
         """Look up what the rules need.
 
         Args:
             robots: by name, ``""`` for the first.
+            settings: with the floor's height above the first robot's base: see :func:`.on_ground`.
         """
-        settings = ground.on_ground(scene, robots[""], settings)
         rules = settings.scene
         # Wherever there is a floor, nothing may reach below it.
         floors = bool(most(settings, "surroundings/floor"))
@@ -56,18 +56,16 @@ class DrawRules:
         self.tries = self.accepted = self.forced = 0
         self._next_note = FIRST_NOTE
         self._first = robots[""].armature
-        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * rig.reach(self._first))
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * robots[""].reach)
         self._size = (settings.render.width, settings.render.height)
         self._share, self._floor = rules.framing, rules.floor - BELOW
         self._framing: _Framing | None = None
         points = [k for k in settings.keypoints if not k.robot]
         if rules.framing > 0 and points:
-            self._framing = _Framing(scene, robots[""], points)
+            self._framing = _Framing(robots[""], points)
         self._robots = []
         if rules.above_floor or floors or rules.collision_free:
-            self._robots = [
-                _Robot(scene, k, rules.above_floor or floors, rules.collision_free) for k in robots.values()
-            ]
+            self._robots = [_Robot(r, rules.above_floor or floors, rules.collision_free) for r in robots.values()]
 
     @property
     def active(self) -> bool:
@@ -152,14 +150,13 @@ class DrawRules:
 class _Framing:
     """The first robot's keypoints for a draw."""
 
-    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, points: Sequence[Keypoint]) -> None:
+    def __init__(self, robot: RobotInScene, points: Sequence[Keypoint]) -> None:
         self._points = points
-        self._kinematics, self._frames = kinematics, None
-        armature = kinematics.armature
-        if any(k.frame not in armature.data.bones for k in points):
+        self._kinematics, self._frames = robot.kinematics, None
+        if any(k.frame not in robot.armature.data.bones for k in points):
             # Where an object is, only Blender knows.
-            self._kinematics = Kinematics(scene, armature, joint_variables("", armature), exact=True)
-            self._frames = rig.Frames(scene, armature, [k.frame for k in points])
+            self._kinematics = robot.kinematics.evaluated()
+            self._frames = robot.frames([k.frame for k in points])
 
     def points(self, v: Mapping[str, float]) -> Floats:
         """The points in the world, ``(N, 3)``."""
@@ -173,9 +170,9 @@ class _Framing:
 class _Robot:
     """One robot as the rules on floor and collisions see it."""
 
-    def __init__(self, scene: bpy.types.Scene, kinematics: Kinematics, above: bool, apart: bool) -> None:
-        self.kinematics = kinematics
-        found = rigid_bodies.find(scene, kinematics)
+    def __init__(self, robot: RobotInScene, above: bool, apart: bool) -> None:
+        self.kinematics = kinematics = robot.kinematics
+        found = rigid_bodies.find(robot.scene, kinematics)
         self._hulls: list[tuple[int, Floats]] = []
         if above:
             # What no joint can lift is meant to be where it is: a pedestal, a bolt.
@@ -204,8 +201,8 @@ def acceptance(
     channels = ("location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle")
     poses = [(b, n, tuple(getattr(b, n))) for a in armatures.values() for b in a.pose.bones for n in channels]
     try:
-        robots = {name: Kinematics(scene, a, joint_variables(name, a)) for name, a in armatures.items()}
-        rules = DrawRules(scene, robots, settings)
+        robots = {name: RobotInScene.of(scene, a, name) for name, a in armatures.items()}
+        rules = DrawRules(robots, ground.on_ground(robots[""], settings))
         model, rng = settings.scene_model(), np.random.default_rng(0)
         if not rules.active:
             return 1.0

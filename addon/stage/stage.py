@@ -14,7 +14,8 @@ from ...core.robot import keypoints
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
 from ..robot import rig
-from ..robot.kinematics import Kinematics, joint_variables
+from ..robot.robot_in_scene import RobotInScene
+from . import ground
 from .camera import Camera
 from .distractors import Objects
 from .draw_rules import DrawRules
@@ -39,37 +40,38 @@ class Stage:
         """
         self.scene = scene
         self.settings = settings
-        self.armature = armature
-        self.armatures = {"": armature, **{r.name: rig.find(scene, r.armature or r.name) for r in settings.others}}
+        armatures = {"": armature, **{r.name: rig.find(scene, r.armature or r.name) for r in settings.others}}
+        self.robots = {name: RobotInScene.of(scene, a, name) for name, a in armatures.items()}
+        """By name; the first one's is empty."""
         self.keypoints = settings.keypoints
         self._frames = {
-            name: rig.Frames(scene, robot, [k.frame for k in settings.keypoints if k.robot == name])
-            for name, robot in self.armatures.items()
+            name: robot.frames([k.frame for k in settings.keypoints if k.robot == name])
+            for name, robot in self.robots.items()
         }
-        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * rig.reach(armature))
-        self._posers = {
-            name: (rig.Poser(robot), joint_variables(name, robot)) for name, robot in self.armatures.items()
-        }
+        first, *_ = robots = list(self.robots.values())
+        self._neutral = catalogue.neutral(catalogue.REACH_SHARE * first.reach)
         self._check()
-        self.camera = Camera(scene, armature)
-        reach = rig.reach(armature)
-        self.kinematics = {
-            name: Kinematics(scene, robot, self._posers[name][1]) for name, robot in self.armatures.items()
-        }
+        self.camera = Camera(scene, armature, first.reach)
         self.seen = Seen(scene)
-        self.draw_rules = DrawRules(scene, self.kinematics, settings)
-        self.light = Light(scene, armature, reach, settings)
+        grounded = ground.on_ground(first, settings)
+        self.draw_rules = DrawRules(self.robots, grounded)
+        self.light = Light(scene, armature, first.reach, settings)
         self._parts = (
             self.camera,
             self.light,
-            Materials(self.armatures, reach, settings),
-            Surroundings(scene, list(self.kinematics.values()), reach, settings, self.light.world),
-            Objects(scene, list(self.kinematics.values()), self.camera, reach, settings),
+            Materials(armatures, first.reach, settings),
+            Surroundings(scene, robots, grounded, self.light.world),
+            Objects(scene, robots, self.camera, grounded),
             Custom(settings.variables),
         )
 
+    @property
+    def armature(self) -> bpy.types.Object:
+        """Of the first robot."""
+        return self.robots[""].armature
+
     def _check(self) -> None:
-        known = {variable for _, joints in self._posers.values() for variable in joints}
+        known = {variable for robot in self.robots.values() for variable in robot.kinematics.variables}
         for v in self.settings.variables:
             if not (v.name in known or catalogue.find(v.name) is not None or v.path):
                 raise UserError(f"The scene has no variable {v.name!r}: remove it, or load the robot that has it")
@@ -81,8 +83,8 @@ class Stage:
             values: by variable name, in the variable's own unit. What is not named keeps a neutral value, except
                 joints, which keep their pose.
         """
-        for poser, joints in self._posers.values():
-            poser({joint: values[name] for name, joint in joints.items() if name in values})
+        for robot in self.robots.values():
+            robot.kinematics.pose(values)
         v = {**self._neutral, **values}
         for part in self._parts:
             part.apply(v)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from ...core.camera.intrinsics import invert, orbit, transform
 from ...core.scene import catalogue
 from ...core.settings.schema import Settings
-from ..robot.kinematics import Kinematics
 from ..robot.link_boxes import Outline
 from ..robot.rig import upright
-from . import ground, pattern_nodes
+from ..robot.robot_in_scene import RobotInScene
+from . import pattern_nodes
 from .light import blackbody
 from .object_pool import NOWHERE, camera_pose, clear, most, place
 from .world import World
@@ -51,18 +51,18 @@ class Surroundings:
     """
 
     def __init__(
-        self, scene: bpy.types.Scene, robots: Sequence[Kinematics], reach: float, settings: Settings, world: World
+        self, scene: bpy.types.Scene, robots: Sequence[RobotInScene], settings: Settings, world: World
     ) -> None:
         """Make what the run's variables can need, in place of that of an earlier run.
 
         Args:
             robots: the first one first.
-            reach: of the first robot, metres.
+            settings: with the floor's height above the first robot's base: see :func:`.on_ground`.
             world: the light from all around.
         """
         self._world = world
-        self._base, self._reach = robots[0].armature, reach
-        self._height = ground.on_ground(scene, robots[0], settings).scene.floor
+        self._base, self._reach = robots[0].armature, robots[0].reach
+        self._height = settings.scene.floor
         floors, walls = most(settings, "surroundings/floor"), most(settings, "surroundings/walls")
         clear(COLLECTION)
         self._floor: _Surface | None = None
@@ -73,9 +73,9 @@ class Surroundings:
         scene.collection.children.link(collection)
         flat = settings.render.engine == "workbench"
         mesh = _mesh()
-        self._outline = Outline(scene, robots)
+        self._outline = Outline(robots)
         if floors:
-            surface_material = _SurfaceMaterial("Keypoints Floor", flat, SOFT * reach)
+            surface_material = _SurfaceMaterial("Keypoints Floor", flat, SOFT * self._reach)
             self._floor = _Surface(collection, "Keypoints Floor", mesh, surface_material)
         if walls:
             surface_material = _SurfaceMaterial("Keypoints Walls", flat, None)

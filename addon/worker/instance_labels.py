@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import bpy
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from ...core.camera import rasterizer
 from ...core.camera.intrinsics import invert
 from ...core.messages.samples import Instance
-from ..robot import rig
-from ..robot.kinematics import Kinematics
+from ..robot import joint_positions
+from ..robot.robot_in_scene import RobotInScene
 from ..stage.camera import Camera
 from ..stage.stage import Stage
 from ..stage.visibility import Seen
@@ -26,7 +25,7 @@ Floats = NDArray[np.float64]
 class Details:
     """Tells them for one scene, whose robots are looked up once."""
 
-    def __init__(self, scene: bpy.types.Scene, robots: Mapping[str, Kinematics], seen: Seen, masks: bool) -> None:
+    def __init__(self, scene: bpy.types.Scene, robots: Mapping[str, RobotInScene], seen: Seen, masks: bool) -> None:
         """Look them up.
 
         Args:
@@ -34,13 +33,12 @@ class Details:
             masks: whether to make masks at all.
         """
         self._robots, self._masks = robots, masks
-        self._shapes = Shapes(scene, {name: k.armature for name, k in robots.items()}, seen)
-        self._joints = {name: rig.joints(k.armature) for name, k in robots.items()}
+        self._shapes = Shapes(scene, {name: robot.armature for name, robot in robots.items()}, seen)
 
     @classmethod
     def of_stage(cls, stage: Stage) -> Details:
         """Of all robots on a stage, with masks if its settings ask for them."""
-        return cls(stage.scene, stage.kinematics, stage.seen, stage.settings.render.masks)
+        return cls(stage.scene, stage.robots, stage.seen, stage.settings.render.masks)
 
     def of(self, camera: Camera) -> tuple[tuple[Instance, ...], NDArray[np.uint16] | None]:
         """Every robot as the camera sees it now, and the mask ``(H, W)``: 0 for what is no robot, else 1 + the link's
@@ -49,30 +47,17 @@ class Details:
         shapes = list(self._shapes.read(world_in_camera, everything=self._masks))
         instances = []
         for name, robot in self._robots.items():
-            links = world_in_camera @ robot.present()
-            frames = dict(zip(robot.names[:-1], links[:-1], strict=True))
+            links = world_in_camera @ robot.kinematics.present()
+            frames = dict(zip(robot.kinematics.names[:-1], links[:-1], strict=True))
             own = [s for s in shapes if s.robot == name]
             box = rasterizer.bounds(*_joined(own)[:2], camera.intrinsics()) if own else None
-            joints = {j.name: _position(robot.armature.pose.bones[j.bone], j) for j in self._joints[name]}
+            joints = {j.name: joint_positions.channel(robot.armature.pose.bones[j.bone], j) for j in robot.joints}
             instances.append(Instance(name, links[-1], joints, frames, box))
         mask = None
         if self._masks:
             near = camera.object.data.clip_start
             mask = camera.develop_numbers(rasterizer.numbers(*_joined(shapes), camera.pinhole, near))
         return tuple(instances), mask
-
-
-def _position(bone: bpy.types.PoseBone, joint: rig.RigJoint) -> float:
-    """What :class:`.Poser` has set, or the user."""
-    if joint.linear:
-        return float(bone.location[joint.axis])
-    if bone.rotation_mode == "QUATERNION":
-        turn = bone.rotation_quaternion
-        return 2.0 * math.atan2(turn[joint.axis + 1], turn[0])
-    if bone.rotation_mode == "AXIS_ANGLE":
-        angle, *axis = bone.rotation_axis_angle
-        return float(angle * axis[joint.axis])
-    return float(bone.rotation_euler[joint.axis])
 
 
 def _joined(shapes: list[Shape]) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint16]]:

@@ -14,7 +14,7 @@ from ...core.camera.intrinsics import invert, transform
 from ...core.messages.obstruction import Obstruction
 from ..properties import scenery
 from ..robot import rig, rigid_bodies
-from ..robot.kinematics import Kinematics
+from ..robot.robot_in_scene import RobotInScene
 from ..stage import object_pool
 from ..stage.stage import Stage
 
@@ -39,8 +39,8 @@ class ObstructionCheck:
     def __init__(self, stage: Stage) -> None:
         """Choose places all over the robots, and find out what can hide them at all."""
         self._stage = stage
-        self._surfaces = [_Surface(stage, kinematics) for kinematics in stage.kinematics.values()]
-        self._robots = {o.name for armature in stage.armatures.values() for o in _parts(armature)}
+        self._surfaces = [_Surface(robot) for robot in stage.robots.values()]
+        self._robots = {o.name for robot in stage.robots.values() for o in _parts(robot.armature)}
         self._harmless: dict[str, bool] = {}
         self._draws = self._unseen = 0
         self._objects: Counter[str] = Counter()
@@ -78,9 +78,9 @@ class ObstructionCheck:
 class _Surface:
     """Places all over one robot, each fixed to a frame."""
 
-    def __init__(self, stage: Stage, kinematics: Kinematics) -> None:
-        self._kinematics = kinematics
-        found = rigid_bodies.find(stage.scene, kinematics)
+    def __init__(self, robot: RobotInScene) -> None:
+        self._kinematics = kinematics = robot.kinematics
+        found = rigid_bodies.find(robot.scene, kinematics)
         self._rows = np.arange(len(kinematics.names))
         self._local = np.zeros((len(self._rows), 3))
         corners = np.concatenate([np.empty((0, 3, 3)), *(b.vertices[b.triangles] for b in found)])

@@ -177,7 +177,7 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
     scene = stage.scene
     stage.light.world.lay_behind()
     if settings.render.silhouette:
-        meshes = [m for robot in stage.armatures.values() for m in rig.robot_meshes(robot)]
+        meshes = [m for robot in stage.robots.values() for m in rig.robot_meshes(robot.armature)]
         pixels = level_of_detail.smallest_pixels(stage, settings, meshes)
         for mesh, size in zip(meshes, pixels, strict=True):
             level_of_detail.simplify(mesh, settings.render.silhouette * size)

@@ -60,8 +60,8 @@ def inspect(folder: Path, settings: Settings, count: int) -> Report:
     rng = np.random.default_rng(settings.training.seed)
     names = [k.name for k in settings.keypoints]
     report = Report(inside=dict.fromkeys(names, 0), seen=dict.fromkeys(names, 0))
-    depth = UNDER * rig.reach(stage.armature)
-    boxes = [o for armature in stage.armatures.values() for o in _meshes(armature)]
+    depth = UNDER * stage.robots[""].reach
+    boxes = [o for robot in stage.robots.values() for o in rig.robot_meshes(robot.armature)]
     for number in range(count):
         stage.apply(stage.draw_rules.sample(model, rng).values)
         check.check_draw()
@@ -86,12 +86,6 @@ def _under_surface(stage: Stage, place: Any, depth: float) -> bool:
     ray = Vector(place) - origin
     hit, where, *_ = stage.scene.ray_cast(view_layer.depsgraph, origin, ray.normalized(), distance=ray.length)
     return bool(hit) and (Vector(place) - where).length < depth
-
-
-def _meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
-    from ..robot.rig import robot_meshes
-
-    return robot_meshes(armature)
 
 
 def _camera_inside(camera: bpy.types.Object, objects: list[bpy.types.Object]) -> bool:

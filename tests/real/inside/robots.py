@@ -21,6 +21,7 @@ SAMPLE = 300
 """Vertices of one mesh that are compared."""
 orders, target = sys.argv[sys.argv.index("--") + 1 :]
 rig = importlib.import_module(f"{MODULE}.addon.robot.rig")
+robot_in_scene = importlib.import_module(f"{MODULE}.addon.robot.robot_in_scene")
 urdf = importlib.import_module(f"{MODULE}.core.robot.urdf_reader")
 
 
@@ -53,7 +54,7 @@ def examine(order: dict) -> dict:
     notes: list = []
     armature = rig.build(bpy.context.scene, robot, notes)
     seconds = time.perf_counter() - begun
-    frames = rig.Frames(bpy.context.scene, armature, [str(n) for n in truth["links"]])
+    frames = robot_in_scene.RobotInScene.of(bpy.context.scene, armature).frames([str(n) for n in truth["links"]])
     by_link: dict = {}
     for obj in sorted((o for o in armature.children if o.type == "MESH"), key=lambda o: o.session_uid):
         by_link.setdefault(obj.parent_bone, []).append(obj)

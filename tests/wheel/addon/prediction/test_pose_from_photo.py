@@ -27,6 +27,7 @@ from refusals import refusal
 from robot_keypoints.addon.prediction import follow_video, model_server, photo_source, pose_from_photo
 from robot_keypoints.addon.properties import preferences
 from robot_keypoints.addon.robot import joint_positions, rig
+from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.messages.model_client import ModelClient
 from robot_keypoints.core.messages.pose_publishing import PosePublisher
@@ -227,7 +228,7 @@ def test_pose_the_robot(moves: str) -> None:
     assert bpy.ops.robot_keypoints.pose_robot() == {"FINISHED"}
     assert np.array_equal(np.array(still.matrix_world), before)
     assert np.abs(np.array(mover.matrix_world) - moved).max() > 0.1
-    joints = joint_positions.positions(bpy.context.scene, armature())
+    joints = joint_positions.positions(RobotInScene.of(bpy.context.scene, armature()))
     assert joints[LAST] == pytest.approx(0.2, abs=1e-5)
     assert {n: joints[n] for n in ANGLES if n != LAST} == pytest.approx(
         {n: v for n, v in ANGLES.items() if n != LAST}, abs=2e-3
@@ -292,7 +293,7 @@ def test_joints_are_read_as_they_are_seen() -> None:
     limit = armature().pose.bones["forearm_link"].constraints.new("LIMIT_ROTATION")
     limit.owner_space, limit.use_limit_y, limit.min_y, limit.max_y = "LOCAL", True, 1.3, 1.3
     rig.pose(armature(), {"elbow_joint": 2.0})
-    found = joint_positions.positions(bpy.context.scene, armature())
+    found = joint_positions.positions(RobotInScene.of(bpy.context.scene, armature()))
     expected = {**ANGLES, PAN: 0.4 + math.tau}
     expected[PAN] = found[PAN]
     assert found == pytest.approx(expected, abs=1e-5)
@@ -425,7 +426,7 @@ def test_an_own_armature_is_told_to_the_server(tmp_path: Path, monkeypatch: pyte
     wanted = {"mast": 0.7, "boom": -0.4, "slide": 0.05}
     rig.pose(made, wanted)
     bpy.context.view_layer.update()
-    assert joint_positions.positions(bpy.context.scene, made) == pytest.approx(wanted, abs=1e-6)
+    assert joint_positions.positions(RobotInScene.of(bpy.context.scene, made)) == pytest.approx(wanted, abs=1e-6)
     frames = known.link_frames(wanted)
     for bone in made.pose.bones:
         assert np.abs(frames[bone.name] - np.array(bone.matrix)).max() < 1e-5, bone.name
@@ -463,7 +464,7 @@ def test_a_numbered_sequence_is_followed(kind: str, tmp_path: Path, server: Exac
             rig.pose(armature(), {"elbow_joint": 1.3 + 0.1 * n})
         follow_until(n + 1)
         assert np.abs(base_in_camera() - poses[n]).max() < 3e-3
-        joints = joint_positions.positions(bpy.context.scene, armature())
+        joints = joint_positions.positions(RobotInScene.of(bpy.context.scene, armature()))
         assert joints["elbow_joint"] == pytest.approx(1.3 + 0.1 * n, abs=3e-3)
     bpy.context.scene.frame_set(50)
     assert photo_source.current(bpy.context.scene, props().overlay.image) == 3, "past its end it stands still"
@@ -546,7 +547,7 @@ def test_a_publisher_is_followed(kind: str, server: ExactServer) -> None:
 
         until(lambda: pose_from_photo.latest() is not None and pose_from_photo.latest_applied(), publisher.welcome)
         assert np.abs(base_in_camera() - POSE).max() < 2e-4
-        joints = joint_positions.positions(bpy.context.scene, armature())
+        joints = joint_positions.positions(RobotInScene.of(bpy.context.scene, armature()))
         assert joints == pytest.approx(ANGLES if kind == "ROBOT" else dict.fromkeys(ANGLES, 0.0), abs=1e-5)
         found = pose_from_photo.latest()
         assert found is not None and len(found.blurs) > 6

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from reference import Kinematics, label, largest_difference, random_poses, robots, visual_meshes
 from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from scipy.spatial import KDTree
@@ -50,7 +51,8 @@ def test_it_stands_as_other_libraries_say(path: Path) -> None:
     assert len(objects) == len(robot.visuals)
     shown = [o for o, v in zip(objects_in_order(armature, robot), robot.visuals, strict=True) if v.shape == "mesh"]
     assert [o.parent_bone for o in shown] == [link for link, _ in meshes]
-    frames, poser = rig.Frames(bpy.context.scene, armature, list(robot.links)), rig.Poser(armature)
+    standing = RobotInScene.of(bpy.context.scene, armature)
+    frames, poser = standing.frames(list(robot.links)), rig.Poser(armature, standing.joints)
     rng = np.random.default_rng(5)
     share = -(-SAMPLE // max(len(meshes), 1))
     for number, pose in enumerate(random_poses(robot, rng, POSES)):

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from robot_keypoints.addon.robot import rig
+from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, Visual, as_matrix
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
@@ -38,7 +39,7 @@ def slanted_robot() -> Robot:
 def test_link_frames_and_meshes_follow_forward_kinematics(robot: Robot) -> None:
     scene = bpy.context.scene
     armature = rig.build(scene, robot)
-    frames = rig.Frames(scene, armature, list(robot.links))
+    frames = RobotInScene.of(scene, armature).frames(list(robot.links))
     rng = np.random.default_rng(0)
     for _ in range(25):
         pose = {j.name: rng.uniform(j.lower, j.upper) for j in robot.moving_joints}
@@ -73,7 +74,7 @@ def test_axes_that_almost_point_backwards_are_not_bent(tilt: float, parent: tupl
         ),
     )
     armature = rig.build(bpy.context.scene, robot)
-    frames = rig.Frames(bpy.context.scene, armature, list(robot.links))
+    frames = RobotInScene.of(bpy.context.scene, armature).frames(list(robot.links))
     for lead, turn, slide in ((-2.5, -2.5, 0.4), (0.0, 2.9, -0.2), (2.0, 1.0, 0.1)):
         pose = {"lead": lead, "turn": turn, "slide": slide}
         rig.pose(armature, pose)

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 import pytest
 from robot_keypoints.addon.robot import rig, rigid_bodies
-from robot_keypoints.addon.robot.kinematics import Kinematics, joint_variables
+from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.addon.stage import ground as stage_ground
 from robot_keypoints.addon.stage.draw_rules import TRIES, DrawRules, acceptance
 from robot_keypoints.addon.stage.stage import Stage
@@ -57,7 +57,7 @@ def accepted(stage: Stage, count: int, seed: int = 0) -> Iterator[dict[str, floa
 def lowest(stage: Stage) -> float:
     """Height of the lowest vertex of all robots, as Blender has them."""
     heights = []
-    for obj in (o for a in stage.armatures.values() for o in rig.robot_meshes(a)):
+    for obj in (o for r in stage.robots.values() for o in rig.robot_meshes(r.armature)):
         points = np.array([v.co for v in obj.data.vertices])
         heights.append((points @ np.array(obj.matrix_world)[2, :3] + obj.matrix_world[2][3]).min())
     return float(min(heights))
@@ -235,12 +235,12 @@ def test_a_robot_with_legs_stands_on_its_feet() -> None:
         armature = rig.build(bpy.context.scene, robot)
         armature.location = (0.0, 0.0, 3.0)
         bpy.context.view_layer.update()
-        kinematics = Kinematics(bpy.context.scene, armature, joint_variables("", armature))
-        found = stage_ground.on_ground(bpy.context.scene, kinematics, settings).scene.floor
+        standing = RobotInScene.of(bpy.context.scene, armature)
+        found = stage_ground.on_ground(standing, settings).scene.floor
         if ground is not None:
             assert found == pytest.approx(ground, abs=1e-5)
         plain = replace(settings, scene=SceneSettings(), variables=(NO_FLOOR,))
-        assert stage_ground.on_ground(bpy.context.scene, kinematics, plain) is plain
+        assert stage_ground.on_ground(standing, plain) is plain
 
 
 def test_without_a_rule_nothing_is_done() -> None:
@@ -387,9 +387,8 @@ def test_kinematics_agree_with_blender() -> None:
         armature = rig.build(bpy.context.scene, robot)
         armature.location, armature.rotation_euler.z = (1.0, 2.0, 3.0), 0.5
         bpy.context.view_layer.update()
-        joints = joint_variables("", armature)
-        quick = Kinematics(bpy.context.scene, armature, joints)
-        blender = Kinematics(bpy.context.scene, armature, joints, exact=True)
+        quick = RobotInScene.of(bpy.context.scene, armature).kinematics
+        blender = quick.evaluated()
         rng = np.random.default_rng(0)
         limits = {f"joint/{j.name}": (j.lower, j.upper) for j in robot.moving_joints}
         for _ in range(10):

@@ -10,7 +10,6 @@ import bpy
 import numpy as np
 import pytest
 from proofs import inside_of_regions
-from robot_keypoints.addon.robot import rig
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import labels, process as worker_process, scene_builder
 from robot_keypoints.addon.worker.instance_labels import Details
@@ -44,8 +43,8 @@ def draw(stage: Stage, seed: int, **values: float) -> dict[str, float]:
 
 def owner(obj: bpy.types.Object, stage: Stage) -> tuple[str, str] | None:
     """Robot and link of a mesh that :func:`rig.build` made."""
-    for name, armature in stage.armatures.items():
-        if obj.parent == armature:
+    for name, robot in stage.robots.items():
+        if obj.parent == robot.armature:
             return name, obj.parent_bone
     return None
 
@@ -123,7 +122,7 @@ def test_frames_joints_and_bases_are_the_robots(pair: tuple[Stage, Renderer]) ->
     truth = labels.label(stage, details=Details.of_stage(stage))
     assert [i.name for i in truth.instances] == ["", "second"]
     for instance in truth.instances:
-        robot = rig.robot_of(stage.armatures[instance.name])
+        robot = stage.robots[instance.name].robot
         assert robot is not None and set(instance.frames) == set(robot.links)
         prefix = f"joint/{instance.name}/" if instance.name else "joint/"
         drawn = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
