@@ -14,8 +14,8 @@ from ...core.messages.obstruction import Obstruction
 from ...core.processes.programs import LAUNCHER
 from ..base import plots
 from ..properties import preferences, scene_check_report
-from .jobs import Job, scene_ready
-from .trainer_environment import clean_environment
+from .jobs import Job, clean_environment
+from .run_preparation import ready_settings
 
 COUNT = 16
 DEADLINE = 600.0
@@ -37,18 +37,18 @@ class Sheet(Job):
         Raises:
             UserError: naming what is missing.
         """
-        settings = scene_ready(scene)
+        settings = ready_settings(scene)
         python = preferences.python()
         blender = preferences.blender_words(settings.workers.blender)
         folder = self.prepare(settings)
         command = [python, str(LAUNCHER), "cli", "render", "--lifeline"]
         command += [str(folder / run_folder.SETTINGS), "--count", str(COUNT), "--sheet", str(folder / FILE)]
-        command += ["--json", *(["--blender", blender] if blender else [])]
+        command += ["--json", "--progress", *(["--blender", blender] if blender else [])]
         self.start(command, clean_environment())
 
     def finished(self, folder: Path) -> None:
         """Take the picture into the open file and show it, and take in what stands in the way."""
-        scene_check_report.keep_obstruction(Obstruction.from_dict(self.document(folder)["obstruction"]))
+        scene_check_report.keep_obstruction(Obstruction.from_dict(self.document()["obstruction"]))
         image = load(folder / FILE)
         self.picture = pixels(image)
         self.number += 1

@@ -3,28 +3,37 @@
 
 from __future__ import annotations
 
-import json
-import re
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import bpy
-
 from ...core import run_folder
-from ...core.errors import UserError
+from ...core.errors import UserError, one_line
+from ...core.messages.job_progress import JobLine, JobProgress
 from ...core.processes.child_process import Child
+from ...core.processes.job_log import JobLog
 from ...core.settings import toml_file
 from ...core.settings.schema import Settings
 from ..base.saving import save_copy
-from .trainer_environment import State
-
-DONE_OF = re.compile(r"(\d+) of (\d+)")
-"""How a job says how far it is."""
 
 LOG = "log.txt"
 """What a job prints, in its folder."""
+
+LINES = 4
+"""So many of the last lines of text are kept to be shown."""
+
+
+class State(Enum):
+    """Where a job stands."""
+
+    NONE = "none"
+    RUNNING = "running"
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Job:
@@ -32,12 +41,13 @@ class Job:
 
     Attributes:
         state: where it stands.
-        progress: 0 … 1.
+        progress: of what it is doing, 0 … 1; 0 where that is not known.
         message: what it says it is doing.
+        lines: the last that it, or a tool that it runs, has said besides.
         reason: why it failed, in one sentence.
     """
 
-    def __init__(self, name: str, deadline: float) -> None:
+    def __init__(self, name: str, deadline: float = math.inf) -> None:
         """Args:
         name: what it is called in sentences, such as ``contact sheet``.
         deadline: seconds after which it is given up.
@@ -46,10 +56,12 @@ class Job:
         self.state = State.NONE
         self.progress = 0.0
         self.message = ""
+        self.lines: tuple[str, ...] = ()
         self.reason = ""
         self._child: Child | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._read = 0
+        self._log = JobLog(Path())
+        self._document: Mapping[str, Any] | None = None
 
     @property
     def running(self) -> bool:
@@ -61,6 +73,11 @@ class Job:
         """Where it finds the scene and leaves what it makes; only after :meth:`prepare`."""
         assert self._scratch is not None
         return Path(self._scratch.name)
+
+    @property
+    def log(self) -> Path | None:
+        """What it has printed, as long as that is kept."""
+        return None if self._scratch is None else self.folder / LOG
 
     def prepare(self, settings: Settings) -> Path:
         """Put a copy of the open scene and its settings into a new folder, and return that.
@@ -80,7 +97,7 @@ class Job:
             UserError: if one runs already.
         """
         if self.running:
-            raise UserError(f"A {self.name} is being made already: wait for it, or cancel it")
+            raise UserError(f"The {self.name} is being made already: wait for it, or cancel it")
         self.forget()
         self._scratch = tempfile.TemporaryDirectory(prefix="robot_keypoints_")
         return self.folder
@@ -91,9 +108,9 @@ class Job:
         Raises:
             UserError: if the program can't be started.
         """
-        self._child = Child(self.name, command, self.folder / LOG, environment)
-        self.state, self.progress, self.reason, self._read = State.RUNNING, 0.0, "", 0
-        self.message = "starting"
+        self._log = JobLog(self.folder / LOG)
+        self._child = Child(self.name, command, self._log.path, environment)
+        self.state, self.message = State.RUNNING, "starting"
 
     def cancel(self) -> None:
         """End it."""
@@ -111,83 +128,87 @@ class Job:
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
-        self.state, self.progress, self.reason = State.NONE, 0.0, ""
+        self.state, self.progress, self.message, self.lines, self.reason = State.NONE, 0.0, "", (), ""
+        self._document = None
 
     def tick(self) -> bool:
         """Look after the process; True if something that is shown has changed."""
         child = self._child
         if child is None:
             return False
-        if child.exit_code is None:
+        code = child.exit_code  # before reading: what it says last is then there
+        changed = self._take(self._log.news())
+        if code is None or not self._log.at_end:
             if child.age > self.deadline and self.state is State.RUNNING:
-                self.state = State.FAILED
-                self.reason = f"The {self.name} was not done within {self.deadline:.0f} s"
+                self.fail(f"The {self.name} was not done within {self.deadline:.0f} s")
                 child.let_go()
-            return self._follow(child.log)
+                return True
+            return changed
+        self._take(self._log.finish())
         self._child = None
         child.let_go()
         if self.state is State.RUNNING:
-            if child.exit_code == 0:
+            if self.succeeded(code):
                 self._finish()
             else:
-                self._fail(child)
+                self.fail(self._why(child))
+        elif self.state is State.CANCELLED:
+            self.cancelled()
         return True
 
     def _finish(self) -> None:
         try:
             self.finished(self.folder)
-        except (OSError, ValueError, KeyError, RuntimeError) as problem:
-            self.state, self.reason = State.FAILED, f"The {self.name} can't be read ({problem})"
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as problem:
+            self.fail(f"The {self.name} can't be read ({one_line(str(problem))})")
         else:
             self.state, self.progress = State.OK, 1.0
 
-    def _fail(self, child: Child) -> None:
+    def _why(self, child: Child) -> str:
+        """In one sentence, why it has failed."""
         lines = child.last_words(12)
         said = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
-        last = said[-1] if said else (lines[-1] if lines else "it printed nothing")
-        self.state = State.FAILED
-        self.reason = last if said else f"The {self.name} failed: {last[:200]}"
+        if said:
+            return one_line(said[-1])
+        return f"The {self.name} failed: {one_line(lines[-1])[:200] if lines else 'it printed nothing'}"
 
-    def _follow(self, log: Path) -> bool:
-        """Take in how far it says it is; whether that has changed."""
-        try:
-            with open(log, "rb") as stream:
-                stream.seek(self._read)
-                data = stream.read()
-        except OSError:
-            return False
-        self._read += len(data)
-        before = self.progress, self.message
-        for line in data.decode("utf-8", "replace").splitlines():
-            done = DONE_OF.search(line)
-            if done is not None:
-                self.progress = min(1.0, int(done[1]) / max(int(done[2]), 1))
-            if line.strip() and not line.startswith(("{", "warning: ")) and self.state is State.RUNNING:
-                self.message = line.partition(" · ")[0].strip()[:60]
-        return before != (self.progress, self.message)
+    def _take(self, lines: Sequence[JobLine]) -> bool:
+        """Take in what it has said; whether that changes what is shown."""
+        for line in lines:
+            if isinstance(line, JobProgress):
+                if self.state is State.RUNNING:
+                    self.progress, self.message = line.fraction, line.text
+            elif isinstance(line, str):
+                self.lines = (*self.lines, line)[-LINES:]
+            else:
+                self._document = line
+        return bool(lines)
 
-    def document(self, folder: Path) -> dict[str, Any]:
-        """What the process has printed as JSON.
+    def document(self) -> Mapping[str, Any]:
+        """What the process has printed as JSON; the last, if that is several things.
 
         Raises:
-            OSError, ValueError: if it has not.
+            ValueError: if it has not.
         """
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-        documents = [line for line in lines if line.startswith("{")]
-        if not documents:
+        if self._document is None:
             raise ValueError("it printed no figures")
-        return dict(json.loads(documents[-1]))
+        return self._document
+
+    def fail(self, reason: str) -> None:
+        """It has failed, or is given up."""
+        self.state, self.reason = State.FAILED, reason
+
+    def succeeded(self, code: int) -> bool:
+        """Whether a process that ended with this exit code has done what it should."""
+        return code == 0
+
+    def cancelled(self) -> None:
+        """Its process has ended because it was cancelled; for those who inherit."""
 
     def finished(self, folder: Path) -> None:
         """Take in what the process has made in ``folder``; for those who inherit."""
 
 
-def scene_ready(scene: bpy.types.Scene) -> Settings:
-    """The scene's settings, complete and checked, with its folders read anew.
-
-    Raises:
-        UserError: naming what is missing.
-    """
-    from .run_preparation import ready_settings
-
-    return ready_settings(scene)
+def clean_environment() -> dict[str, str]:
+    """Blender's own Python settings must not reach another Python."""
+    return {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.processes.programs import LAUNCHER
 from ..properties import preferences
-from .jobs import Job
-from .trainer_environment import clean_environment
+from .jobs import Job, clean_environment
 
 DEADLINE = 3600.0
 
@@ -39,7 +39,7 @@ class Figures:
     keypoints: dict[str, float]
 
     @classmethod
-    def of(cls, model: Path, data: Path, document: dict[str, Any]) -> Figures:
+    def of(cls, model: Path, data: Path, document: Mapping[str, Any]) -> Figures:
         """Read what ``robot-keypoints evaluate --json`` prints.
 
         Raises:
@@ -81,13 +81,14 @@ class Assessment(Job):
         self.prepare_empty()
         self._what = model, data
         command = [python, str(LAUNCHER), "--lifeline", "cli", "evaluate", str(model), "--data", str(data), "--json"]
+        command += ["--progress"]
         self.start(command, clean_environment())
         self.message = f"measuring on {data.name} …"
 
     def finished(self, folder: Path) -> None:
         """Read the figures."""
         assert self._what is not None
-        self.figures = Figures.of(*self._what, self.document(folder))
+        self.figures = Figures.of(*self._what, self.document())
 
     def forget(self) -> None:
         """End it and show no figures any more."""

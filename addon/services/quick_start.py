@@ -23,7 +23,7 @@ from ...core.processes.run_status import Phase
 from ..prediction import model_server
 from ..properties import preferences
 from . import trainer_environment, training_run
-from .trainer_environment import State
+from .jobs import State
 
 MISSING = "The trainer's libraries are not installed yet: have them downloaded once, 2 to 7 GB, some minutes"
 
@@ -140,9 +140,7 @@ class Service:
     def _begin(self, goal: Goal, scene: bpy.types.Scene, model: BuiltinModel | None) -> None:
         self.forget()
         self.goal, self.running, self.model, self._scene = goal, True, model, scene.name
-        health = trainer_environment.SERVICE.health
-        if health.state is State.FAILED:
-            trainer_environment.SERVICE.health = trainer_environment.Health()  # it may have been mended
+        trainer_environment.SERVICE.forget_failure()
 
     def _shown(self) -> Any:
         return (self.running, self.reason, self.question, tuple(self.steps()))
@@ -185,7 +183,7 @@ class Service:
         if not self.running and self._environment is Mark.RUNNING:
             return Step("Trainer's environment", Mark.FAILED if self.reason else Mark.TO_DO)
         if self._environment is Mark.RUNNING and service.building.state is State.RUNNING:
-            return Step(f"Installing, step {service.building.step}", Mark.RUNNING, service.building.progress)
+            return Step(f"Installing: {service.building.message}", Mark.RUNNING, service.building.progress)
         if self._environment is Mark.RUNNING:
             return Step("Checking the trainer's environment, some seconds", Mark.RUNNING)
         if self._environment is Mark.DONE and service.known and service.health.state is State.OK:

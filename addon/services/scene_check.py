@@ -12,7 +12,8 @@ from ...core.messages.obstruction import Obstruction
 from ..properties import preferences, scene_check_report
 from ..properties.scene_check_report import Report
 from ..worker.scene_inspection import DRAWS, REPORT
-from .jobs import Job, scene_ready
+from .jobs import Job
+from .run_preparation import ready_settings
 
 DEADLINE = 180.0
 
@@ -29,10 +30,10 @@ class Inspection(Job):
         Raises:
             UserError: naming what is missing.
         """
-        settings = scene_ready(scene)
+        settings = ready_settings(scene)
         program = preferences.blender_command(settings.workers.blender)
         folder = self.prepare(settings)
-        self.start([*program, "check", "--run", str(folder), "--count", str(DRAWS)])
+        self.start([*program, "check", "--run", str(folder), "--count", str(DRAWS), "--progress"])
 
     def finished(self, folder: Path) -> None:
         """Read the report."""

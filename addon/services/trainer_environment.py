@@ -1,56 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The trainer's Python: building one, and asking one whether it works. Both in child processes, polled by the timer."""
+"""The trainer's Python: building one, and asking one whether it works."""
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-import tempfile
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ...core.errors import UserError
-from ...core.processes.child_process import Child
 from ...core.processes.environment_builder import check_folder, python_in
 from ...core.processes.programs import LAUNCHER
 from ..properties import preferences
+from .jobs import Job, State, clean_environment
 
 CHECK_DEADLINE = 180.0
-LOG_LINES = 4
-"""So many of the last lines are shown."""
 OFFLINE = (
     "Blender may not use the network: switch on Preferences ▸ System ▸ Network ▸ Allow Online Access, then try again"
 )
 
 
-class State(Enum):
-    """Where the building or the check stands."""
-
-    NONE = "none"
-    RUNNING = "running"
-    OK = "ok"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass
-class Building:
-    """What the panel shows while an environment is made; ``progress`` is that of the present download, 0 … 1."""
-
-    state: State = State.NONE
-    step: str = ""
-    progress: float = 0.0
-    lines: list[str] = field(default_factory=list)
-    reason: str = ""
-    log: Path | None = None
-
-
-@dataclass
+@dataclass(frozen=True)
 class Health:
     """What ``doctor`` found."""
 
@@ -60,24 +33,95 @@ class Health:
     python: str = ""
 
 
+class Building(Job):
+    """Makes an environment. Its progress is that of the present download; its log stays until the next one."""
+
+    def __init__(self) -> None:
+        super().__init__("environment")
+        self._target = Path()
+
+    def begin(self, folder: Path, base: str, index: str, requirements: Path | None) -> None:
+        """Begin to build.
+
+        Raises:
+            UserError: if the folder can't be used, or one is being built.
+        """
+        check_folder(folder)
+        self.prepare_empty()
+        command = [sys.executable, str(LAUNCHER), "environment", "--progress", "--folder", str(folder)]
+        command += ["--base", base or sys.executable, *(["--index", index] if index else [])]
+        command += ["--requirements", str(requirements)] if requirements is not None else []
+        self.start(command, clean_environment())
+        self._target = folder
+
+    def finished(self, folder: Path) -> None:
+        """Choose the Python that was made."""
+        preferences.set_python(str(python_in(self._target)))
+
+    def cancelled(self) -> None:
+        """Say what is left."""
+        self.reason = "Cancelled; creating again in the same folder goes on from here"
+
+
+class Checkup(Job):
+    """Asks a Python whether everything works, and keeps its answer."""
+
+    def __init__(self) -> None:
+        super().__init__("check", CHECK_DEADLINE)
+        self.health = Health()
+
+    def begin(self, python: str) -> None:
+        """Ask; the answer of the one before is forgotten.
+
+        Raises:
+            UserError: if the program can't be started.
+        """
+        program = preferences.blender_program()
+        self.prepare_empty()
+        # The doctor itself reads no stdin, so a guard sees to it that it never outlives Blender.
+        command = [sys.executable, str(LAUNCHER), "environment", "--guard"]
+        command += [python, str(LAUNCHER), "cli", "doctor", "--json", "--progress"]
+        command += ["--blender", preferences.quoted(program)] if program else []
+        self.start(command, clean_environment())
+        self.health = Health(State.RUNNING, "checking …", python=python)
+
+    def succeeded(self, code: int) -> bool:
+        """Also where not everything works: the answer tells what."""
+        return True
+
+    def finished(self, folder: Path) -> None:
+        """Read the answer."""
+        said = self.lines[-1] if self.lines else "it printed nothing"
+        self.health = read_health(self._document, said, self.health.python)
+
+    def fail(self, reason: str) -> None:
+        """It has not answered, or not sensibly."""
+        super().fail(reason)
+        self.health = Health(State.FAILED, reason, ("Choose another Python",), self.health.python)
+
+    def forget(self) -> None:
+        """End it and forget the answer."""
+        super().forget()
+        self.health = Health()
+
+
 class Service:
     """Builds and checks; at most one of each at a time."""
 
     def __init__(self) -> None:
         self.building = Building()
-        self.health = Health()
+        self.checkup = Checkup()
         self.wanted = False
-        self._builder: Child | None = None
-        self._folder = Path()
-        self._read = 0
-        self._rest = ""
-        self._doctor: Child | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def health(self) -> Health:
+        """What the last check said."""
+        return self.checkup.health
 
     @property
     def busy(self) -> bool:
         """Whether a child runs."""
-        return self._builder is not None or self._doctor is not None
+        return self.building.running or self.checkup.running
 
     @property
     def chosen(self) -> str:
@@ -95,22 +139,11 @@ class Service:
         Raises:
             UserError: if the folder can't be used or one is being built.
         """
-        if self._builder is not None:
-            raise UserError("An environment is being made already: wait for it, or cancel it")
-        check_folder(folder)
-        arguments = ["environment", "--folder", str(folder), "--base", base or sys.executable]
-        arguments += ["--index", index] if index else []
-        arguments += ["--requirements", str(requirements)] if requirements is not None else []
-        log = self._log("environment.log")
-        self._builder = Child("environment", [sys.executable, str(LAUNCHER), *arguments], log, clean_environment())
-        self._folder, self._read, self._rest = folder, 0, ""
-        self.building = Building(State.RUNNING, "starting", log=log)
+        self.building.begin(folder, base, index, requirements)
 
     def cancel(self) -> None:
         """End the building; what is there stays, and creating again completes it."""
-        if self._builder is not None:
-            self._builder.let_go()
-            self.building.state = State.CANCELLED
+        self.building.cancel()
 
     def check(self) -> None:
         """Ask the chosen Python whether everything works.
@@ -118,125 +151,53 @@ class Service:
         Raises:
             UserError: if none is chosen.
         """
-        if self._doctor is not None:
-            return
-        python = preferences.python()
-        program = preferences.blender_program()
-        # The doctor itself reads no stdin, so a guard sees to it that it never outlives Blender.
-        command = [sys.executable, str(LAUNCHER), "environment", "--guard"]
-        command += [python, str(LAUNCHER), "cli", "doctor", "--json"]
-        command += ["--blender", preferences.quoted(program)] if program else []
-        log = self._log("doctor.log")
-        self._doctor = Child("doctor", command, log, clean_environment())
-        self.health = Health(State.RUNNING, "checking …", python=python)
+        if not self.checkup.running:
+            self.checkup.begin(preferences.python())
+
+    def forget_failure(self) -> None:
+        """What did not work may have been mended: it is asked about again."""
+        if self.health.state is State.FAILED:
+            self.checkup.forget()
 
     def _check_unasked(self) -> None:
         """The first check of a Python, when the panel is looked at."""
         self.wanted = False
-        if self._doctor is not None or self.known:
+        if self.checkup.running or self.known:
             return
         try:
             self.check()
         except UserError as problem:
-            self.health = Health(State.FAILED, str(problem), python=self.chosen)
+            self.checkup.health = Health(State.FAILED, str(problem), python=self.chosen)
 
     def tick(self) -> bool:
         """Look after the children; True if something that is shown has changed."""
         if self.wanted:
             self._check_unasked()
-        changed = self._tick_builder()
-        return self._tick_doctor() or changed
+        was_building = self.building.running
+        changed = self.building.tick()
+        if was_building and self.building.state is State.OK:
+            self.check()
+        return self.checkup.tick() or changed
 
     def shutdown(self) -> None:
         """End both children and forget everything."""
-        for child in (self._builder, self._doctor):
-            if child is not None:
-                child.let_go()
-                child.wait(2.0)  # it ends what it has started, too
-                child.kill()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        self.__init__()  # type: ignore[misc]
-
-    def _tick_builder(self) -> bool:
-        child = self._builder
-        if child is None:
-            return False
-        code = child.exit_code
-        changed = self._follow(child.log)
-        if code is None:
-            return changed
-        self._builder = None
-        child.let_go()
-        if self.building.state is State.CANCELLED:
-            self.building.reason = "Cancelled; creating again in the same folder goes on from here"
-        elif code == 0:
-            self.building.state = State.OK
-            preferences.set_python(str(python_in(self._folder)))
-            self.check()
-        else:
-            self.building.state = State.FAILED
-            if not self.building.reason:
-                self.building.reason = f"The environment could not be made (exit code {code}): look at the log"
-        return True
-
-    def _follow(self, log: Path) -> bool:
-        """Take in what the builder has written since last time."""
-        try:
-            with open(log, "rb") as stream:
-                stream.seek(self._read)
-                data = stream.read()
-        except OSError:
-            return False
-        if not data:
-            return False
-        self._read += len(data)
-        *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
-        for line in lines:
-            self._hear(line.strip())
-        return True
-
-    def _hear(self, line: str) -> None:
-        if step := re.fullmatch(r"step (\d+/\d+: .*)", line):
-            self.building.step, self.building.progress = step[1], 0.0
-        elif progress := re.fullmatch(r"progress ([\d.]+)", line):
-            self.building.progress = float(progress[1])
-        elif line.startswith("error: "):
-            self.building.reason = line.removeprefix("error: ")
-        elif line:
-            self.building.lines = [*self.building.lines, line][-LOG_LINES:]
-
-    def _tick_doctor(self) -> bool:
-        child = self._doctor
-        if child is None:
-            return False
-        if child.exit_code is None:
-            if child.age < CHECK_DEADLINE:
-                return False
-            child.let_go()
-            self.health = Health(
-                State.FAILED, f"No answer within {CHECK_DEADLINE:.0f} s", ("Choose another Python",), self.health.python
-            )
-        else:
-            self.health = read_health(child.log.read_text(encoding="utf-8", errors="replace"), self.health.python)
-        child.let_go()
-        self._doctor = None
-        return True
-
-    def _log(self, name: str) -> Path:
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="robot_keypoints_")
-        log = Path(self._scratch.name) / name
-        log.unlink(missing_ok=True)
-        return log
+        self.building.forget()
+        self.checkup.forget()
+        self.wanted = False
 
 
-def read_health(output: str, python: str) -> Health:
-    """The doctor's answer in words."""
-    document = next((d for d in map(_document, reversed(output.splitlines())) if d is not None), None)
+def read_health(document: Mapping[str, Any] | None, said: str, python: str) -> Health:
+    """The doctor's answer in words.
+
+    Args:
+        document: what it printed as JSON; None where it didn't come to that.
+        said: the last line of what it printed besides.
+
+    Raises:
+        AttributeError, TypeError: if the document is something else.
+    """
     if document is None:
-        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it printed nothing")
-        return Health(State.FAILED, f"This Python can't run the trainer: {last[:160]}", ("Choose another one",), python)
+        return Health(State.FAILED, f"This Python can't run the trainer: {said[:160]}", ("Choose another one",), python)
     checks = [c for c in document.get("checks", []) if isinstance(c, dict)]
     failed = [c for c in checks if not c.get("ok")]
     if document.get("ok") and not failed:
@@ -250,21 +211,6 @@ def read_health(output: str, python: str) -> Health:
     if len(failed) > 2:
         mend = ["Create an environment below, or choose a Python that has what is missing"]
     return Health(State.FAILED, line, tuple(mend), python)
-
-
-def _document(line: str) -> dict[str, Any] | None:
-    if not line.startswith("{"):
-        return None
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def clean_environment() -> dict[str, str]:
-    """Blender's own Python settings must not reach another Python."""
-    return {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
 
 
 def default_folder() -> Path:

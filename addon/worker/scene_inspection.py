@@ -17,6 +17,7 @@ from mathutils import Vector
 
 from ...core import files, run_folder
 from ...core.errors import UserError
+from ...core.messages.job_progress import ProgressWriter
 from ...core.settings import toml_file
 from ...core.settings.schema import Settings
 from ..properties.scene_check_report import Report
@@ -29,20 +30,22 @@ REPORT = "report.json"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``--run DIR --count N``: 0 when done, 2 on a user's mistake."""
+    """``--run DIR --count N [--progress]``: 0 when done, 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="robot_keypoints check")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--count", type=int, default=DRAWS)
+    parser.add_argument("--progress", action="store_true", help="say how far it is as lines of JSON")
     options = parser.parse_args(list(arguments))
     try:
-        inspect(options.run, toml_file.load(options.run / run_folder.SETTINGS), options.count)
+        settings = toml_file.load(options.run / run_folder.SETTINGS)
+        inspect(options.run, settings, options.count, ProgressWriter(options.progress))
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         return 2
     return 0
 
 
-def inspect(folder: Path, settings: Settings, count: int) -> Report:
+def inspect(folder: Path, settings: Settings, count: int, progress: ProgressWriter) -> Report:
     """In another Blender: draw, pose and label ``count`` times, and write the report into the folder.
 
     Raises:
@@ -71,7 +74,7 @@ def inspect(folder: Path, settings: Settings, count: int) -> Report:
             report.inside[name] += int(value > 0)
             report.seen[name] += int(value == 2 or (value == 1 and _under_surface(stage, place, depth)))
         report.camera_inside += _camera_inside(stage.camera.object, boxes) / count
-        print(f"{number + 1} of {count} draws", flush=True)
+        progress("check", f"{number + 1} of {count} draws", number + 1, count)
     rules = stage.draw_rules
     report.tried, report.accepted = (rules.tries, rules.accepted) if rules.active else (count, count)
     check.found().write(folder)

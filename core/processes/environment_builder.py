@@ -4,7 +4,8 @@
     python launch.py environment --folder FOLDER [--base PYTHON] [--index URL] [--requirements FILE]
     python launch.py environment --guard COMMAND …      runs a command that ends with its parent
 
-The panel reads what this prints: lines ``step 2/3: …`` and ``progress 0.42``, everything else is the tools' own talk.
+Told ``--progress``, it says how far it is as :mod:`..messages.job_progress` has it; what it prints besides is the
+tools' own talk.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
+from ..messages.job_progress import ProgressWriter
 from .lifeline import end_with_parent
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
@@ -87,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--base", default=sys.executable)
     parser.add_argument("--index", default="")
     parser.add_argument("--requirements", type=Path, help="a pip requirements file instead of the project's own list")
+    parser.add_argument("--progress", action="store_true", help="say how far it is as lines of JSON")
     parser.add_argument("--guard", nargs=argparse.REMAINDER, help="run this command, and end it when stdin closes")
     options = parser.parse_args(list(arguments))
     end_with_parent(_end_group, grace=0.5)
@@ -102,10 +105,12 @@ def main(arguments: Sequence[str]) -> int:
         else:
             wanted = tuple(_lines(options.requirements.read_text(encoding="utf-8")))
         todo = steps(options.folder, options.base, wanted, options.index)
+        progress = ProgressWriter(options.progress)
         for number, step in enumerate(todo, 1):
-            _say(f"step {number}/{len(todo)}: {step.label}")
+            text = f"{step.label}, step {number} of {len(todo)}"
+            progress(step.label, text)
             bar = number == 3 and _knows_raw_progress(python_in(options.folder))
-            _run(step, {"PIP_PROGRESS_BAR": "raw" if bar else "off"})
+            _run(step, "raw" if bar else "off", partial(progress, step.label, text))
     except UserError as problem:
         _say(f"error: {problem}")
         return 2
@@ -144,25 +149,34 @@ def _knows_raw_progress(python: Path) -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= (24, 1)
 
 
-def _run(step: Step, environment: Mapping[str, str]) -> None:
+def _run(step: Step, bar: str, on_bytes: Callable[[int, int], None]) -> None:
+    """Run one command.
+
+    Args:
+        bar: of pip, ``raw`` or ``off``.
+        on_bytes: hears how many of how many bytes have been downloaded.
+
+    Raises:
+        UserError: if it fails.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_PROGRESS_BAR": bar}
     try:
         process = subprocess.Popen(
             step.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            text=True, encoding="utf-8", errors="replace", env=environment,
         )  # fmt: skip
     except OSError as problem:
         raise UserError(f"{step.command[0]} can't be started ({problem.strerror}): choose another Python") from problem
     assert process.stdout is not None
-    last, said = "", 0.0
+    last = ""
     for line in process.stdout:
-        progress = re.fullmatch(r"Progress (\d+) of (\d+)\s*", line)
-        if progress is None:
+        loaded = re.fullmatch(r"Progress (\d+) of (\d+)\s*", line)  # pip's own form, made for programs
+        if loaded is None:
             if line.startswith("ERROR: ") or not last.startswith("ERROR: "):
                 last = line.strip() or last
             _say(line.rstrip())
-        elif time.monotonic() - said > 0.5 and int(progress[2]):
-            said = time.monotonic()
-            _say(f"progress {int(progress[1]) / int(progress[2]):.3f}")
+        else:
+            on_bytes(int(loaded[1]), int(loaded[2]))
     if process.wait():
         raise UserError(
             f"{step.label} failed ({last.removeprefix('ERROR: ')[:200]}): look at the log, mend that and try again"

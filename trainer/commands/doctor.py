@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from ...core.messages.job_progress import ProgressWriter
 from ...core.processes.programs import Programs
 
 LIBRARIES = (
@@ -50,9 +51,13 @@ class Check:
     mend: str = ""
 
 
-def report(blender: str, *, as_json: bool) -> int:
-    """Print all checks; 0 if everything works, else 1."""
-    checks = examine(blender)
+def report(blender: str, *, as_json: bool = False, progress: bool = False) -> int:
+    """Print all checks; 0 if everything works, else 1.
+
+    Args:
+        progress: whether to say how far it is in lines of JSON: see :mod:`.job_progress`.
+    """
+    checks = examine(blender, ProgressWriter(as_json=True) if progress else None)
     ok = all(c.ok for c in checks)
     if as_json:
         details = {c.name: c.detail for c in checks}
@@ -70,13 +75,15 @@ def report(blender: str, *, as_json: bool) -> int:
     return 0 if ok else 1
 
 
-def examine(blender: str) -> list[Check]:
+def examine(blender: str, progress: ProgressWriter | None = None) -> list[Check]:
     """All checks in order; none of them raises."""
     tasks: list[tuple[str, Callable[[], Check]]] = [("python", _python)]
     tasks += [(package, partial(_library, module, package, oldest)) for module, package, oldest in LIBRARIES]
     tasks += [("device", _device), ("blender", lambda: _blender(blender))]
     checks = []
-    for name, task in tasks:
+    for number, (name, task) in enumerate(tasks):
+        if progress is not None:
+            progress("check", f"checking {name} …", number, len(tasks))
         try:
             checks.append(task())
         except Exception as problem:  # a broken library can raise anything at all

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
+from ...core.messages.job_progress import ProgressWriter
 from ...core.robot import visibility as keypoint_visibility
 from ..datasets import keypoint_matching, reader as dataset_reader
 from ..datasets.annotations import OUTSIDE, Annotated, Item
@@ -114,8 +115,11 @@ class Measured:
         return np.stack([t.points for t in self.truths])
 
 
-def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
+def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool = False) -> int:
     """Measure, print a table or JSON, and draw. What can't be read is named and left out.
+
+    Args:
+        progress: whether to say how far it is in lines of JSON: see :mod:`.job_progress`.
 
     Raises:
         UserError: if anything that was given is of no use, and then nothing has been written; or if a file can't be
@@ -129,7 +133,8 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
     shared = keypoint_matching.check_names(images, names, options.model)
     if options.calibrate is not None:
         evaluate_calibration.check(options.calibrate, len(images.items))
-    found = measure(predictor, images)
+    writer = ProgressWriter(progress)
+    found = measure(predictor, images, writer)
     if ratings is not None:
         ratings = ratings.of(found.answers.rows)
     poses, pose_entries = _poses(options, predictor, found)
@@ -158,7 +163,7 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False) -> int:
     calibrated = None
     if options.calibrate is not None:
         calibrated = evaluate_calibration.learn(
-            predictor, found.reliability.errors, lambda: _errors(answers(predictor, found.items), found.true)
+            predictor, found.reliability.errors, lambda: _errors(answers(predictor, found.items, writer), found.true)
         )
         document["calibration"] = calibrated.to_dict()
     # First of all, so that a disk without room for a file does not lose what was measured.
@@ -248,7 +253,7 @@ def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated:
     print(f"plot: {path}", file=sys.stderr)
 
 
-def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
+def answers(predictor: Predictor, items: Sequence[Item], progress: ProgressWriter) -> Answers:
     """Predict on every image that can be read, and name the others on stderr.
 
     Raises:
@@ -263,7 +268,8 @@ def answers(predictor: Predictor, items: Sequence[Item]) -> Answers:
         sizes += [(p.width, p.height) for p in pictures]
         keypoints = predictor.predict([p.pixels for p in pictures])
         found += [in_whole(k, p) for k, p in zip(keypoints, pictures, strict=True)]
-        _progress(numbers[-1] + 1, len(items))
+        done = numbers[-1] + 1
+        progress("measure", f"{done:,} of {len(items):,} images", done, len(items))
     if not rows:
         raise UserError(next(iter(unreadable.values())))
     for why in unreadable.values():
@@ -297,14 +303,14 @@ def _batches(items: Sequence[Item], unreadable: dict[int, str]) -> Iterator[tupl
         yield numbers, batch
 
 
-def measure(predictor: Predictor, data: Annotated) -> Measured:
+def measure(predictor: Predictor, data: Annotated, progress: ProgressWriter) -> Measured:
     """Predict on every image that can be read, and compare with what is annotated.
 
     Raises:
         UserError: if an image is missing, or none can be read or is the annotated one.
     """
     names = predictor.info.keypoints
-    given = answers(predictor, data.items)
+    given = answers(predictor, data.items, progress)
     items = tuple(data.items[row] for row in given.rows)
     truths = tuple(
         _inside(keypoint_matching.truth(item, names, data.complete), *size)
@@ -338,8 +344,3 @@ def _inside(truth: Truth, width: int, height: int) -> Truth:
 def _title(model: Path) -> str:
     """What a model is called: every run's file is ``model.safetensors``, so its folder tells more."""
     return model.resolve().parent.name if model.stem == "model" else model.stem
-
-
-def _progress(done: int, count: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {count:,} images", end="\n" if done == count else "", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line ``robot-keypoints``.
 
-Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else. Exit codes: 0 done, 2 a user's
-mistake (one line says which), 1 a fault, 130, 143 and 129 ended by Ctrl-C, SIGTERM and a terminal that hung up, 141
-where the reader of the output has ended.
+Progress goes to stderr; ``--json`` prints one JSON object on stdout and nothing else, unless ``--progress`` asks for a
+line of JSON about each step. Exit codes: 0 done, 2 a user's mistake (one line says which), 1 a fault, 130, 143 and 129
+ended by Ctrl-C, SIGTERM and a terminal that hung up, 141 where the reader of the output has ended.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="Blender to render with; once given, settings may name it as well",
     )  # fmt: skip
     render.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
+    _add_progress(render)
     render.add_argument("--lifeline", action="store_true", help="end when stdin closes")
 
     evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
@@ -162,6 +163,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "and tell how far they lie apart",
     )  # fmt: skip
     evaluate.add_argument("--json", action="store_true", help="print the measures as JSON on stdout")
+    _add_progress(evaluate)
 
     predict = commands.add_parser("predict", help="find keypoints in images")
     model_argument.add(predict, argv)
@@ -211,7 +213,12 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="check that everything works, and say how to mend what does not")
     doctor.add_argument("--blender", default="", metavar="COMMAND", help="Blender to check instead of the bpy wheel")
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
+    _add_progress(doctor)
     return parser
+
+
+def _add_progress(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--progress", action="store_true", help="say how far it is as lines of JSON on stdout")
 
 
 def _demo(options: argparse.Namespace, begun: float) -> int:
@@ -271,7 +278,9 @@ def _render(options: argparse.Namespace, begun: float) -> int:
         workers=options.workers, preset=options.preset, sheet=options.sheet, transparent=options.transparent,
         blender=options.blender,
     )  # fmt: skip
-    return render_command.render(render_options, as_json=options.json, lifeline=options.lifeline)
+    return render_command.render(
+        render_options, as_json=options.json, progress=options.progress, lifeline=options.lifeline
+    )
 
 
 def _evaluate(options: argparse.Namespace, begun: float) -> int:
@@ -281,7 +290,7 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
     )  # fmt: skip
-    return evaluate_command.evaluate(evaluate_options, as_json=options.json)
+    return evaluate_command.evaluate(evaluate_options, as_json=options.json, progress=options.progress)
 
 
 def _predict(options: argparse.Namespace, begun: float) -> int:
@@ -322,7 +331,7 @@ def _models(options: argparse.Namespace, begun: float) -> int:
 def _doctor(options: argparse.Namespace, begun: float) -> int:
     from . import doctor
 
-    return doctor.report(options.blender, as_json=options.json)
+    return doctor.report(options.blender, as_json=options.json, progress=options.progress)
 
 
 def _free_folder(folder: Path) -> Path:

@@ -30,6 +30,7 @@ from PIL import Image
 from ...core import blend_file, files, run_folder
 from ...core.errors import UserError
 from ...core.input_files import read_json
+from ...core.messages.job_progress import ProgressWriter
 from ...core.messages.obstruction import Obstruction
 from ...core.messages.samples import Sample
 from ...core.processes.folder_lock import FolderLock
@@ -49,9 +50,6 @@ from .endings import noted
 from .run_display import Display
 
 FORMATS: dict[str, type[DataSet]] = {"coco": CocoDataSet, "ndds": NddsDataSet}
-
-PLAIN_SECONDS = 2.0
-"""Seconds between two lines of progress where stderr is not a terminal: the panel reads them."""
 
 LIFELINE_GRACE = 8.0
 """Seconds to end in order once the process that started this one is gone."""
@@ -114,10 +112,11 @@ class RenderOptions:
             raise UserError(f"--count is {self.count}: a contact sheet shows at most {contact_sheet.MOST} pictures")
 
 
-def render(options: RenderOptions, *, as_json: bool = False, lifeline: bool = False) -> int:
+def render(options: RenderOptions, *, as_json: bool = False, progress: bool = False, lifeline: bool = False) -> int:
     """Render what is asked for, until it is done, Ctrl-C or SIGTERM.
 
     Args:
+        progress: whether to say how far it is in lines of JSON, too: see :mod:`.job_progress`.
         lifeline: whether to end when stdin closes.
 
     Returns:
@@ -128,11 +127,12 @@ def render(options: RenderOptions, *, as_json: bool = False, lifeline: bool = Fa
     """
     options.check()
     begun = time.monotonic()
-    display = Display(PLAIN_SECONDS)
+    display = Display()
     with noted() as received:
         if lifeline:
             end_with_parent(lambda: received.append(signal.SIGTERM), LIFELINE_GRACE)
-        job = _Job(options, display, lambda: bool(received))
+        writer = ProgressWriter(as_json=True) if progress else None
+        job = _Job(options, display, writer, lambda: bool(received))
         try:
             job.run()
         except StoppedError:
@@ -161,9 +161,12 @@ def render(options: RenderOptions, *, as_json: bool = False, lifeline: bool = Fa
 class _Job:
     """One rendering while it goes on."""
 
-    def __init__(self, options: RenderOptions, display: Display, interrupted: Callable[[], bool]) -> None:
+    def __init__(
+        self, options: RenderOptions, display: Display, writer: ProgressWriter | None, interrupted: Callable[[], bool]
+    ) -> None:
         self.options = options
         self.display = display
+        self.writer = writer
         self.interrupted = interrupted
         self.count = options.count or contact_sheet.USUAL
         self.whole = 0
@@ -210,7 +213,7 @@ class _Job:
             if self.data is not None:
                 self.data.finish()
             if options.sheet is not None:
-                self._show("drawing the contact sheet")
+                self._show("sheet", "drawing the contact sheet", done=self.count)
                 contact_sheet.save(options.sheet, self._sheet_pictures(), bodies)
 
     @contextmanager
@@ -238,7 +241,7 @@ class _Job:
             self.display.say(f"warning: {folder / run_folder.SCENE} is cut off or damaged; it is built again")
             (folder / run_folder.SCENE).unlink()
         if not (folder / run_folder.SCENE).exists():
-            self._show("building the scene")
+            self._show("scene", "building the scene")
             toml_file.save(settings, folder / run_folder.SETTINGS)
             for warning in build_scene(folder, programs, self.interrupted):
                 self.display.say(f"warning: {warning}")
@@ -258,7 +261,7 @@ class _Job:
     ) -> None:
         first = 0.0
         with RenderWorkers(folder, settings, programs, self.options.seed, missing) as workers:
-            self._show("starting the workers")
+            self._show("workers", "starting the workers")
             composite = compositor(settings, self.options.transparent)  # torch is loaded meanwhile
             with Writers() as writers:
                 while workers.left:
@@ -270,7 +273,8 @@ class _Job:
                         writers.add(partial(self._write, sample, bodies, composite))
                     if self.rendered:
                         first = first or time.monotonic()
-                        self._show(f"rendering: {self.progress()}{self._pace(first, len(missing))}")
+                        self._show_rendering(self._pace(first, len(missing)))
+            self._show_rendering()
 
     def _pace(self, first: float, count: int) -> str:
         """Samples per second since the first one came, and how long ``count`` of them still take."""
@@ -298,9 +302,20 @@ class _Job:
             return [(Image.fromarray(s.image), dict(s.label)) for _, s in sorted(self._kept.items())]
         return [self.data.read(i) for i in range(min(self.count, contact_sheet.USUAL))]
 
-    def _show(self, message: str) -> None:
-        self._status.message = message
+    def _show_rendering(self, pace: str = "") -> None:
+        whole = self.whole  # which the writers' threads count on
+        self._show("render", f"rendering: {whole} of {self.count} samples", pace, done=whole)
+
+    def _show(self, stage: str, text: str, pace: str = "", *, done: int | None = None) -> None:
+        """Say what is being done.
+
+        Args:
+            done: so many of the samples; None where they don't tell how far it is.
+        """
+        self._status.message = text + pace
         self.display.show(self._status)
+        if self.writer is not None:
+            self.writer(stage, text, done or 0, 0 if done is None else self.count)
 
 
 class Writers:

@@ -12,6 +12,7 @@ from ...base import user_errors
 from ...properties import preferences
 from ...properties.from_dataclass import fields
 from ...services import trainer_environment
+from ...services.jobs import State
 
 
 @fields(filepath=StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"}))
@@ -41,7 +42,7 @@ class KEYPOINTS_OT_check_environment(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if trainer_environment.SERVICE.health.state is trainer_environment.State.RUNNING:
+        if trainer_environment.SERVICE.health.state is State.RUNNING:
             cls.poll_message_set("The check is running")
             return False
         return True
@@ -71,7 +72,7 @@ class KEYPOINTS_OT_create_environment(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if trainer_environment.SERVICE.building.state is trainer_environment.State.RUNNING:
+        if trainer_environment.SERVICE.building.state is State.RUNNING:
             cls.poll_message_set("An environment is being made")
             return False
         return True
@@ -112,7 +113,7 @@ class KEYPOINTS_OT_cancel_environment(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return trainer_environment.SERVICE.building.state is trainer_environment.State.RUNNING
+        return trainer_environment.SERVICE.building.state is State.RUNNING
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         trainer_environment.SERVICE.cancel()

@@ -8,7 +8,7 @@ import bpy
 from ...base import plots
 from ...properties import preferences
 from ...services import trainer_environment
-from ...services.trainer_environment import LOG_LINES, State
+from ...services.jobs import LINES, State
 from . import base as panels
 
 
@@ -68,7 +68,7 @@ def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         return
     box = layout.box()
     if building.state is State.RUNNING:
-        box.label(text=f"Step {building.step}" if building.step[:1].isdigit() else building.step, icon="TIME")
+        box.label(text=building.message[:1].upper() + building.message[1:], icon="TIME")
         share = f"{100 * building.progress:.0f} % of this download" if building.progress else "working …"
         box.progress(factor=building.progress, text=share)
     elif building.state is State.OK:
@@ -81,7 +81,7 @@ def _draw_building(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         column = box.column(align=True)
         column.scale_y = 0.7
         column.active = False
-        for line in [*building.lines, *[""] * LOG_LINES][:LOG_LINES]:
+        for line in [*building.lines, *[""] * LINES][:LINES]:
             column.label(text=line)
     row = box.row(align=True)
     if building.state is State.RUNNING:

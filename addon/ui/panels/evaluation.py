@@ -9,8 +9,8 @@ import bpy
 
 from ...base.formatting import plural
 from ...services import model_evaluation
+from ...services.jobs import State
 from ...services.model_evaluation import Figures
-from ...services.trainer_environment import State
 from . import base as panels
 
 

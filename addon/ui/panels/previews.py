@@ -11,7 +11,7 @@ from ...base import plots
 from ...base.formatting import plural
 from ...properties import scene_check_report, scenery
 from ...services import contact_sheet, jobs, scene_check
-from ...services.trainer_environment import State
+from ...services.jobs import State
 from .. import plot_icons, warnings
 from . import base as panels, scenery as scenery_panel
 

@@ -12,6 +12,7 @@ import robot_keypoints
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import labels as property_labels, scene as scene_properties
 from robot_keypoints.addon.services import timer, trainer_environment
+from robot_keypoints.addon.services.jobs import State
 from robot_keypoints.addon.ui import overlay, plot_icons
 
 
@@ -72,14 +73,14 @@ def test_twice_on_and_off_leaves_nothing() -> None:
 def test_unregister_ends_what_runs(registered: None, tmp_path, monkeypatch) -> None:
     """A building environment is a child process: it must not outlive the extension."""
     trainer_environment.SERVICE.create(tmp_path / "environment", "", requirements=_slow_requirements(tmp_path))
-    child = trainer_environment.SERVICE._builder
+    child = trainer_environment.SERVICE.building._child
     assert child is not None
     assert child.exit_code is None
     robot_keypoints.unregister()
     try:
         assert child.exit_code is not None
         assert not trainer_environment.SERVICE.busy
-        assert trainer_environment.SERVICE.building.state is trainer_environment.State.NONE
+        assert trainer_environment.SERVICE.building.state is State.NONE
     finally:
         robot_keypoints.register()
 

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from robot_keypoints.core import files
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.job_progress import ProgressWriter, decode
 from robot_keypoints.trainer.commands import evaluate as evaluate_command, main as cli
 from robot_keypoints.trainer.datasets import keypoint_matching, reader as dataset_reader, sample_label
 from robot_keypoints.trainer.datasets.annotations import Annotation, Item
@@ -112,7 +113,7 @@ def test_what_render_writes_is_read_and_measured_to_the_last_digit(tmp_path: Pat
     true = np.stack([s.keypoints for s in samples])
     seen = np.stack([s.visibility for s in samples]) > 0
     moved = true + np.where(np.arange(3) == 1, 3.0, 0.0)[:, None] * np.array([0.6, 0.8])
-    found = evaluate_command.measure(Guesses(moved, np.where(seen, 0.9, 0.2)), data).measurement
+    found = evaluate_command.measure(Guesses(moved, np.where(seen, 0.9, 0.2)), data, ProgressWriter()).measurement
     expected = np.where(seen, np.where(np.arange(3) == 1, 3.0, 0.0), np.nan)
     np.testing.assert_allclose(found.pixels, expected, atol=1e-9)
     np.testing.assert_allclose(found.percent, expected / math.hypot(64, 48) * 100, atol=1e-9)
@@ -130,7 +131,7 @@ def test_what_others_have_not_annotated_is_unknown(tmp_path: Path) -> None:
     data = dataset_reader.read(tmp_path)
     truths = [keypoint_matching.truth(i, NAMES, data.complete) for i in data.items]
     assert [t.visibility.tolist() for t in truths] == [[2, -1, 1], [2, 2, -1]]
-    found = evaluate_command.measure(Guesses(np.zeros((2, 3, 2)), np.ones((2, 3))), data).measurement
+    found = evaluate_command.measure(Guesses(np.zeros((2, 3, 2)), np.ones((2, 3))), data, ProgressWriter()).measurement
     # Beyond the edge of 80 pixels is outside.
     assert found.visibility.tolist() == [[2, -1, 1], [2, 0, -1]]
     assert found.to_dict()["detection"] == {
@@ -232,7 +233,7 @@ def test_the_model_is_measured_against_the_mean_of_people(tmp_path: Path, capsys
     predicted = Predictor.load(file).predict([np.full((60, 80, 3), (90, 120, 90), np.uint8)])[0]
     error = math.dist((predicted[0].u, predicted[0].v), points[:, 1, 0].mean(0))
     ratings = rater_spread.read([tmp_path / "people"], tmp_path, NAMES, "model")
-    found = evaluate_command.measure(Predictor.load(file), ratings.consensus()).measurement
+    found = evaluate_command.measure(Predictor.load(file), ratings.consensus(), ProgressWriter()).measurement
     assert found.percent[1, 0] == pytest.approx(error / math.hypot(80, 60) * 100, abs=1e-3)
     assert cli.main(command) == 0
     table = capsys.readouterr().out
@@ -245,6 +246,9 @@ def test_the_table_and_json_say_the_same(tmp_path: Path, capsys: pytest.CaptureF
     assert cli.main(["evaluate", str(file), "--data", str(tmp_path / "data"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["images"] == COUNT and document["format"] == "COCO" and 0 <= document["oks"]["AP"] <= 1
+    assert cli.main(["evaluate", str(file), "--data", str(tmp_path / "data"), "--json", "--progress"]) == 0
+    *steps, result = (decode(line) for line in capsys.readouterr().out.splitlines())
+    assert result == document and steps[-1].stage == "measure" and steps[-1].fraction == 1.0
     assert cli.main(["evaluate", str(file), "--data", str(tmp_path / "data" / "annotations.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
     row = next(line.split() for line in lines if line.startswith("all "))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 from PIL import Image
+from robot_keypoints.core.messages import job_progress
 from robot_keypoints.core.messages.obstruction import Obstruction
 from robot_keypoints.core.processes.run_status import ProcessStatus, Status
 from robot_keypoints.core.robot.urdf_reader import load_urdf
@@ -113,8 +114,9 @@ def test_the_demo_covers_what_was_promised(ur10_urdf: Path, tmp_path: Path) -> N
 
 
 def test_doctor_finds_a_working_python_and_a_missing_blender(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.report("/nowhere/blender", as_json=True) == 1
-    document = json.loads(capsys.readouterr().out)
+    assert doctor.report("/nowhere/blender", as_json=True, progress=True) == 1
+    *steps, document = (job_progress.decode(line) for line in capsys.readouterr().out.splitlines())
+    assert steps and all(s.stage == "check" and s.text.startswith("checking ") for s in steps)
     found = {c["name"]: c for c in document["checks"]}
     assert not document["ok"] and not found["blender"]["ok"] and found["blender"]["mend"]
     assert found["torch"]["ok"] and found["device"]["ok"] and document["torch"] == found["torch"]["detail"]

@@ -22,6 +22,7 @@ import pytest
 import synthetic
 from PIL import Image
 from robot_keypoints.core import files
+from robot_keypoints.core.messages import job_progress
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.processes.folder_lock import FolderLock
 from robot_keypoints.core.processes.programs import LAUNCHER
@@ -342,6 +343,17 @@ def test_an_unknown_format_or_preset_is_refused(
     assert cli.main(command(source, tmp_path / "set", "--preset", "best")) == 2
     assert "invalid choice: 'best'" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "set").exists()
+
+
+def test_a_program_reads_how_far_it_is(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--json", "--progress", "--sheet", tmp_path / "sheet.png")
+    assert cli.main(command(source, tmp_path / "set", *arguments, count=3)) == 0
+    *steps, summary = (job_progress.decode(line) for line in capsys.readouterr().out.splitlines())
+    assert isinstance(summary, dict) and summary["samples"] == 3
+    assert list(dict.fromkeys(s.stage for s in steps)) == ["scene", "workers", "render", "sheet"]
+    assert (steps[-1].done, steps[-1].total, steps[0].total) == (3, 3, 0)
+    rendering = [s for s in steps if s.stage == "render"]
+    assert rendering[-1].done == 3 and all(s.text == f"rendering: {s.done} of 3 samples" for s in rendering)
 
 
 def test_json_is_all_that_stdout_gets(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from refusals import refusal
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import preferences, scene_check_report
 from robot_keypoints.addon.services import contact_sheet, jobs, model_evaluation, scene_check, timer
-from robot_keypoints.addon.services.trainer_environment import State
+from robot_keypoints.addon.services.jobs import State
 from robot_keypoints.addon.ui import warnings
 from robot_keypoints.addon.worker import scene_inspection
 from robot_keypoints.core.processes.programs import LAUNCHER
@@ -28,14 +28,17 @@ FAKE = """
 import json, pathlib, sys, time
 from PIL import Image
 words = sys.argv[1:]
-assert words[:3] == ["cli", "render", "--lifeline"] and "--json" in words, words
+assert words[:3] == ["cli", "render", "--lifeline"] and {"--json", "--progress"} <= set(words), words
 value = lambda name: words[words.index(name) + 1]
 settings = pathlib.Path(words[3])
 assert settings.is_file() and (settings.parent / "scene.blend").is_file()
 (settings.parent.parent / "seen.txt").write_text(" ".join(words))
-print("building the scene", file=sys.stderr, flush=True)
+tell = lambda **step: print(json.dumps({"progress": step}), flush=True)
+tell(stage="scene", text="building the scene", done=0, total=0)
+print("rendering: 99 of 100 samples", flush=True)  # sentences are for people
 for number in range(int(value("--count"))):
-    print(f"rendering: {number + 1} of {value('--count')} samples · 1.0/s", file=sys.stderr, flush=True)
+    done, total = number + 1, int(value("--count"))
+    tell(stage="render", text=f"rendering: {done} of {total} samples", done=done, total=total)
     if "MODE" in ("slow",):
         sys.stdin.read()  # until the lifeline closes
         sys.exit(143)
@@ -90,7 +93,7 @@ def test_the_sheet_is_made_beside_the_window(fake: Callable[[str], None]) -> Non
         lambda: bool(seen.append(contact_sheet.SERVICE.progress)) or not contact_sheet.SERVICE.running,
     )
     assert contact_sheet.SERVICE.state is State.OK, contact_sheet.SERVICE.reason
-    assert seen == sorted(seen)
+    assert seen == sorted(seen) and 0.99 not in seen
     assert contact_sheet.SERVICE.picture is not None and contact_sheet.SERVICE.picture.shape == (48, 64, 4)
     assert contact_sheet.SERVICE.picture[0, 0] == pytest.approx([1.0, 128 / 255, 0.0, 1.0], abs=0.003)
     image = bpy.data.images[contact_sheet.IMAGE]
@@ -199,12 +202,79 @@ def test_a_report_survives_the_way_through_the_file(tmp_path: Path) -> None:
     assert np.isfinite(report.camera_inside)
 
 
+# ----------------------------------------------------------------------------------------- what a child may say
+
+TALKING = """
+import json, sys
+{body}
+sys.stdin.read()  # until the lifeline closes
+"""
+
+
+@pytest.fixture
+def talking(tmp_path: Path) -> Iterator[Callable[[str], jobs.Job]]:
+    """A job whose process says something and then waits."""
+    job = jobs.Job("talk", 60.0)
+
+    def start(body: str) -> jobs.Job:
+        job.prepare_empty()
+        job.start([sys.executable, "-c", TALKING.format(body=body)])
+        return job
+
+    yield start
+    job.forget()
+
+
+def until_said(job: jobs.Job, text: str) -> None:
+    end = time.monotonic() + 60.0
+    while job.message != text:
+        job.tick()
+        assert time.monotonic() < end and job.state is State.RUNNING, (job.message, job.reason)
+        time.sleep(0.02)
+
+
+STEP = 'print(json.dumps({{"progress": {{"stage": "s", "text": "{}", "done": {}, "total": {}}}}}), flush=True)\n'
+
+
+def test_progress_is_what_is_shown_and_text_is_kept_beside_it(talking: Callable[[str], jobs.Job]) -> None:
+    job = talking(STEP.format("half way", 1, 2) + "print('pip says hello', flush=True)\n" + STEP.format("there", 9, 4))
+    until_said(job, "there")
+    assert job.progress == 1.0 and job.lines == ("pip says hello",)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"progress": {"stage": "s", "text": "t", "done": -1, "total": 2}}',
+        '{"progress": {"stage": "s", "text": "t", "done": true, "total": 2}}',
+        '{"progress": {"stage": "s", "text": 3, "done": 1, "total": 2}}',
+        '{"progress": [1, 2]}',
+        '{"progress": {"stage": "s"',
+        "{" * 100_000,
+    ],
+)
+def test_a_malformed_line_is_text(talking: Callable[[str], jobs.Job], broken: str) -> None:
+    job = talking(f"print({broken!r}, flush=True)\n" + STEP.format("went on", 1, 4))
+    until_said(job, "went on")
+    (line,) = job.lines
+    assert line.startswith("{") and len(line) <= 800 and job.progress == 0.25
+
+
+def test_a_flood_does_not_hold_up_the_window(talking: Callable[[str], jobs.Job]) -> None:
+    """Forty megabytes, most of them one line: what comes after it is heard, and little of it is kept."""
+    flood = "sys.stdout.write('x' * 30_000_000)\nsys.stdout.write('\\n{}\\n' * 2_500_000)\n"
+    job = talking(flood + "sys.stdout.write('\\n')\n" + STEP.format("after the flood", 3, 4))
+    until_said(job, "after the flood")
+    assert job.progress == 0.75 and all(len(line) <= 800 for line in job.lines)
+
+
 # ------------------------------------------------------------------------------------------------------ evaluation
 
 MEASURING = """
 import json, sys
 words = sys.argv[1:]
-assert words[:3] == ["--lifeline", "cli", "evaluate"] and words[4] == "--data" and words[6:] == ["--json"], words
+assert words[:3] == ["--lifeline", "cli", "evaluate"] and words[4] == "--data", words
+assert words[6:] == ["--json", "--progress"], words
 if "MODE" == "slow":
     sys.stdin.read()  # until the lifeline closes
     sys.exit(3)
@@ -216,8 +286,8 @@ entry = {"percent": percent, "pck": {"1": 0.6, "5": 0.9}, "detection": {"found":
 nothing = {"percent": None, "pck": None, "detection": {"found": None}}
 whole = nothing if "MODE" == "outside" else entry
 document = {"images": 12, **whole, "per_keypoint": {"elbow": whole, "base": nothing}}
-print("12 of 12 images", file=sys.stderr, flush=True)
-print(json.dumps(document) if "MODE" != "silent" else "")
+print(json.dumps({"progress": {"stage": "measure", "text": "12 of 12 images", "done": 12, "total": 12}}), flush=True)
+print(json.dumps({"images": 12} if "MODE" == "other" else document) if "MODE" != "silent" else "")
 """
 
 
@@ -254,7 +324,10 @@ def test_a_measuring_that_finds_nothing_to_measure(measured: Callable[[str], Pat
     assert figures is not None and figures.mean is None and figures.pck == {} and figures.keypoints == {}
 
 
-@pytest.mark.parametrize(("mode", "words"), [("refuse", "There are no annotated images"), ("silent", "no figures")])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("refuse", "There are no annotated images"), ("silent", "no figures"), ("other", "can't be read")],
+)
 def test_why_a_model_was_not_measured(measured: Callable[[str], Path], mode: str, words: str) -> None:
     bpy.ops.robot_keypoints.evaluate_model(directory=str(measured(mode)))
     wait(model_evaluation.SERVICE)

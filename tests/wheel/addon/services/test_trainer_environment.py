@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -16,7 +15,8 @@ import pytest
 import robot_keypoints
 from robot_keypoints.addon.properties import preferences
 from robot_keypoints.addon.services import trainer_environment
-from robot_keypoints.addon.services.trainer_environment import Service, State
+from robot_keypoints.addon.services.jobs import State
+from robot_keypoints.addon.services.trainer_environment import Service
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes import environment_builder as builder
 
@@ -177,24 +177,34 @@ def test_checking_needs_a_python(service: Service) -> None:
 
 
 def test_the_doctor_s_answers_in_words() -> None:
-    def answer(ok: bool, *checks: dict[str, object]) -> str:
-        return "a warning\n" + json.dumps(
-            {"ok": ok, "torch": "2.9.1+cu130", "device": "CPU, 2 threads", "checks": list(checks)}
-        )
+    def answer(ok: bool, *checks: dict[str, object]) -> dict[str, object]:
+        return {"ok": ok, "torch": "2.9.1+cu130", "device": "CPU, 2 threads", "checks": list(checks)}
 
     fine = {"name": "torch", "ok": True, "detail": "2.9.1", "mend": ""}
-    health = trainer_environment.read_health(answer(True, fine), "p")
+    health = trainer_environment.read_health(answer(True, fine), "a warning", "p")
     assert (health.state, health.line) == (State.OK, "torch 2.9.1, CPU, 2 threads")
     bad = {"name": "safetensors", "ok": False, "detail": "No module named 'safetensors'", "mend": "pip install it"}
-    health = trainer_environment.read_health(answer(False, fine, bad), "p")
+    health = trainer_environment.read_health(answer(False, fine, bad), "a warning", "p")
     assert health.state is State.FAILED
     assert health.line == "safetensors: No module named 'safetensors'"
     assert health.mend == ("pip install it",)
-    health = trainer_environment.read_health("Segmentation fault\n", "p")
+    health = trainer_environment.read_health(None, "Segmentation fault", "p")
     assert health.state is State.FAILED
     assert "Segmentation fault" in health.line
-    assert trainer_environment.read_health("", "p").state is State.FAILED
-    assert trainer_environment.read_health("{broken", "p").state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("", "it printed nothing"), ("{broken", "{broken"), ('{"checks": 3}', "can't be read"), ("Oh dear", "Oh dear")],
+)
+def test_a_python_that_answers_something_else(service: Service, tmp_path: Path, said: str, words: str) -> None:
+    script = tmp_path / "odd-python"
+    script.write_text(f"#!/bin/sh\nprintf '%s' '{said}'\nexit 1\n")
+    script.chmod(0o755)
+    preferences.get().python = str(script)
+    service.check()
+    until(lambda: service.health.state is not State.RUNNING, service)
+    assert service.health.state is State.FAILED and words in service.health.line and service.health.mend
 
 
 def test_the_operator_asks_for_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

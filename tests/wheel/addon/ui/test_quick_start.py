@@ -16,8 +16,9 @@ from refusals import refusal
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import preferences, scene_robots, to_settings
 from robot_keypoints.addon.services import quick_start, trainer_environment, training_run
+from robot_keypoints.addon.services.jobs import State
 from robot_keypoints.addon.services.quick_start import Goal, Mark
-from robot_keypoints.addon.services.trainer_environment import Health, State
+from robot_keypoints.addon.services.trainer_environment import Health
 from robot_keypoints.core import builtin_models
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes.environment_builder import python_in
@@ -42,10 +43,14 @@ class Environment:
 
     def _create(self, folder: Path, base: str) -> None:
         self.created.append((folder, base))
-        trainer_environment.SERVICE.building = trainer_environment.Building(State.RUNNING, "1/3: a folder", 0.25)
+        self.build(State.RUNNING, "making the environment, step 1 of 3", 0.25)
+
+    def build(self, state: State, message: str = "", progress: float = 0.0, reason: str = "") -> None:
+        job = trainer_environment.SERVICE.building
+        job.state, job.message, job.progress, job.reason = state, message, progress, reason
 
     def say(self, state: State, line: str, *mend: str) -> None:
-        trainer_environment.SERVICE.health = Health(state, line, mend, trainer_environment.SERVICE.chosen)
+        trainer_environment.SERVICE.checkup.health = Health(state, line, mend, trainer_environment.SERVICE.chosen)
 
 
 class Runs:
@@ -186,7 +191,7 @@ def test_undone_while_it_waits(environment: Environment, runs: Runs) -> None:
 def test_an_environment_is_installed_on_the_way(
     environment: Environment, runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    service, building = quick_start.SERVICE, trainer_environment.Building
+    service = quick_start.SERVICE
     preferences._plain.python = ""
     bpy.ops.robot_keypoints.quick_start()
     tick()
@@ -198,12 +203,12 @@ def test_an_environment_is_installed_on_the_way(
     assert environment.created == [(tmp_path / "environment", sys.executable)]
     tick()
     step = service.steps()[0]
-    assert (step.mark, step.share) == (Mark.RUNNING, 0.25) and "1/3" in step.text and not service.question
-    trainer_environment.SERVICE.building = building(State.FAILED, reason="There is no room: free some and try again")
+    assert (step.mark, step.share) == (Mark.RUNNING, 0.25) and "step 1 of 3" in step.text and not service.question
+    environment.build(State.FAILED, reason="There is no room: free some and try again")
     tick()
     assert service.question.startswith("There is no room") and service.running, "it waits for what the user does"
     bpy.ops.robot_keypoints.quick_start_install()
-    trainer_environment.SERVICE.building = building(State.OK)
+    environment.build(State.OK)
     preferences._plain.python = sys.executable
     environment.say(State.OK, "torch 2.9, CPU")
     tick()
