@@ -14,7 +14,7 @@ from .run_state import Counters, RunState
 EVERY = 1.0
 """Seconds between two pieces of news."""
 
-PAUSED_LOOK = 0.05
+PAUSED_POLL = 0.05
 """Seconds after which a paused run sees whether it goes on."""
 
 
@@ -118,7 +118,7 @@ class News:
         mark = time.monotonic()
         self.say("paused", "paused")
         while board.paused.is_set() and not board.ending:
-            time.sleep(PAUSED_LOOK)
+            time.sleep(PAUSED_POLL)
             now = time.monotonic()
             clock.leave_out(now - mark)
             mark = now

@@ -33,7 +33,7 @@ class RunLength:
         self._settings = settings
         self._clock = clock
         self._counters = counters
-        self._held_out = held_out
+        self._sets = held_out
         self.test_seconds = seconds_per_image / 2
 
     @property
@@ -44,7 +44,7 @@ class RunLength:
             shares.append(self._counters.images / (t.epochs * t.epoch_images))
         if t.minutes:
             begin = self._counters.collected
-            reserve = PICTURES_SECONDS + self.test_seconds * self._held_out.images_at_the_end
+            reserve = PICTURES_SECONDS + self.test_seconds * self._sets.images_at_the_end
             shares.append((self._clock.seconds - begin) / max(60 * t.minutes - reserve - begin, 1.0))
         return max(shares)
 
