@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from ...core.robot.visibility import SURE
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import alternatives
 from ..pose.camera import Camera
+from ..pose.corrected_joints import correct_one
 from ..pose.kinematics import Chain
 from ..pose.problem import Options, Solution, Status
 from ..pose.robot_points import LEAST, PlacedRobot, roles, with_fixed
-from ..pose.solve_joints import solve_joints
+from ..pose.solve_joints import GUESSES, JointStart, solve_joints
 from ..pose.solve_pose import solve_pose
-from .pose_arguments import camera_numbers, checked_joints, joint_positions
+from .pose_arguments import camera_numbers, checked_deviations, checked_joints, joint_deviations, joint_positions
 from .predictor import Found
 
 UNKNOWN = math.pi
@@ -44,8 +45,10 @@ class PoseFinder:
     """A robot before a camera.
 
     Attributes:
-        robot: with the known joints fixed.
+        robot: with the joints fixed that are known exactly.
         given: positions of the known joints, radians or metres.
+        deviations: standard deviations of those that aren't exact, which are starting values and weak evidence, and
+            not fixed.
         points: by the keypoint's place in the model's order.
         names: the model's keypoints.
         missing: names of keypoints that the robot doesn't have.
@@ -60,10 +63,15 @@ class PoseFinder:
     missing: Sequence[str]
     numbers: tuple[float, ...]
     option: str = ""
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None) -> PoseFinder:
-        """What the command line asks for; see :func:`camera_numbers` and :func:`joint_positions`.
+    def of(
+        cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None,
+        deviation: str | None = None,
+    ) -> PoseFinder:  # fmt: skip
+        """What the command line asks for; see :func:`camera_numbers`, :func:`joint_positions` and
+        :func:`joint_deviations`.
 
         Raises:
             UserError: if any of it can't be used.
@@ -71,12 +79,16 @@ class PoseFinder:
         numbers = camera_numbers(camera)
         placed = PlacedRobot.of(info, urdf)
         given = joint_positions(joints, placed.robot) if joints is not None else {}
-        return replace(cls.of_numbers(placed, numbers, given), option="--joints")
+        deviations = joint_deviations(deviation, given, placed.robot) if deviation is not None else {}
+        return replace(cls.of_numbers(placed, numbers, given, deviations), option="--joints")
 
     @classmethod
-    def of_numbers(cls, placed: PlacedRobot, camera: Sequence[float], joints: Mapping[str, float]) -> PoseFinder:
+    def of_numbers(
+        cls, placed: PlacedRobot, camera: Sequence[float], joints: Mapping[str, float],
+        deviations: Mapping[str, float] | None = None,
+    ) -> PoseFinder:  # fmt: skip
         """Of fx, fy, cx, cy and then k1, k2, p1, p2, k3 or nothing, in pixels, and the joints that are known, radians
-        or metres.
+        or metres, with the standard deviations of those that aren't exact.
 
         Raises:
             UserError: if a number is of no use, or a joint isn't the robot's or far beyond its limits.
@@ -84,8 +96,9 @@ class PoseFinder:
         Camera.of_numbers(camera)
         numbers = (*map(float, camera), *[0.0] * (9 - len(camera)))
         given = checked_joints(joints, placed.robot)
-        robot = with_fixed(placed.robot, given)
-        return cls(robot, given, placed.points, placed.names, placed.missing, numbers)
+        weak = checked_deviations(deviations or {}, given)
+        robot = with_fixed(placed.robot, {n: v for n, v in given.items() if n not in weak})
+        return cls(robot, given, placed.points, placed.names, placed.missing, numbers, deviations=weak)
 
     def find(self, found: Sequence[Found]) -> dict[str, Any]:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.
@@ -97,8 +110,9 @@ class PoseFinder:
             going to exp(ω) p + v, radians and metres, ``reprojection_px``, the root mean square distance of the used
             keypoints from where the pose has them, ``inliers``, names of those within 99 % of their covariance, and
             ``joints``, the positions that were given or found, radians or metres; those of which the keypoints tell
-            nothing are left out. Where all joints are known and other poses are at most a hundred times less likely,
-            ``alternatives`` has their ``T_cam_base``.
+            nothing are left out. Where deviations were given, ``joints_deviation`` has the standard deviations of all
+            joints that aren't exact. Where all joints are known or read and other poses are at most a hundred times
+            less likely, ``alternatives`` has their ``T_cam_base``.
         """
         chain, pixels, spread, gate = self.seen(found)
         used = gate[0].numpy()
@@ -108,14 +122,20 @@ class PoseFinder:
         others: list[Any] = []
         if chain.names:
             moving, alike = roles(chain, used)
-            if alike and used.sum() >= LEAST:
-                return {**_failed(Status.DEGENERATE, _ask_for(alike, self.option)), "undetermined": alike}
+            unread = [n for n in alike if n not in self.deviations]
+            if unread and used.sum() >= LEAST:
+                return {**_failed(Status.DEGENERATE, _ask_for(unread, self.option)), "undetermined": unread}
             chain = Chain.of(self.robot, list(self.points.values()), moving)
-        if chain.names:
-            solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
-        else:
+        if not chain.names:
             places = chain(torch.zeros(0, dtype=torch.float64))
             solution, others = _settled(places, pixels, camera, spread, gate, options)
+        elif self.deviations.keys() & set(chain.names):
+            solution, poses = correct_one(
+                chain, pixels, camera, self._readings(chain), covariances=spread, used=gate, options=options
+            )
+            others = poses.tolist()
+        else:
+            solution = solve_joints(chain, pixels, camera, covariances=spread, used=gate, options=options)
         status = Status(int(solution.status[0]))
         if status != Status.SOLVED:
             return _failed(status, status.sentence)
@@ -124,7 +144,7 @@ class PoseFinder:
             "status": "solved",
             **measures(solution),
             "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
-            "joints": {**self.given, **self._found_joints(chain, solution)},
+            **self._joints(chain, solution),
             **({"alternatives": others} if others else {}),
         }
 
@@ -139,13 +159,29 @@ class PoseFinder:
             torch.tensor([[k.confidence >= SURE for k in seen]]),
         )
 
-    def _found_joints(self, chain: Chain, solution: Solution) -> dict[str, float]:
-        if solution.angles is None:
-            return {}
-        by_name = {j.name: j for j in self.robot.joints}
-        variances = solution.covariance[0].diagonal()[6:].tolist()
-        values = zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True)
-        return {n: _least_turn(by_name[n], value) for n, value, variance in values if variance < UNKNOWN**2}
+    def _readings(self, chain: Chain) -> JointStart:
+        """What is known of the chain's joints; those without a reading begin anywhere."""
+        middle = dict(zip(chain.names, chain.middle().tolist(), strict=True))
+        angles = [self.given.get(n, middle[n]) for n in chain.names]
+        deviations = [self.deviations.get(n, math.inf) for n in chain.names]
+        return JointStart(
+            angles=torch.tensor([angles], dtype=torch.float64), deviations=torch.tensor(deviations).double(),
+            guesses=GUESSES if math.inf in deviations else 1,
+        )  # fmt: skip
+
+    def _joints(self, chain: Chain, solution: Solution) -> dict[str, dict[str, float]]:
+        """``joints``, and where readings were corrected ``joints_deviation``. What the image doesn't show stays as it
+        was read."""
+        joints, deviations = dict(self.given), dict(self.deviations)
+        if solution.angles is not None:
+            by_name = {j.name: j for j in self.robot.joints}
+            variances = solution.covariance[0].diagonal()[6:].tolist()
+            for name, value, variance in zip(chain.names, solution.angles[0, 0].tolist(), variances, strict=True):
+                if name in self.deviations:
+                    joints[name], deviations[name] = value, math.sqrt(variance)
+                elif variance < UNKNOWN**2:
+                    joints[name], deviations[name] = _least_turn(by_name[name], value), math.sqrt(variance)
+        return {"joints": joints, **({"joints_deviation": deviations} if self.deviations else {})}
 
     def resized(self, scale: tuple[float, float]) -> PoseFinder:
         """The finder for pictures whose width and height are multiplied by ``scale``."""

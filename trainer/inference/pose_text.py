@@ -31,7 +31,9 @@ def pose_lines(pose: Mapping[str, Any]) -> list[str]:
             f"  {'':<24} not for certain: {'another pose fits' if n == 1 else f'{n} other poses fit'} about as well"
         )
     if pose.get("joints"):
-        lines.append(f"  {'joints':<24} " + ", ".join(f"{n} {v:.4f}" for n, v in pose["joints"].items()))
+        spread = pose.get("joints_deviation", {})
+        values = [f"{n} {v:.4f}" + (f" ± {spread[n]:.4f}" if n in spread else "") for n, v in pose["joints"].items()]
+        lines.append(f"  {'joints':<24} " + ", ".join(values))
     return lines
 
 

@@ -132,6 +132,7 @@ class _Known:
         precision: one over the variance of that, zero where nothing is known.
         readable: whether all readings are finite, ``(B,)``.
         given: whether there are any.
+        weighed: whether it is known how far off they may be, infinitely far included.
     """
 
     images: int
@@ -141,6 +142,7 @@ class _Known:
     precision: Tensor
     readable: Tensor
     given: bool
+    weighed: bool
 
     @classmethod
     def of(
@@ -163,7 +165,8 @@ class _Known:
         if start.deviations is not None:
             spread = torch.as_tensor(start.deviations, dtype=dtype, device=device).expand(b, images, d).reshape(b, -1)
             precision = spread.detach().square().reciprocal().nan_to_num(nan=0.0, posinf=SURE)
-        return cls(images, lower, upper, expected, precision, given.isfinite().all(1), angles is not None)
+        readable, weighed = given.isfinite().all(1), start.deviations is not None
+        return cls(images, lower, upper, expected, precision, readable, angles is not None, weighed)
 
     def repeated(self, times: int, geometry: Geometry) -> Joints:
         """Each entry so many times in a row, as the steps take it."""
@@ -197,7 +200,8 @@ def _settle(
     else:
         repeated = seen.repeat(tries) if tries > 1 else seen
         rotation, translation, found, _ = sampled_starts(points.permute(2, 1, 0).contiguous(), repeated, options)
-    status = _layout(chain, seen, known, settings, points.reshape(b, tries, -1, 3)[:, 0])
+    first = points.reshape(b, tries, -1, 3)[:, 0]
+    status = _layout(chain, seen, known, settings, first, sampled=start.pose is None)
     status = torch.where(finite, status, int(Status.NOT_FINITE))
     starts = rotation.shape[2]
     each = tries * starts
@@ -213,12 +217,20 @@ def _settle(
     return rest, torch.where(status == Status.SOLVED, verdict, status)
 
 
-def _layout(chain: Chain, seen: Observations, known: _Known, settings: Tensor, first: Tensor) -> Tensor:
+def _layout(
+    chain: Chain, seen: Observations, known: _Known, settings: Tensor, first: Tensor, *, sampled: bool
+) -> Tensor:
     """:class:`.Status` ``(B,)``, whether there is enough to go by, at the first of the settings ``(B, ·, I·D)``, which
-    has the points ``(B, M, 3)``."""
-    status = layout_status(first.permute(2, 1, 0), seen.used.mT, 3)
-    count = seen.used.sum(1) * 2 + (known.precision > 0).sum(1)
-    wanted = 6 + _moved(chain, settings, known.images, seen.used).sum(1)
+    has the points ``(B, M, 3)``.
+
+    Args:
+        sampled: whether no pose is known to start from.
+    """
+    # Three points have several poses, even where all joints are as good as known.
+    status = layout_status(first.permute(2, 1, 0), seen.used.mT, 4 if sampled else 3)
+    moving = _moved(chain, settings, known.images, seen.used)
+    count = seen.used.sum(1) * 2 + ((known.precision > 0) & moving).sum(1)
+    wanted = 6 + moving.sum(1)
     return torch.where((status == Status.SOLVED) & (count < wanted), int(Status.TOO_FEW), status)
 
 
@@ -275,7 +287,8 @@ def _differentiable(
 
 
 def _settings(known: _Known, tries: int) -> Tensor:
-    """Joints to start from ``(B, tries, I·D)``: what is expected, then random ones: near it if it is known."""
+    """Joints to start from ``(B, tries, I·D)``: what is expected, then random ones: near it if it is known, and not far
+    from it at all where it is known how well."""
     first = known.expected.detach()[:, None]
     if tries == 1:
         return first
@@ -283,7 +296,8 @@ def _settings(known: _Known, tries: int) -> Tensor:
     luck = torch.rand(1, tries - 1, first.shape[2], generator=generator, dtype=torch.float64).to(first)
     low = torch.where(known.lower.isfinite(), known.lower, -math.pi)[:, None]
     high = torch.where(known.upper.isfinite(), known.upper, math.pi)[:, None]
-    share = 0.1 if known.given else 1.0
+    unsure = 0.1 if known.given and not known.weighed else 1.0
+    share = torch.where(known.precision > 0, 0.0, unsure)[:, None]
     near = first + (low + luck * (high - low) - first) * share
     return torch.cat([first, near.expand(len(first), -1, -1)], 1)
 
