@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bpy
@@ -35,6 +35,8 @@ class Question:
     picture: Picture
     lens: Lens
     match: Match
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    """Standard deviations of joints that are only about right, radians; the others are exact."""
 
     @classmethod
     def of(cls, scene: bpy.types.Scene, kind: str, path: str) -> Question:
@@ -47,7 +49,17 @@ class Question:
             raise UserError("No model is loaded: load one first")
         match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document)
         picture = photo_source.read(scene, path)
-        return cls(kind, picture, photo_lens.of(scene, picture.width, picture.height), match)
+        lens = photo_lens.of(scene, picture.width, picture.height)
+        deviation = scene.robot_keypoints.photo.joints_deviation
+        turning = [j.name for j in rig.joints(robot_match.armature_of(scene)) if not j.linear]
+        return cls(kind, picture, lens, match, {n: deviation for n in turning if deviation > 0 and n in match.joints})
+
+    def known(self, given: Iterable[str]) -> dict[str, float]:
+        """Positions to tell the model's server, radians or metres: all joints where the camera is to be placed, else
+        those that are about right, and those ``given`` that it has asked for."""
+        joints = self.match.joints
+        chosen = set(joints) if self.kind == CAMERA else {*self.deviations, *given}
+        return {n: v for n, v in joints.items() if n in chosen}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +152,9 @@ class Conversation:
     def _send(self) -> None:
         question = self._question
         assert question is not None
-        joints = question.match.joints
-        known = joints if question.kind == CAMERA else {n: joints[n] for n in joints if n in self._given}
         picture = question.picture
-        request = PoseRequest.of(question.lens.intrinsics, known)
+        known = question.known(self._given)
+        request = PoseRequest.of(question.lens.intrinsics, known, question.deviations)
         self._client.request(picture.encoding, picture.width, picture.height, picture.data, request)
 
 

@@ -40,6 +40,10 @@ LENSES = (
     distortion=FloatVectorProperty(name="Distortion", description="OpenCV's k1, k2, p1, p2, k3. Blender's cameras have "
                                    "none: it counts for the pose, and the rig fits the photograph less well towards "
                                    "its corners", size=5, precision=4),
+    joints_deviation=FloatProperty(name="Joints ±", description="Standard deviation of the rig's turning joints, where "
+                                   "they are only about as the robot's in the photograph: the pose then corrects them "
+                                   "where the picture tells more. 0 takes them as exact", default=0.0, min=0.0,
+                                   max=math.radians(30.0), subtype="ANGLE"),
     moves=EnumProperty(name="Posing moves", description="What moves when the robot is posed from a photograph, so that "
                        "the two coincide", items=[
         ("CAMERA", "Camera", "The robot's base stays where it is in the scene, as it is bolted down in its cell, and "

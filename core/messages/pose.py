@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,20 @@ class PoseRequest:
     Attributes:
         camera: fx, fy, cx, cy in pixels of the image that goes along, then k1, k2, p1, p2, k3.
         joints: positions that are known, radians or metres, by the joint's name; the others are solved for.
+        deviations: standard deviations of those of them that aren't exact, but starting values and weak evidence.
     """
 
     camera: tuple[float, ...]
     joints: Mapping[str, float]
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, camera: Intrinsics, joints: Mapping[str, float] | None = None) -> PoseRequest:
+    def of(
+        cls,
+        camera: Intrinsics,
+        joints: Mapping[str, float] | None = None,
+        deviations: Mapping[str, float] | None = None,
+    ) -> PoseRequest:
         """The numbers of a camera whose size is that of the image.
 
         Raises:
@@ -47,16 +54,17 @@ class PoseRequest:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise UserError(f"The joint {name} is {value}: give a finite number")
-        return cls(tuple(map(float, numbers)), values)
+        return cls(tuple(map(float, numbers)), values, dict(deviations or {}))
 
     def to_dict(self) -> dict[str, Any]:
         """The question as it stands in a request's header under ``pose``."""
         focal = dict(zip(FOCAL, self.camera[:4], strict=True))
-        return {"camera": {**focal, "distortion": list(self.camera[4:])}, "joints": dict(self.joints) or None}
+        document = {"camera": {**focal, "distortion": list(self.camera[4:])}, "joints": dict(self.joints) or None}
+        return document | ({"joints_deviation": dict(self.deviations)} if self.deviations else {})
 
     @classmethod
     def from_dict(cls, document: Any) -> PoseRequest:
-        """Inverse of :meth:`to_dict`; ``distortion`` and ``joints`` may be missing or null.
+        """Inverse of :meth:`to_dict`; ``distortion``, ``joints`` and ``joints_deviation`` may be missing or null.
 
         Raises:
             MessageError: if it is malformed.
@@ -64,7 +72,7 @@ class PoseRequest:
         if not isinstance(document, dict) or not isinstance(document.get("camera"), dict):
             raise MessageError("the pose is asked for without a camera: give fx, fy, cx, cy and distortion")
         camera, joints = document["camera"], document.get("joints")
-        strange = [*(set(document) - {"camera", "joints"}), *(set(camera) - {*FOCAL, "distortion"})]
+        strange = [*(set(document) - {"camera", "joints", "joints_deviation"}), *(set(camera) - {*FOCAL, "distortion"})]
         if strange:
             raise MessageError(f"the pose is asked for with {sorted(strange)[0]!r}, which means nothing")
         bent = camera.get("distortion")
@@ -73,7 +81,12 @@ class PoseRequest:
             raise MessageError("the camera's distortion is not a list of five numbers k1, k2, p1, p2, k3")
         numbers = [_number(camera.get(n), f"the camera's {n}") for n in FOCAL]
         numbers += [_number(k, "the camera's distortion") for k in bent]
-        return cls(tuple(numbers), {} if joints is None else joint_table(joints))
+        deviations = document.get("joints_deviation")
+        return cls(
+            tuple(numbers),
+            {} if joints is None else joint_table(joints),
+            {} if deviations is None else joint_table(deviations),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +103,7 @@ class PredictedPose:
         joints: positions that were given or found, radians or metres.
         alternatives: ``T_cam_base`` of other poses that fit about as well.
         undetermined: where there is no pose, joints that must be given before there can be one.
+        deviations: standard deviations of the joints, where readings with deviations were given; radians or metres.
     """
 
     status: str
@@ -101,6 +115,7 @@ class PredictedPose:
     joints: Mapping[str, float] | None = None
     alternatives: tuple[NDArray[np.float64], ...] = ()
     undetermined: tuple[str, ...] = ()
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, document: Any) -> PredictedPose:
@@ -126,6 +141,7 @@ class PredictedPose:
                 tuple(str(n) for n in document["inliers"]),
                 {str(n): _number(v, f"the joint {n}") for n, v in document["joints"].items()},
                 tuple(_matrix(m, 4) for m in others),
+                deviations=joint_table(document.get("joints_deviation") or {}),
             )  # fmt: skip
         except MALFORMED as problem:
             if isinstance(problem, MessageError):

@@ -52,7 +52,9 @@ class EvaluateOptions:
         plot, reliability: files for the figures.
         calibrate: file for a model that has learned its covariances from the images.
         robot: URDF in place of the model's own robot.
-        add_limit: of the area under ADD's curve, metres. With it or ``robot``, poses are a must.
+        add_limit: of the area under ADD's curve, metres.
+        joints_deviation: of the data's joints, which poses are then solved together with; None takes them as exact.
+            With it, ``add_limit`` or ``robot``, poses are a must.
     """
 
     model: Path
@@ -64,6 +66,7 @@ class EvaluateOptions:
     calibrate: Path | None = None
     robot: Path | None = None
     add_limit: float | None = None
+    joints_deviation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,12 +238,16 @@ def _poses(options: EvaluateOptions, predictor: Predictor, found: Measured) -> t
             given.predicted,
             given.covariances,
             given.confidences,
+            options.joints_deviation,
         )
     except UserError as problem:
-        if options.robot is not None or options.add_limit is not None:
+        if (options.robot, options.add_limit, options.joints_deviation) != (None, None, None):
             raise
         return None, {"pose": None, "pose_missing": str(problem)}
-    return errors, {"pose": errors.to_dict(options.add_limit or pose_metrics.ADD_LIMIT)}
+    document = errors.to_dict(options.add_limit or pose_metrics.ADD_LIMIT)
+    if options.joints_deviation is not None:
+        document["joints_deviation"] = options.joints_deviation
+    return errors, {"pose": document}
 
 
 def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated: Calibrated | None) -> None:

@@ -22,6 +22,7 @@ from ...core.errors import UserError, one_line
 from ...core.names import free_name
 from ...core.scene import presets
 from ..inference import model_argument
+from ..inference.joint_deviations import DEVIATION
 from . import terminal
 
 
@@ -153,6 +154,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="write a copy of the model whose variances tell how far off it is on half of these images",
     )  # fmt: skip
     evaluate.add_argument("--robot", type=Path, metavar="URDF", help="measure poses of this robot, not the model's own")
+    evaluate.add_argument("--joints-deviation", **DEVIATION)
     evaluate.add_argument(
         "--add-limit", type=float, metavar="METRES",
         help="up to which the area under the curve of the poses' ADD is taken (default: 0.1)",
@@ -189,6 +191,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument(
         "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
+    predict.add_argument("--joints-deviation", **DEVIATION)
     predict.add_argument(
         "--joints-by-image", type=Path, metavar="FILE",
         help="JSON, {image: {joint: value}}: all images are by one camera that rests, and place it together",
@@ -289,6 +292,7 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
     evaluate_options = evaluate_command.EvaluateOptions(
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
+        joints_deviation=options.joints_deviation,
     )  # fmt: skip
     return evaluate_command.evaluate(evaluate_options, as_json=options.json, progress=options.progress)
 
@@ -301,6 +305,7 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
         camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
+        joints_deviation=options.joints_deviation,
         camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
     return predict_command.predict(predict_options, as_json=options.json)

@@ -22,6 +22,7 @@ from ..inference.camera_calibration import RestingCamera
 from ..inference.camera_size import CameraSize, Size
 from ..inference.image_overlay import draw_keypoints
 from ..inference.image_sources import Picture, Source
+from ..inference.joint_deviations import check_deviation
 from ..inference.pose_finder import PoseFinder
 from ..inference.pose_text import pose_lines
 from ..inference.predictor import Fit, Found, Predictor, in_whole
@@ -39,7 +40,7 @@ class PredictOptions:
         out: file that gets one line of JSON for each picture, as soon as it is known.
         frames: the most to take of a video or webcam.
         scales, peaks: see :meth:`.Predictor.predict`.
-        camera, joints, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
+        camera, joints, joints_deviation, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
         camera_size: width and height of the pictures that the camera's numbers are of; None is those of all.
         joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
     """
@@ -54,6 +55,7 @@ class PredictOptions:
     camera: str | None = None
     camera_size: Size | None = None
     joints: str | None = None
+    joints_deviation: str | None = None
     robot: Path | None = None
     joints_by_image: Path | None = None
 
@@ -152,7 +154,7 @@ def _finder(options: PredictOptions, predictor: Predictor) -> PoseFinder | Resti
         return None
     if options.joints_by_image is not None:
         return RestingCamera.of(predictor.info, options.camera, options.joints_by_image, options.robot)
-    finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
+    finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot, options.joints_deviation)
     if finder.missing:
         names = ", ".join(finder.missing)
         print(f"warning: The robot {finder.robot.name} has no {names}: the pose goes by the others", file=sys.stderr)
@@ -167,6 +169,7 @@ def _check(options: PredictOptions) -> None:
         )
     if None not in joints:
         raise UserError("--joints and --joints-by-image are both there: give one of them")
+    check_deviation(options.joints_deviation, options.joints)
     if options.frames is not None and options.frames < 1:
         raise UserError(f"--frames is {options.frames}: it must be at least 1")
     if not 0 <= options.peaks <= 100:

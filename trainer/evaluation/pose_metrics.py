@@ -20,14 +20,17 @@ from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Robot
 from ..datasets.annotations import Item
 from ..datasets.keypoint_matching import Truth
+from ..inference.joint_deviations import joint_deviations
 from ..inference.pose_arguments import checked_joints
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import likeliest
 from ..pose.camera import Camera
+from ..pose.corrected_joints import correct_joints
 from ..pose.kinematics import Chain
 from ..pose.problem import Options, Status
 from ..pose.rigid_motion import angle_between
 from ..pose.robot_points import PlacedRobot, roles
+from ..pose.solve_joints import JointStart
 from . import keypoint_metrics
 
 Floats = NDArray[np.float64]
@@ -135,7 +138,7 @@ def _known(item: Item, truth: Truth) -> bool:
 
 def measure(
     info: ModelInfo, urdf: Path | None, items: Sequence[Item], truths: Sequence[Truth],
-    predicted: Floats, covariances: Floats, confidences: Floats,
+    predicted: Floats, covariances: Floats, confidences: Floats, deviation: str | None = None,
 ) -> PoseErrors:  # fmt: skip
     """Solve the pose in every image of which camera, joints and pose are known, as ``predict --camera --joints`` does,
     and compare.
@@ -145,9 +148,10 @@ def measure(
         predicted: pixels ``(N, J, 2)``.
         covariances: pixels² ``(N, J, 2, 2)``.
         confidences: ``(N, J)``.
+        deviation: of the joints, as ``--joints-deviation`` has it; they are then corrected together with the pose.
 
     Raises:
-        UserError: if the robot can't be used, or the joints are another robot's.
+        UserError: if the robot can't be used, the joints are another robot's, or the deviation is of no use.
     """
     placed = PlacedRobot.of(info, urdf)
     order = list(placed.points)
@@ -165,7 +169,13 @@ def measure(
     chosen = np.ix_(rows, order)
     pixels, spread = torch.from_numpy(predicted[chosen]), torch.from_numpy(covariances[chosen])
     used = torch.from_numpy(confidences[chosen] >= keypoint_visibility.SURE)
-    found, status = likeliest(places, pixels, camera, spread, used, Options(kernel="huber"))
+    options = Options(kernel="huber")
+    if deviation is None:
+        found, status = likeliest(places, pixels, camera, spread, used, options)
+    else:
+        chain, readings = _readings(placed.robot, [placed.points[j] for j in order], joints, deviation)
+        solution = correct_joints(chain, pixels, camera, readings, covariances=spread, used=used, options=options)
+        found, status = solution.pose, solution.status
     errors = pose_errors(found.numpy(), np.array(poses, np.float64), places.numpy())
     return PoseErrors(*errors, status.numpy(), np.array(rows, np.int64))
 
@@ -194,11 +204,23 @@ def _points(robot: Robot, keypoints: Sequence[Keypoint], joints: Sequence[Mappin
     return chain(angles)
 
 
+def _readings(
+    robot: Robot, keypoints: Sequence[Keypoint], joints: Sequence[Mapping[str, float]], deviation: str
+) -> tuple[Chain, JointStart]:
+    """The joints of each image as weak evidence; one of which no deviation is given is as good as exact."""
+    own = [j.name for j in robot.moving_joints]
+    off = joint_deviations(deviation, joints[0], robot)
+    angles = torch.tensor([[given.get(n, 0.0) for n in own] for given in joints], dtype=torch.float64)
+    deviations = torch.tensor([off.get(n, 0.0) for n in own], dtype=torch.float64)
+    return Chain.of(robot, keypoints, own), JointStart(angles=angles, deviations=deviations)
+
+
 def table(document: Mapping[str, Any]) -> list[str]:
     """The document of :meth:`PoseErrors.to_dict` as lines of text."""
     d = document
     share = f"{d['share']:.1%} of {d['images']:,} image{'s' if d['images'] != 1 else ''}"
-    lines = [f"pose, joints known: determined in {share}"]
+    joints = "joints read" if d.get("joints_deviation") else "joints known"
+    lines = [f"pose, {joints}: determined in {share}"]
     for name, entry in d["refused"].items():
         lines.append(f"  {entry['images']:>7,} without: {WHY[name]}")
     if d["add_metres"] is None:

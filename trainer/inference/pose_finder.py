@@ -27,7 +27,8 @@ from ..pose.problem import Options, Solution, Status
 from ..pose.robot_points import LEAST, PlacedRobot, roles, with_fixed
 from ..pose.solve_joints import GUESSES, JointStart, solve_joints
 from ..pose.solve_pose import solve_pose
-from .pose_arguments import camera_numbers, checked_deviations, checked_joints, joint_deviations, joint_positions
+from .joint_deviations import checked_deviations, joint_deviations
+from .pose_arguments import camera_numbers, checked_joints, joint_positions
 from .predictor import Found
 
 UNKNOWN = math.pi

@@ -30,6 +30,7 @@ from ...core.processes.lifeline import end_with_parent, has_parent_pipe
 from . import image_sources, model_argument
 from .camera_size import CameraSize, parse_size
 from .image_feed import PictureFeed
+from .joint_deviations import DEVIATION, check_deviation
 from .pose_finder import PoseFinder
 from .predictor import Predictor
 from .request_queue import RequestQueue, take_in
@@ -72,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--joints", metavar="name=value,…|FILE", help="joints that are known, radians or metres; or a JSON file of them"
     )
+    parser.add_argument("--joints-deviation", **DEVIATION)
     try:
         options = parser.parse_args(list(argv))
     except SystemExit as usage:
@@ -110,7 +112,9 @@ def serve(options: Any, ended: threading.Event) -> None:
     predictor = Predictor.load(options.model)
     poses = Poses(predictor.info, options.robot)
     if options.camera is not None:
-        poses.source = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot)
+        poses.source = PoseFinder.of(
+            predictor.info, options.camera, options.joints, options.robot, options.joints_deviation
+        )
         if poses.source.missing:
             lacking = ", ".join(poses.source.missing)
             print(f"warning: The pose goes without {lacking}: the robot has none", file=sys.stderr)
@@ -146,6 +150,7 @@ def _check(options: Any) -> None:
     for given, name in ((options.joints, "--joints"), (options.camera_size, "--camera-size")):
         if given is not None and options.camera is None:
             raise UserError(f"{name} needs --camera fx,fy,cx,cy: without a camera no pose is solved")
+    check_deviation(options.joints_deviation, options.joints)
     for port, name in ((options.port, "--port"), (options.publish, "--publish")):
         if port is not None and not 0 <= port <= 65535:
             raise UserError(f"{name} is {port}: a port lies between 0, for any free one, and 65535")

@@ -78,15 +78,18 @@ class Poses:
         robot = self._info.robot
         return str(robot["name"]) if robot is not None and robot.get("name") else None
 
-    def tell(self, joints: Mapping[str, float]) -> None:
-        """Take it that from now on these joints of the robot before the source's camera are known, and no others.
+    def tell(self, joints: Mapping[str, float], deviations: Mapping[str, float] | None = None) -> None:
+        """Take it that from now on these joints of the robot before the source's camera are known, and no others;
+        those with deviations are not exact.
 
         Raises:
             UserError: if there is no such camera, or a joint or a number is of no use.
         """
         if self.source is None:
             raise UserError("The server has no source whose camera it knows: start it with --source and --camera")
-        self.source = replace(self.finder(PoseRequest(self.source.numbers, joints)), option=self.source.option)
+        self.source = replace(
+            self.finder(PoseRequest(self.source.numbers, joints, deviations or {})), option=self.source.option
+        )
 
     def finder(self, request: PoseRequest) -> PoseFinder:
         """What solves poses as ``request`` says.
@@ -96,7 +99,7 @@ class Poses:
         """
         if self._placed is None:
             self._placed = PlacedRobot.of(self._info)
-        return PoseFinder.of_numbers(self._placed, request.camera, request.joints)
+        return PoseFinder.of_numbers(self._placed, request.camera, request.joints, request.deviations)
 
 
 def find(predictor: Predictor, picture: Photograph, finder: PoseFinder | None) -> Predicted:
@@ -157,7 +160,7 @@ def answer(
         header = parse(frames[2])
         number = _number(header)
         if header["type"] == "joints" and number is not None and len(frames) == 3:
-            poses.tell(joint_table(header.get("joints")))
+            poses.tell(joint_table(header.get("joints")), joint_table(header.get("joints_deviation") or {}))
             return encode_request("noted", id=number), None
         if header["type"] != "predict" or number is None or len(frames) != 4:
             raise MessageError("the request is not one for a prediction")

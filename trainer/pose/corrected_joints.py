@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ def _rows(readings: JointStart, index: Tensor, count: int) -> JointStart:
 
 def _replaced(solution: Solution, rows: Tensor, other: Solution, others: Tensor) -> Solution:
     """The solution with its entries ``rows`` taken from the entries ``others`` of another one."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for field in fields(Solution):
         own, new = getattr(solution, field.name), getattr(other, field.name)
         changed[field.name] = None if own is None else own.index_put((rows,), new[others])

@@ -41,7 +41,9 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row.operator(operator, icon=icon)
         if photo_source.moving(props.overlay.image):
             _draw_follow(row, kind, False)
-    panels.settings_column(body).row().prop(props.photo, "moves", expand=True)
+    column = panels.settings_column(body)
+    column.prop(props.photo, "joints_deviation")
+    column.row().prop(props.photo, "moves", expand=True)
     if follow_video.SERVICE.kind and not follow_video.SERVICE.published:
         _draw_following(body, context)
     elif message := pose_from_photo.message():

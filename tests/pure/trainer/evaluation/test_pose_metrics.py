@@ -183,6 +183,20 @@ def test_poses_are_opencvs_and_predicts(ask: Ask, tmp_path: Path) -> None:
     assert wider["add_area"] > pose["add_area"] and wider["add_area_limit_metres"] == 0.5
 
 
+def test_readings_of_data_may_be_off(ask: Ask, tmp_path: Path) -> None:
+    """With a deviation as small as none the poses are those of exact joints; with a large one the joints give way."""
+    data = write(tmp_path / "data")
+    known, tight, loose = (
+        json.loads(ask(data, "--json", *more)[1])["pose"]
+        for more in ((), ("--joints-deviation", "0.0001deg"), ("--joints-deviation", "3deg"))
+    )
+    assert "joints_deviation" not in known and loose["joints_deviation"] == "3deg"
+    assert tight["determined"] == loose["determined"] == known["determined"]
+    assert tight["rotation_degrees"]["mean"] == pytest.approx(known["rotation_degrees"]["mean"], rel=1e-2)
+    assert loose["rotation_degrees"]["mean"] != pytest.approx(known["rotation_degrees"]["mean"], rel=1e-2)
+    assert "pose, joints read: determined in" in ask(data, "--joints-deviation", "3deg")[1]
+
+
 def test_images_without_a_pose_are_counted_by_reason(ask: Ask, tmp_path: Path) -> None:
     data = write(tmp_path / "data")
     answers = [found_in(i) for i in range(COUNT)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,32 @@ def test_joints_that_are_not_given_are_found(ask: Ask) -> None:
     assert pose["joints"] == pytest.approx({n: ANGLES[n] for n in pose["joints"]}, abs=1e-4)
 
 
+def test_readings_that_are_off_are_corrected_and_what_nothing_tells_stays_as_it_was_read(ask: Ask) -> None:
+    """The first two joints turn all the UR10's keypoints as the camera does, and the last one none."""
+    read = dict(ANGLES)
+    elbow, last = list(ANGLES)[2], list(ANGLES)[-1]
+    read[elbow] += math.radians(3)
+    sharp = [replace(k, covariance=((0.01, 0.0), (0.0, 0.01))) for k in shown()]
+    text = ",".join(f"{n}={v}" for n, v in read.items())
+    options = ["--camera", BENT, "--joints", text, "--joints-deviation"]
+    pose = pose_of(ask(*options, "2deg", "--json", found=sharp))
+    assert pose["status"] == "solved" and list(pose["joints_deviation"]) == list(ANGLES) == list(pose["joints"])
+    off_by = {n: abs(pose["joints"][n] - ANGLES[n]) for n in ANGLES}
+    assert off_by[elbow] < math.radians(0.2) and pose["joints_deviation"][elbow] < math.radians(0.2)
+    for name in (PAN, LIFT, last):
+        assert off_by[name] < 1e-3 and pose["joints_deviation"][name] == pytest.approx(math.radians(2), rel=1e-3)
+    assert off(pose) < 0.01 < 0.02 < off(pose_of(ask(*options[:4], "--json", found=sharp)))
+
+    # Only what has a deviation is corrected; what has none is exact, and not told one.
+    pose = pose_of(ask(*options, f"{elbow}=0.05rad", "--json", found=sharp))
+    assert list(pose["joints_deviation"]) == [elbow] and abs(pose["joints"][elbow] - ANGLES[elbow]) < math.radians(0.2)
+    assert pose["joints"][PAN] == ANGLES[PAN]
+    some = ",".join(f"{n}={v}" for n, v in read.items() if n in (PAN, LIFT))
+    pose = pose_of(ask("--camera", BENT, "--joints", some, "--joints-deviation", "2deg", "--json", found=sharp))
+    assert abs(pose["joints"][elbow] - ANGLES[elbow]) < math.radians(0.2) and last not in pose["joints"]
+    assert f"{elbow} {ANGLES[elbow]:.2f}" in ask(*options, "2deg", found=sharp)[1]
+
+
 def test_why_there_is_no_pose(ask: Ask) -> None:
     def unsure(least: int) -> list[Found]:
         return [replace(k, confidence=0.9 if j < least else 0.2) for j, k in enumerate(shown())]
@@ -193,6 +220,16 @@ def test_why_there_is_no_pose(ask: Ask) -> None:
         (["--camera", STRAIGHT, "--robot", "arm.urdf"], "There is no URDF file"),
         (["--camera", STRAIGHT, "--joints", "elbow=1"], "has no joint 'elbow' that moves: it has shoulder_pan_joint"),
         (["--camera", STRAIGHT, "--joints", f"{PAN}=nan"], "give a finite number"),
+        (["--camera", STRAIGHT, "--joints-deviation", "2deg"], "give --joints name=value"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "2"], "write 2deg, 0.03rad, 5mm or 0.005m"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", ""], "has an empty part"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "0deg"], "0deg is of no use"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation=-1deg"], "-1deg is of no use"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "200deg"], "at most 180 degrees"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "5mm"], "no joint of --joints slides"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", f"{PAN}=5mm"], "give deg or rad, as it turns"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "1deg,2deg"], "two for the same joints"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "tip=1deg"], "names tip, of which --joints"),
         (["--camera", STRAIGHT, "--joints", f"{PAN}=90"], "beyond its limits"),
         (["--camera", STRAIGHT, "--joints", f"{PAN}=1,{PAN}=2"], "twice"),
         (["--camera", STRAIGHT, "--joints", f"{PAN}=x"], "write name=value"),

@@ -89,12 +89,28 @@ def test_why_there_is_no_pose() -> None:
         ({**asked(), "joints": {PAN: 10**400}}, "give a finite number"),
         ({**asked(), "joints": {"elbow": 1}}, "has no joint 'elbow' that moves: it has shoulder_pan_joint"),
         ({**asked(), "joints": {PAN: 90}}, "beyond its limits"),
+        ({**asked(), "joints_deviation": {PAN: 0.1}}, f"a deviation of the joint {PAN}, but no position"),
+        ({**asked(), "joints": ANGLES, "joints_deviation": {PAN: -1}}, "is of no use: give one above 0"),
+        ({**asked(), "joints": ANGLES, "joints_deviation": 0.1}, "not one table"),
     ],
 )
 def test_a_mistake_is_refused_with_one_sentence(pose: Any, words: str) -> None:
     answer = ask(pose)
     assert (answer["type"], answer["id"]) == ("refused", 4)
     assert words in answer["reason"] and "\n" not in answer["reason"]
+
+
+def test_readings_come_with_deviations_and_are_answered_with_some() -> None:
+    """A client that gives none sends and hears the same as ever."""
+    deviations = dict.fromkeys(ANGLES, 0.03)
+    request = PoseRequest.of(CAMERA, {**ANGLES, LIFT: ANGLES[LIFT] + 0.01}, deviations)
+    assert PoseRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    pose = PredictedPose.from_dict(ask(request.to_dict())["pose"])
+    assert pose.joints is not None and list(pose.deviations) == list(ANGLES)
+    assert min(pose.deviations.values()) > 0 and max(pose.deviations.values()) == pytest.approx(0.03, rel=1e-3)
+    assert "joints_deviation" not in PoseRequest.of(CAMERA, ANGLES).to_dict()
+    plain = ask(asked(ANGLES))["pose"]
+    assert "joints_deviation" not in plain and not PredictedPose.from_dict(plain).deviations
 
 
 def test_the_robot_comes_from_the_model_or_from_a_file(tmp_path: Path) -> None:
