@@ -234,13 +234,13 @@ def several_processes() -> dict[str, Any]:
     import tempfile
 
     import torch.distributed as dist
-    from robot_keypoints.trainer.training.distributed import Group, meet
+    from robot_keypoints.trainer.training.distributed import ProcessGroup, meet
 
     os.environ.setdefault("LOCAL_RANK", "0")
     with tempfile.TemporaryDirectory() as folder:
-        group = Group(meet(Path(folder, "store"), 1), 0, 1, CUDA)
+        process_group = ProcessGroup(meet(Path(folder, "store"), 1), 0, 1, CUDA)
         net = factory.build(NetworkConfig("light", KEYPOINTS, SIGMA)).to(CUDA)
-        engine = Engine(net, TrainingSettings(compile="off"), device.Precision(CUDA, True, 1e-3), group)
+        engine = Engine(net, TrainingSettings(compile="off"), device.Precision(CUDA, True, 1e-3), process_group)
         engine.begin()
         images = torch.randn(4, 3, 96, 128, device=CUDA)
         points = torch.rand(4, KEYPOINTS, 2, device=CUDA) * 96

@@ -86,7 +86,7 @@ class Course:
 
 
 def held_out(recording: Recording, settings: Settings) -> EvaluationSet:
-    """The last renderings, finished as a run's test images are."""
+    """The last renderings, composited as a run's test images are."""
     rows = list(range(len(recording.images) - HELD_OUT, len(recording.images)))
     latents = recording.latents(rows)
     pictures = FixedCompositor.of(settings, validation=True).composite(

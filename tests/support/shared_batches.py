@@ -35,12 +35,13 @@ def finished(share: RawBatch) -> Batch:
     return Batch(images, keypoints.float(), None, None, places, cameras)
 
 
-def engine(group: distributed.Group | None, seconds: float = 1e-4) -> Engine:
-    torch.manual_seed(1 if group is None or group.first else 2)  # the others take the first one's weights
+def engine(process_group: distributed.ProcessGroup | None, seconds: float = 1e-4) -> Engine:
+    # The others take the first one's weights.
+    torch.manual_seed(1 if process_group is None or process_group.first else 2)
     torch.set_num_threads(1)
     net = factory.build(factory.NetworkConfig("light", 4, 1.0, width=8))
     settings = TrainingSettings(pretrained=False, averaging=0.0, pose_weight=0.2)
-    made = Engine(net, settings, Precision(CPU, False, seconds), group)
+    made = Engine(net, settings, Precision(CPU, False, seconds), process_group)
     made.begin()
     return made
 

@@ -28,7 +28,7 @@ class Quiet:
 
     def __init__(self, settings: Settings) -> None:
         self.stop, self.paused, self.abandoned = threading.Event(), threading.Event(), threading.Event()
-        self.run = "test"
+        self.run_id = "test"
         self._model, self._rng = settings.scene_model(), np.random.default_rng(0)
 
     def take(self, limit: int) -> list[object]:

@@ -22,7 +22,7 @@ class Switchboard:
     """Commands come in as flags that the loop looks at; news go out through a queue."""
 
     def __init__(
-        self, control: zmq.Socket[bytes], news: zmq.Socket[bytes], run: str, posterior: Posterior,
+        self, control: zmq.Socket[bytes], news: zmq.Socket[bytes], run_id: str, posterior: Posterior,
         abandoned: threading.Event,
     ) -> None:  # fmt: skip
         """Take over the sockets; :meth:`start` begins to answer.
@@ -30,7 +30,7 @@ class Switchboard:
         Args:
             abandoned: set when the parent is gone: end without reports.
         """
-        self.run = run
+        self.run_id = run_id
         self.stop = threading.Event()
         self.paused = threading.Event()
         self.abandoned = abandoned
@@ -59,11 +59,11 @@ class Switchboard:
     def publish_posterior(self, posterior: Posterior) -> None:
         """Send it, and keep it for those who join later."""
         self._posterior = posterior
-        self._outbox.put([b"posterior", posterior.encode(self.run)])
+        self._outbox.put([b"posterior", posterior.encode(self.run_id)])
 
     def publish(self, event: Event) -> None:
         """Send an event."""
-        self._outbox.put([b"event", encode_event(self.run, event)])
+        self._outbox.put([b"event", encode_event(self.run_id, event)])
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -89,7 +89,7 @@ class Switchboard:
 
     def _obey(self, request: dict[str, Any]) -> bytes:
         kind = request["type"]
-        if request.get("run") != self.run:
+        if request.get("run") != self.run_id:
             return encode_request("refused", reason="the request belongs to another run")
         if kind == "hello":
             known = self._posterior

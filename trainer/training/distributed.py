@@ -80,7 +80,7 @@ def stay_on_this_machine() -> None:
             os.environ.setdefault(f"{library}_SOCKET_IFNAME", loopback)
 
 
-class Group:
+class ProcessGroup:
     """The processes, as each of them sees the others."""
 
     def __init__(self, store: Store | None, rank: int, size: int, device: torch.device) -> None:
@@ -174,7 +174,7 @@ def _unpacked(packed: Tensor, shapes: Sequence[Sequence[int]]) -> RawBatch:
 class Followers:
     """The other processes, as children of the first one."""
 
-    def __init__(self, run: Path, identity: str, count: int, device: torch.device, *, resume: bool) -> None:
+    def __init__(self, folder: Path, run_id: str, count: int, device: torch.device, *, resume: bool) -> None:
         """Start ``count - 1`` of them, unless ``torchrun`` did.
 
         Raises:
@@ -184,22 +184,22 @@ class Followers:
         self._ended = threading.Event()
         self._folder: Path | None = None
         if "RANK" in os.environ:
-            self.group = Group(None, 0, int(os.environ["WORLD_SIZE"]), device)
+            self.process_group = ProcessGroup(None, 0, int(os.environ["WORLD_SIZE"]), device)
             return
         self._folder = Path(tempfile.mkdtemp(prefix="robot-keypoints-"))
         meeting = self._folder / "store"
-        command = [sys.executable, str(LAUNCHER), "trainer", "--run", str(run), "--identity", identity]
+        command = [sys.executable, str(LAUNCHER), "trainer", "--run", str(folder), "--identity", run_id]
         try:
             for number in range(1, count):
                 variables = {
                     "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), STORE: str(meeting),
                     "OMP_NUM_THREADS": str(torch.get_num_threads()),
                 }  # fmt: skip
-                log = run_folder.log(run, f"trainer-{number + 1}")
+                log = run_folder.log(folder, f"trainer-{number + 1}")
                 arguments = [*command, *(["--resume"] if resume else [])]
                 self._children.append(Child(f"trainer {number + 1}", arguments, log, variables))
             threading.Thread(target=self._watch, name="followers", daemon=True).start()
-            self.group = Group(meet(meeting, count), 0, count, device)
+            self.process_group = ProcessGroup(meet(meeting, count), 0, count, device)
         except BaseException:
             self.close()
             raise
@@ -248,13 +248,13 @@ class Followers:
             UserError: if one of them is lost meanwhile.
         """
         with self.together():
-            self.group.tell(message, shares)
+            self.process_group.tell(message, shares)
             yield
 
     def dismiss(self) -> None:
         """There are no more steps: they end by themselves."""
         self._ended.set()
-        self.group.tell({"end": True})
+        self.process_group.tell({"end": True})
 
     def close(self) -> None:
         """End them."""
@@ -277,14 +277,14 @@ def meet(file: Path, size: int) -> Store:
     return dist.FileStore(str(file), size)  # type: ignore[attr-defined]
 
 
-def join(device: torch.device) -> Group:
+def join(device: torch.device) -> ProcessGroup:
     """In one of the others."""
     number, size = rank(), int(os.environ["WORLD_SIZE"])
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return Group(None, number, size, device)
+        return ProcessGroup(None, number, size, device)
     meeting = Path(os.environ[STORE])
     # The first one may be killed and leave the folder behind: this one then loses it, or the pipe to it.
     forget = partial(shutil.rmtree, meeting.parent, ignore_errors=True)
     atexit.register(forget)
     end_with_parent(forget, grace=0.0)
-    return Group(meet(meeting, size), number, size, device)
+    return ProcessGroup(meet(meeting, size), number, size, device)

@@ -20,7 +20,7 @@ from ..networks.cuda_graphs import GraphedTraining
 from ..networks.device import Precision
 from ..networks.factory import KeypointNetwork, Output
 from . import checkpoint
-from .distributed import Group
+from .distributed import ProcessGroup
 from .divergence import Watch
 from .objective import Objective
 from .weight_average import Average
@@ -96,19 +96,19 @@ class Engine:
     """A network, its optimiser, and the running average of its weights."""
 
     def __init__(
-        self, network: KeypointNetwork, settings: TrainingSettings, precision: Precision, group: Group | None = None,
-        robots: Sequence[str] = (),
+        self, network: KeypointNetwork, settings: TrainingSettings, precision: Precision,
+        process_group: ProcessGroup | None = None, robots: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Set up the optimiser, the average and the losses of a network.
 
         Args:
-            group: the processes that share each batch; None where this one is alone.
+            process_group: the processes that share each batch; None where this one is alone.
             robots: whose each keypoint is; none for one robot.
         """
         self.network = network
         self.settings = settings
         self.precision = precision
-        self.group = group
+        self.process_group = process_group
         self.watch = Watch()
         self.steps = 0
         self._average = Average(network, settings.averaging)
@@ -133,13 +133,18 @@ class Engine:
             images: of each step: how many, height and width. Only where they are known can a graphics card record the
                 network's work; no other thread may use the card meanwhile.
         """
-        if self.group is not None:
-            self._plain = self.group.shared(self.network, self.precision.device)
+        if self.process_group is not None:
+            self._plain = self.process_group.shared(self.network, self.precision.device)
         self._forward = self._plain
         if self.settings.compile == "on":
             self._forward = torch.compile(self._plain, dynamic=False)
             self._unsure = True
-        elif self.settings.compile == "auto" and images and self.group is None and self.precision.device.type == "cuda":
+        elif (
+            self.settings.compile == "auto"
+            and images
+            and self.process_group is None
+            and self.precision.device.type == "cuda"
+        ):
             count, height, width = images
             self._forward = GraphedTraining(self.network, (count, 3, height, width), bfloat16=self.precision.bfloat16)
 
@@ -161,7 +166,7 @@ class Engine:
             group["lr"] = rate
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        share = 1 if self.group is None else self.group.size
+        share = 1 if self.process_group is None else self.process_group.size
         size = max(1, int(LONGEST_COMPUTATION / max(self.precision.seconds_per_image, 1e-9)))
         parts = batch.parts(size)
         found: list[Tensor] = []
@@ -169,20 +174,20 @@ class Engine:
             for i, part in enumerate(parts):
                 losses = self._losses(part, pose)
                 # The group takes the mean of its gradients, and does so with the last part.
-                with nullcontext() if i + 1 == len(parts) or self.group is None else self._plain.no_sync():  # type: ignore[operator]
+                with nullcontext() if i + 1 == len(parts) or self.process_group is None else self._plain.no_sync():  # type: ignore[operator]
                     (self._objective.total(losses, pose).sum() * (share / total)).backward()  # type: ignore[no-untyped-call]
                 found.append(losses.detach())
-                if self.group is None and i + 1 < len(parts) and interrupted():
+                if self.process_group is None and i + 1 < len(parts) and interrupted():
                     return None
         limit = self.settings.largest_gradient or float("inf")
         gradient = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit))
         stages = torch.cat(found, 1).double().cpu().numpy()
         result = self._gathered(stages, gradient)
-        if self.group is None or self.group.first:
+        if self.process_group is None or self.process_group.first:
             self.watch.check(result.loss, gradient, self.steps)
         self.optimiser.step()
         self.steps += 1
-        if self.group is None or self.group.first:
+        if self.process_group is None or self.process_group.first:
             self._average.update(self.steps)
         return result
 
@@ -209,8 +214,8 @@ class Engine:
         return output
 
     def _gathered(self, rows: NDArray[np.float64], gradient: float) -> Step:
-        if self.group is not None:
-            rows = self.group.gather(rows)
+        if self.process_group is not None:
+            rows = self.process_group.gather(rows)
         names = self._objective.extras
         stages, rest = np.split(rows, [len(rows) - len(names)])
         return Step(stages.mean(0), stages.mean(1), gradient, dict(zip(names, rest.mean(1).tolist(), strict=True)))

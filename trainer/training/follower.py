@@ -30,21 +30,21 @@ def follow(folder: Path, settings: Settings, *, resume: bool) -> None:
     if where.type == "cuda":
         where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(where)
-    group = distributed.join(where)
-    decided, _ = group.hear()
-    torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, group.size))
+    process_group = distributed.join(where)
+    decided, _ = process_group.hear()
+    torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, process_group.size))
     net = factory.build(model_info(settings, folder).network)  # the weights come from the first process
     net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = Precision(where, bool(decided["bfloat16"]), float(decided["seconds_per_image"]))
-    engine = Engine(net, t, precision, group, [k.robot for k in settings.keypoints])
+    engine = Engine(net, t, precision, process_group, [k.robot for k in settings.keypoints])
     saved = run_state.find(folder) if resume else None
     if saved is not None:
         engine.restore(saved.tensors, saved.generators, saved.state["engine"])
-    torch.manual_seed(mixed(t.seed, group.rank, engine.steps))
-    augmenter = make_batch_augmenter(settings, where, mixed(t.seed, group.rank, engine.steps))
+    torch.manual_seed(mixed(t.seed, process_group.rank, engine.steps))
+    augmenter = make_batch_augmenter(settings, where, mixed(t.seed, process_group.rank, engine.steps))
     engine.begin()
     while True:
-        message, share = group.hear()
+        message, share = process_group.hear()
         if share is None:
             break
         engine.step(augmenter(share), message["rate"], message["total"], lambda: False, message["pose"])

@@ -32,13 +32,13 @@ class HeldOut:
         latents: values of the validation images.
     """
 
-    def __init__(self, run: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings) -> None:
         """Find the backgrounds; no images are collected yet.
 
         Raises:
             UserError: if a theme of backgrounds holds no photographs.
         """
-        self._run = run
+        self._folder = folder
         self._settings = settings
         self._compositor = FixedCompositor.of(settings, validation=True)
         self.validation: EvaluationSet | None = None
@@ -86,12 +86,12 @@ class HeldOut:
         t, render = self._settings.training, self._settings.render
         most = (t.validation_images + t.test_images) * (4 * render.width * render.height + SMALL)
         for name in ("validation", "test"):
-            self._use(name, SampleSet.load(run_folder.samples(self._run, name), most))
+            self._use(name, SampleSet.load(run_folder.samples(self._folder, name), most))
 
     def _keep(self, name: str, samples: Sequence[Sample], indices: Sequence[int]) -> None:
         chosen = SampleSet.of([samples[i] for i in indices])
-        (self._run / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
-        chosen.save(run_folder.samples(self._run, name))
+        (self._folder / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
+        chosen.save(run_folder.samples(self._folder, name))
         self._use(name, chosen)
 
     def _use(self, name: str, samples: SampleSet) -> None:
@@ -101,7 +101,7 @@ class HeldOut:
         joints = (len(self._settings.keypoints), 2)
         if samples.images.shape[1:] != expected or samples.keypoints.shape[1:] != joints or lacking:
             raise UserError(
-                f"The {name} images in {self._run} do not fit its settings.toml: undo the change or start a new run"
+                f"The {name} images in {self._folder} do not fit its settings.toml: undo the change or start a new run"
             )
         data = EvaluationSet.of(samples, self._compositor)
         if name == "test":

@@ -41,7 +41,7 @@ class Parts:
 
     @classmethod
     def set_up(
-        cls, folder: Path, run: str, settings: Settings, config: NetworkConfig, stream: SampleStream,
+        cls, folder: Path, run_id: str, settings: Settings, config: NetworkConfig, stream: SampleStream,
         precision: dict[str, Any] | None, *, resumed: bool,
     ) -> Parts:  # fmt: skip
         """Build everything.
@@ -62,10 +62,10 @@ class Parts:
         decided = device.decide(network, t.precision, t.batch_size, *settings.input_size, precision)
         followers = None
         if count > 1:
-            followers = Followers(folder, run, count, where, resume=resumed)
-            followers.group.tell(decided.to_dict())
-        group = None if followers is None else followers.group
-        engine = Engine(network, t, decided, group, [k.robot for k in settings.keypoints])
+            followers = Followers(folder, run_id, count, where, resume=resumed)
+            followers.process_group.tell(decided.to_dict())
+        process_group = None if followers is None else followers.process_group
+        engine = Engine(network, t, decided, process_group, [k.robot for k in settings.keypoints])
         held_out = HeldOut(folder, settings)
         pipeline = _pipeline(settings, stream, where, count)
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers

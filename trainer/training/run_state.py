@@ -103,19 +103,19 @@ class RunState:
         self.train_loss = loss if mean is None else mean + LOSS_SHARE * (loss - mean)
 
 
-def save(run: Path, state: RunState, engine: Engine) -> None:
+def save(folder: Path, state: RunState, engine: Engine) -> None:
     """Write the checkpoint of a run."""
     content = {**asdict(state), "engine": engine.state}
-    Checkpoint(engine.tensors, content, engine.generators).save(run_folder.checkpoint(run))
+    Checkpoint(engine.tensors, content, engine.generators).save(run_folder.checkpoint(folder))
 
 
-def find(run: Path) -> Checkpoint | None:
+def find(folder: Path) -> Checkpoint | None:
     """The checkpoint of a run; None where it has not come to its first one.
 
     Raises:
         UserError: if it can't be read, or holds what no run would have written.
     """
-    path = run_folder.checkpoint(run)
+    path = run_folder.checkpoint(folder)
     if not path.exists():
         print("the run ended before its first checkpoint; it begins anew", file=sys.stderr)
         return None
@@ -132,7 +132,7 @@ def known_precision(saved: Checkpoint | None) -> dict[str, Any] | None:
     return None if saved is None else dict(saved.state["engine"]["precision"])
 
 
-def restore(run: Path, saved: Checkpoint, engine: Engine) -> RunState:
+def restore(folder: Path, saved: Checkpoint, engine: Engine) -> RunState:
     """Give the engine its state again, and leave only those lines in the logs that the checkpoint knows of.
 
     Args:
@@ -144,10 +144,10 @@ def restore(run: Path, saved: Checkpoint, engine: Engine) -> RunState:
     try:
         engine.restore(saved.tensors, saved.generators, saved.state["engine"])
     except (LookupError, TypeError, ValueError, RuntimeError) as problem:
-        raise UserError(unfit(run)) from problem
+        raise UserError(unfit(folder)) from problem
     state = _state(saved.state)
     for name in LOGS:
-        _keep_lines(run / name, state.counters.step)
+        _keep_lines(folder / name, state.counters.step)
     return state
 
 
@@ -204,15 +204,15 @@ def _whole_numbers(name: str, value: Any) -> None:
         _number(name, value, whole=True)
 
 
-def unfit(run: Path) -> str:
+def unfit(folder: Path) -> str:
     """What to say of a checkpoint that is not of the run's settings."""
-    folder = run / run_folder.CHECKPOINTS
-    return f"The checkpoint in {folder} does not fit the run's settings.toml: undo the change or start a new run"
+    checkpoints = folder / run_folder.CHECKPOINTS
+    return f"The checkpoint in {checkpoints} does not fit the run's settings.toml: undo the change or start a new run"
 
 
-def clean(run: Path) -> None:
+def clean(folder: Path) -> None:
     """Remove what a sitting that was killed had begun to write."""
-    files.sweep(run, run / run_folder.CHECKPOINTS, run / run_folder.LOGS)
+    files.sweep(folder, folder / run_folder.CHECKPOINTS, folder / run_folder.LOGS)
 
 
 def _keep_lines(path: Path, step: int) -> None:

@@ -42,7 +42,7 @@ def summary(
         "priors_version": priors.model.version,
         "stopped": stopped,
         "device": str(engine.precision),
-        "processes": engine.group.size if engine.group is not None else 1,
+        "processes": engine.process_group.size if engine.process_group is not None else 1,
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }

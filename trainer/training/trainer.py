@@ -59,7 +59,7 @@ class Trainer:
         run_state.clean(folder)
         saved = run_state.find(folder) if resume else None
         self.parts = Parts.set_up(
-            folder, switchboard.run, settings, info.network, stream, run_state.known_precision(saved),
+            folder, switchboard.run_id, settings, info.network, stream, run_state.known_precision(saved),
             resumed=saved is not None,
         )  # fmt: skip
         self.engine, self.held_out = self.parts.engine, self.parts.held_out

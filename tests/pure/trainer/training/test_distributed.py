@@ -25,10 +25,10 @@ import json, os, sys
 sys.path.insert(0, os.environ["SUPPORT"])
 import numpy as np, torch
 import shared_batches as test
-group = test.distributed.join(test.CPU)
-engine = test.engine(group)
+process_group = test.distributed.join(test.CPU)
+engine = test.engine(process_group)
 while True:
-    message, share = group.hear()
+    message, share = process_group.hear()
     if share is None:
         break
     engine.step(test.finished(share), message["rate"], message["total"], lambda: False, message["pose"])
@@ -53,11 +53,11 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
         {**shared, "RANK": "1", "SUPPORT": str(Path(__file__).parents[3] / "support")},
     )
     try:
-        group = distributed.Group(distributed.meet(meeting, 2), 0, 2, CPU)
-        two, one = engine(group), engine(None, seconds=0.25)  # in parts of four images
+        process_group = distributed.ProcessGroup(distributed.meet(meeting, 2), 0, 2, CPU)
+        two, one = engine(process_group), engine(None, seconds=0.25)  # in parts of four images
         for step in range(4):
             mine, theirs = (whole := raw(8, step)).split(2)
-            group.tell({"rate": 1e-3, "total": 8, "pose": 0.5}, [theirs])
+            process_group.tell({"rate": 1e-3, "total": 8, "pose": 0.5}, [theirs])
             shared_step = two.step(finished(mine), 1e-3, 8, lambda: False, 0.5)
             alone = one.step(finished(whole), 1e-3, 8, lambda: False, 0.5)
             assert shared_step is not None and alone is not None
@@ -65,7 +65,7 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
             assert shared_step.gradient == pytest.approx(alone.gradient, rel=1e-3)
             assert shared_step.extras["pose"] == pytest.approx(alone.extras["pose"], rel=1e-2)
             assert alone.extras["pose"] > 0.1
-        group.tell({"end": True})
+        process_group.tell({"end": True})
         distributed.dist.destroy_process_group()
         assert other.wait(30) and other.exit_code == 0, other.last_words(20)
     finally:
