@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Quick Start panel: from nothing to a training, or to a built-in model's overlay, by one click."""
 
-from typing import Any
-
 import bpy
 
 from ....core import builtin_models
 from ....core.scene import presets
 from ...base.formatting import paragraph, plural
-from ...properties import quick_start as choices, scene_robots
+from ...properties import preferences, quick_start as choices, scene_robots
 from ...services import quick_start, trainer_environment, training_run
 from ...services.quick_start import Goal, Mark, Step
 from . import base as panels
@@ -41,7 +39,7 @@ def _draw_choices(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     column = panels.settings_column(layout)
     column.prop(quick, "source")
     if quick.source == choices.URDF:
-        column.prop(quick, "urdf", placeholder="asked for")
+        column.prop(quick, "urdf", placeholder="asked for at the start")
     elif quick.source == choices.SCENE:
         row = column.row()
         row.alignment = "RIGHT"
@@ -109,6 +107,8 @@ def _scene_steps(context: bpy.types.Context) -> list[Step]:
 
 def _draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """How to come by an environment that works."""
+    if preferences.get().python:
+        layout.operator("robot_keypoints.check_environment", text="Check Again", icon="FILE_REFRESH")
     if trainer_environment.may_go_online():
         layout.operator("robot_keypoints.quick_start_install", icon="IMPORT")
     else:
@@ -119,7 +119,9 @@ def _draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) ->
 
 
 def _draw_models(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    models: Any = builtin_models.models()
+    models = builtin_models.models()
+    if not models:
+        return
     column = layout.column(align=True)
     row = column.row()
     row.active = False

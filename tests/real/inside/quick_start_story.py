@@ -72,7 +72,8 @@ def story(d: Driver) -> Steps:
             raise RuntimeError(service.reason or service.question)
         return bool(runner.status is not None and runner.status.progress.get("step", 0) > 0)
 
-    yield from d.wait(lambda: runner.status is not None or service.reason, 240, "the training to be started")
+    yield from d.pause(60)
+    yield from d.wait(lambda: steps() or runner.status is not None, 240, "the training to be started")
     yield from d.station("4-starting", reason=service.reason, steps=[s.mark.value for s in service.steps()])
     yield from d.wait(steps, 400, "the first training step")
     yield from d.pause(60)

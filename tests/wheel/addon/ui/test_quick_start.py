@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import pytest
 import robot_keypoints
+from recorded_layout import draw
 from refusals import refusal
 from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.properties import preferences, scene_robots, to_settings
@@ -19,6 +20,7 @@ from robot_keypoints.addon.services import quick_start, trainer_environment, tra
 from robot_keypoints.addon.services.jobs import State
 from robot_keypoints.addon.services.quick_start import Goal, Mark
 from robot_keypoints.addon.services.trainer_environment import Health
+from robot_keypoints.addon.ui.panels.quick_start import KEYPOINTS_PT_quick_start as PANEL
 from robot_keypoints.core import builtin_models
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes.environment_builder import python_in
@@ -143,6 +145,7 @@ def test_the_users_armature_is_found_and_gets_the_preset_that_was_chosen(environ
     group().quick_start.purpose = "balanced"
     assert bpy.ops.robot_keypoints.quick_start() == {"FINISHED"}
     assert group().armature == armature and group().scene.preset == "balanced"
+    assert group().quick_start.purpose == "KEEP", "the choice counts once"
 
 
 def test_a_file(environment: Environment, runs: Runs, ur10_urdf: Path, tmp_path: Path) -> None:
@@ -159,6 +162,7 @@ def test_a_file(environment: Environment, runs: Runs, ur10_urdf: Path, tmp_path:
     group().quick_start.urdf = str(ur10_urdf)
     assert bpy.ops.robot_keypoints.quick_start() == {"FINISHED"}
     assert group().robot_file == str(ur10_urdf) and quick_start.SERVICE.reason == ""
+    assert group().quick_start.source == "SCENE", "the choice counts once"
 
 
 def test_undo_is_one_step() -> None:
@@ -312,3 +316,48 @@ def test_the_robot_comes_before_the_examples_picture(environment: Environment) -
     quick_start.SERVICE.forget()
     bpy.ops.robot_keypoints.quick_start()
     assert group().overlay.source == "CAMERA" and not bpy.context.scene.camera.data.show_background_images
+
+
+def test_the_panel_in_every_state(
+    environment: Environment, runs: Runs, monkeypatch: pytest.MonkeyPatch, ur10_urdf: Path
+) -> None:
+    start, stop = "robot_keypoints.quick_start", "robot_keypoints.quick_start_stop"
+    install, network = "robot_keypoints.quick_start_install", "robot_keypoints.show_network_preference"
+    tries = ["robot_keypoints.try_model"] * len(builtin_models.models())
+    assert [s for s in draw(PANEL) if "." in s] == [start, *tries]
+    group().quick_start.source = "URDF"
+    assert "urdf" in draw(PANEL)
+    refusal(bpy.ops.robot_keypoints.quick_start)
+    shown = draw(PANEL)
+    assert "Robot" in shown and start in shown and "No file of a robot is chosen" in " ".join(shown)
+    bpy.ops.robot_keypoints.quick_start(filepath=str(ur10_urdf))
+    preferences._plain.python = ""
+    tick()
+    monkeypatch.setattr(trainer_environment, "may_go_online", lambda: False)
+    shown = draw(PANEL)
+    assert "Robot ur10, 6 joints" in shown and network in shown and install not in shown and stop in shown
+    assert shown.index("Trainer's environment") < shown.index(network) < shown.index("Training")
+    assert start not in shown and tries[0] not in shown
+    monkeypatch.setattr(trainer_environment, "may_go_online", lambda: True)
+    shown = draw(PANEL)
+    assert install in shown and "robot_keypoints.check_environment" not in shown, "there is nothing to check yet"
+    bpy.ops.robot_keypoints.quick_start_install()
+    tick()
+    assert "25 % of this download" in draw(PANEL)
+    environment.build(State.OK)
+    preferences._plain.python = sys.executable
+    environment.say(State.FAILED, "torch: not installed", "pip install torch")
+    tick()
+    shown = draw(PANEL)
+    assert "torch: not installed: pip install torch" in " ".join(shown)
+    assert "robot_keypoints.check_environment" in shown, "what failed for a moment is asked again by a click"
+    environment.say(State.OK, "torch 2.9, CPU")
+    tick()
+    assert "Training: the first images" in " ".join(draw(PANEL))
+    assert runs.status is not None
+    runs.status.phase, runs.status.reason = Phase.FAILED, "The scene is too dark"
+    tick()
+    shown = draw(PANEL)
+    assert start in shown and "The scene is too dark" in shown
+    quick_start.SERVICE.forget()
+    assert "ur10" in draw(PANEL), "the robot that stands there is named"
