@@ -32,12 +32,18 @@ def table(document: dict[str, Any]) -> list[str]:
         lines.append(f"found: {d['found']:.1%} of {inside} inside the images (confidence ≥ {d['threshold']:g})")
     if d["false_positives"] is not None:
         lines.append(f"false positives: {d['false_positives']:.1%} of {_many(d['outside'], 'keypoint')} outside")
+    sure = document["confidence"]
+    if sure["false_sure_share"] is not None:
+        off = f"{sure['false_sure']:,} of them ({sure['false_sure_share']:.1%}) more than {sure['far_percent']:g} % off"
+        lines.append(f"falsely sure: of {_many(sure['sure'], 'keypoint')} that are claimed, {off}")
     lines.append(f"area: under the PCK curve up to {document['pck_area_limit_percent']:g} % of the diagonal, 0 … 1")
     if document["oks"] is not None and document["oks"]["AP"] is not None:
         o = document["oks"]
         lines.append(f"OKS: AP {o['AP']:.3f}, AP50 {o['AP50']:.3f}, AP75 {o['AP75']:.3f}, AR {o['AR']:.3f}")
     if document["keypoints_not_annotated"]:
         lines.append(f"not annotated: {', '.join(document['keypoints_not_annotated'])}")
+    if document["unreadable"]:
+        lines.append(f"{_many(len(document['unreadable']), 'image')} could not be read")
     if document["images_of_several_robots"]:
         count = _many(document["images_of_several_robots"], "image")
         lines.append(f"{count} with several robots: the largest one was compared")

@@ -101,6 +101,20 @@ def test_a_picture_that_can_not_be_read_is_named_and_the_others_are_measured(
     assert "Image that can&#39;t be read" in text and text.count("data:image/jpeg;base64,") == 2
 
 
+def test_the_table_tells_who_is_falsely_sure_and_what_was_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(tmp_path / "data", ["a.png", "b.png"])
+    file = model(tmp_path / "m.safetensors")
+    (tmp_path / "data" / "b.png").write_bytes(b"\x89PNG no more")
+    _, document, _ = evaluate(capsys, file, tmp_path / "data")
+    assert cli.main(["evaluate", str(file), "--data", str(tmp_path / "data")]) == 2
+    table = capsys.readouterr().out
+    wrong = document["confidence"]["false_sure"]
+    assert f"falsely sure: of 3 keypoints that are claimed, {wrong} of them" in table
+    assert "1 image could not be read" in table
+
+
 def test_people_are_compared_in_the_pictures_that_can_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
