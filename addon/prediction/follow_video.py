@@ -151,8 +151,7 @@ class Service:
 
     def _found(self, robot: RobotInScene, heard: PublishedPose) -> pose_from_photo.Found:
         service = model_server.SERVICE
-        edges = service.model.document.get("skeleton") if service.model.name == heard.robot else None
-        skeleton = tuple((str(a), str(b)) for a, b in edges or ())
+        skeleton = service.model.description.skeleton if service.model.name == heard.robot else ()
         shown = Prediction(0, heard.width, heard.height, heard.keypoints, skeleton, 0.0)
         service.show(shown, robot.scene.robot_keypoints.overlay.source)
         assert heard.pose is not None
@@ -191,7 +190,7 @@ def _offset(robot: RobotInScene, heard: PublishedPose) -> NDArray[np.float64]:
         )
     service = model_server.SERVICE
     if service.model.state is model_server.State.READY and service.model.name == heard.robot:
-        return robot_match.match(robot, service.model.document).offset
+        return robot_match.match(robot, service.model.description).offset
     return np.eye(4)
 
 

@@ -15,7 +15,7 @@ import bpy
 from ...core import files
 from ...core.errors import UserError
 from ...core.messages.model_client import ModelClient, Server
-from ...core.messages.model_document import knows_robot
+from ...core.messages.model_document import ModelDescription, knows_robot
 from ...core.messages.prediction import Prediction, Refusal
 from ...core.processes.child_process import Child
 from ...core.processes.programs import LAUNCHER
@@ -46,36 +46,15 @@ class Model:
     path: Path = Path()
     state: State = State.NONE
     reason: str = ""
-    document: dict[str, Any] = field(default_factory=dict)
+    description: ModelDescription = field(default_factory=ModelDescription)
     bytes: int = 0
 
     @property
     def name(self) -> str:
         """The robot's name, or the file's, or that of its run."""
-        robot = self.document.get("robot")
-        if isinstance(robot, dict) and robot.get("name"):
-            return str(robot["name"])
+        if self.description.robot_name:
+            return self.description.robot_name
         return self.path.stem if self.path.stem != "model" else self.path.parent.name
-
-    @property
-    def input_size(self) -> tuple[int, int] | None:
-        """Width and height of the images it was trained on."""
-        size = self.document.get("input")
-        if isinstance(size, dict) and all(isinstance(size.get(k), int) and size[k] > 0 for k in ("width", "height")):
-            return size["width"], size["height"]
-        return None
-
-    @property
-    def keypoints(self) -> list[str]:
-        """Names of its keypoints."""
-        names = self.document.get("keypoints")
-        return [str(n) for n in names] if isinstance(names, list) else []
-
-    def figure(self, name: str) -> float | None:
-        """A number of the training summary, such as ``median_error_percent``."""
-        training = self.document.get("training")
-        value = training.get(name) if isinstance(training, dict) else None
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 class Service:
@@ -245,7 +224,7 @@ class Service:
             server = Server.read(self._ready)
             if server is not None:
                 self._client, self._address = ModelClient(server.host, server.port), (server.host, server.port)
-                self.model.document = dict(server.model)
+                self.model.description = ModelDescription.of(server.model)
                 self.model.state = State.READY
                 self._changed = True
                 return True

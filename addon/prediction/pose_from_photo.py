@@ -47,7 +47,7 @@ class Question:
         """
         if model_server.SERVICE.model.state is not model_server.State.READY:
             raise UserError("No model is loaded: load one first")
-        match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document)
+        match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.description)
         picture = photo_source.read(scene, path)
         lens = photo_lens.of(scene, picture.width, picture.height)
         deviation = scene.robot_keypoints.photo.joints_deviation
@@ -276,7 +276,7 @@ def other(scene: bpy.types.Scene, found: Found) -> Found:
     turned = replace(pose, base_in_camera=following, alternatives=(*rest, pose.base_in_camera), reprojection=None)
     if found.lens is None:
         return replace(found, pose=turned, blurs=(), axes=())
-    match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document)
+    match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.description)
     k = found.lens.intrinsics
     reach = match.robot.reach() if match.robot is not None else 1.0
     seen = blurs(turned, k, match.frames(turned.joints or {}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import bpy
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import invert
 from ...core.errors import UserError
+from ...core.messages.model_document import ModelDescription
 from ...core.robot.robot import Robot
 from ..base.formatting import plural
 from ..robot import joint_positions
@@ -63,17 +63,17 @@ def robot_in(scene: bpy.types.Scene) -> RobotInScene:
     return RobotInScene.of(scene, armature)
 
 
-def match(robot: RobotInScene, document: Mapping[str, Any]) -> Match:
-    """Set the scene's robot beside the one that a model's document tells of.
+def match(robot: RobotInScene, model: ModelDescription) -> Match:
+    """Set the scene's robot beside the one that a model tells of.
 
     Raises:
         UserError: if there is no robot, or the model is of another one.
     """
     present, rig = joint_positions.positions(robot), robot.armature.name
-    if not isinstance(document.get("robot"), dict):
+    if model.robot is None:
         return Match(None, present, np.eye(4))
     try:
-        known = Robot.from_dict(document["robot"])
+        known = Robot.from_dict(model.robot)
         names = [j.name for j in known.moving_joints]
         there = known.link_frames({})
     except (KeyError, TypeError, ValueError, IndexError) as problem:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,46 @@ class Header:
     document: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
     checksum: str | None
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a document tells those who show a model without its network; what is not as it should be counts as missing.
+
+    Attributes:
+        robot: its kinematics, as :meth:`.Robot.from_dict` reads them.
+        keypoints: their names.
+        skeleton: pairs of names.
+        input_size: width and height of the images that it was trained on, pixels.
+        figures: the numbers of its training's summary, such as ``median_error_percent``.
+    """
+
+    robot: Mapping[str, Any] | None = None
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[str, str], ...] = ()
+    input_size: tuple[int, int] | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> ModelDescription:
+        """Read a document. Never raises."""
+        robot, names, edges = document.get("robot"), document.get("keypoints"), document.get("skeleton")
+        size, training = document.get("input"), document.get("training")
+        width, height = (size.get("width"), size.get("height")) if isinstance(size, dict) else (None, None)
+        return cls(
+            robot if isinstance(robot, dict) else None,
+            tuple(map(str, names)) if isinstance(names, list) else (),
+            tuple((str(e[0]), str(e[1])) for e in edges if isinstance(e, (list, tuple)) and len(e) == 2)
+            if isinstance(edges, list) else (),
+            (width, height) if type(width) is int and type(height) is int and min(width, height) > 0 else None,
+            {str(k): float(v) for k, v in training.items() if type(v) in (int, float)}
+            if isinstance(training, dict) else {},
+        )  # fmt: skip
+
+    @property
+    def robot_name(self) -> str:
+        """What the robot is called; empty if that is not known."""
+        return str((self.robot or {}).get("name") or "")
 
 
 def read_header(path: Path) -> Header:
@@ -88,7 +129,7 @@ def read_header(path: Path) -> Header:
 def knows_robot(path: Path) -> bool:
     """Whether a model file brings its robot's kinematics; true of one that is none, which the server refuses."""
     try:
-        return isinstance(read_header(path).document.get("robot"), dict)
+        return ModelDescription.of(read_header(path).document).robot is not None
     except (NotOursError, OSError, UserError):
         return True
 

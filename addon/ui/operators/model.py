@@ -237,7 +237,7 @@ class KEYPOINTS_OT_match_proportions(bpy.types.Operator):
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:
-        size = model_server.SERVICE.model.input_size
+        size = model_server.SERVICE.model.description.input_size
         if size is None:
             raise UserError("No model is loaded: load one first")
         render = context.scene.render

@@ -164,7 +164,7 @@ class KEYPOINTS_OT_other_pose(bpy.types.Operator):
         scene, found = context.scene, pose_from_photo.latest()
         if found is None:
             raise UserError("There is no pose: place the camera or pose the robot first")
-        offset = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.document).offset
+        offset = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.description).offset
         turned = pose_from_photo.other(scene, found)
         pose_from_photo.apply(scene, found.applied or pose_from_photo.CAMERA, turned, offset)
         timer.redraw_viewports()

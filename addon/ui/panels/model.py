@@ -80,8 +80,8 @@ def _draw_builtin(layout: bpy.types.UILayout) -> None:
 
 def _draw_model(layout: bpy.types.UILayout, model: model_server.Model) -> None:
     panels.status(layout, model.name, plots.GREEN)
-    words = [plural(len(model.keypoints), "keypoint")]
-    median = model.figure("median_error_percent")
+    words = [plural(len(model.description.keypoints), "keypoint")]
+    median = model.description.figures.get("median_error_percent")
     if median is not None:
         words.append(f"median {median:.2g} %")
     words.append(size(model.bytes))
@@ -149,7 +149,7 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
 
 def proportions_differ(scene: bpy.types.Scene, model: model_server.Model) -> bool:
     """Whether the scene renders a clearly wider or narrower frame than the model was trained on."""
-    wanted = model.input_size
+    wanted = model.description.input_size
     if wanted is None:
         return False
     width, height = viewport_capture.size_of(scene, 1000)

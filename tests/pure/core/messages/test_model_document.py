@@ -14,6 +14,7 @@ from robot_keypoints.core.messages.model_document import (
     CHECKSUM,
     KEY,
     LONGEST_HEADER,
+    ModelDescription,
     NotOursError,
     knows_robot,
     read_header,
@@ -39,6 +40,24 @@ def test_the_document_comes_without_its_checksum(tmp_path: Path) -> None:
 @pytest.mark.parametrize("document, known", [({"robot": {"name": "arm"}}, True), ({"robot": None}, False), ({}, False)])
 def test_whether_a_model_brings_its_robot(tmp_path: Path, document: Any, known: bool) -> None:
     assert knows_robot(model(tmp_path / "m", document)) is known
+
+
+def test_a_model_is_described_as_far_as_its_document_goes() -> None:
+    document = {
+        "robot": {"name": "arm"}, "keypoints": ["a", "b"], "skeleton": [["a", "b"]],
+        "input": {"width": 320, "height": 240}, "training": {"median_error_percent": 0.5, "device": "CPU", "k": True},
+    }  # fmt: skip
+    found = ModelDescription.of(document)
+    assert (found.robot_name, found.keypoints, found.skeleton) == ("arm", ("a", "b"), (("a", "b"),))
+    assert found.input_size == (320, 240) and found.figures == {"median_error_percent": 0.5}
+
+
+@pytest.mark.parametrize("odd", [None, 3, "text", [1], [[1, 2, 3]], {"width": True, "height": -1}, {"name": None}])
+def test_what_is_odd_in_a_document_counts_as_missing(odd: Any) -> None:
+    found = ModelDescription.of(dict.fromkeys(("robot", "keypoints", "skeleton", "input", "training"), odd))
+    assert found.robot_name == "" and found.skeleton == () and found.input_size is None
+    assert found.figures == ({"height": -1.0} if isinstance(odd, dict) and "height" in odd else {})
+    assert ModelDescription.of({}) == ModelDescription()
 
 
 def test_what_is_no_model_is_left_to_the_server_to_refuse(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ from robot_keypoints.addon.robot import joint_positions, rig
 from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsics, invert, orbit
 from robot_keypoints.core.messages.model_client import ModelClient
+from robot_keypoints.core.messages.model_document import ModelDescription
 from robot_keypoints.core.messages.pose_publishing import PosePublisher
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 
@@ -65,7 +67,9 @@ def loaded(server: ExactServer, photo: Path) -> Iterator[None]:
     robot_keypoints.register()
     bpy.ops.robot_keypoints.builtin_robot()
     service = model_server.SERVICE
-    service.model = model_server.Model(photo, model_server.State.READY, document=server.info.to_dict())
+    service.model = model_server.Model(
+        photo, model_server.State.READY, description=ModelDescription.of(server.info.to_dict())
+    )
     service._client, service._address = ModelClient("127.0.0.1", server.port), ("127.0.0.1", server.port)
     rig.pose(armature(), ANGLES)
     props().overlay.image = str(photo)
@@ -340,17 +344,18 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
     refuse("scaled unevenly", pose)
     armature().scale = (1.0, 1.0, 1.0)
     props().armature.name = "arm"
-    document = model_server.SERVICE.model.document
-    other = {**document["robot"], "name": "panda"}
+    description = model_server.SERVICE.model.description
+    known = dict(description.robot or {})
+    other = {**known, "name": "panda"}
     other["joints"] = [{**j, "name": f"panda_{j['name']}"} for j in other["joints"]]
-    model_server.SERVICE.model.document = {**document, "robot": other}
+    model_server.SERVICE.model.description = replace(description, robot=other)
     refuse("The model is of the robot panda, the rig is arm (6 joints differ", pose)
-    longer = {**document["robot"], "joints": [dict(j) for j in document["robot"]["joints"]]}
+    longer = {**known, "joints": [dict(j) for j in known["joints"]]}
     for j in longer["joints"]:
         j["origin"] = [[*row[:3], 1.3 * row[3]] for row in j["origin"][:3]] + [j["origin"][3]]
-    model_server.SERVICE.model.document = {**document, "robot": longer}
+    model_server.SERVICE.model.description = replace(description, robot=longer)
     refuse("has other measures than the rig arm")
-    model_server.SERVICE.model.document = document
+    model_server.SERVICE.model.description = description
     assert place() == {"FINISHED"}
     bpy.data.objects.remove(props().armature)
     assert not place.poll()
@@ -360,9 +365,10 @@ def test_refusals(tmp_path: Path, server: ExactServer) -> None:
 
 def test_a_joint_beyond_its_limits_is_the_servers_sentence() -> None:
     rig.pose(armature(), {"elbow_joint": 9.0})
-    document = model_server.SERVICE.model.document
-    joints = [{**j, "limits": [0.0, 0.5]} if j["name"] == LIFT else j for j in document["robot"]["joints"]]
-    model_server.SERVICE.model.document = {**document, "robot": {**document["robot"], "joints": joints}}
+    description = model_server.SERVICE.model.description
+    known = dict(description.robot or {})
+    joints = [{**j, "limits": [0.0, 0.5]} if j["name"] == LIFT else j for j in known["joints"]]
+    model_server.SERVICE.model.description = replace(description, robot={**known, "joints": joints})
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}  # the limits of the server's own robot count
 
 

@@ -21,6 +21,7 @@ from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
 from robot_keypoints.addon.stage.stage import Stage
 from robot_keypoints.addon.worker import instance_labels, process, scene_builder
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.model_document import ModelDescription
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.completion import complete, load_robots
@@ -112,7 +113,7 @@ def test_a_model_is_matched_with_one_look_up() -> None:
         bpy.ops.robot_keypoints.builtin_robot()
         robot = load_urdf(builtin_urdf())
         with counted() as found:
-            match = robot_match.match(robot_match.robot_in(bpy.context.scene), {"robot": robot.to_dict()})
+            match = robot_match.match(robot_match.robot_in(bpy.context.scene), ModelDescription(robot.to_dict()))
         assert found == dict.fromkeys(LOOK_UPS, 1)
         np.testing.assert_allclose(match.offset, np.eye(4), atol=1e-9)
     finally:
