@@ -47,11 +47,12 @@ class Question:
         """
         if model_server.SERVICE.model.state is not model_server.State.READY:
             raise UserError("No model is loaded: load one first")
-        match = robot_match.match(robot_match.robot_in(scene), model_server.SERVICE.model.description)
+        robot = robot_match.robot_in(scene)
+        match = robot_match.match(robot, model_server.SERVICE.model.description)
         picture = photo_source.read(scene, path)
         lens = photo_lens.of(scene, picture.width, picture.height)
         deviation = scene.robot_keypoints.photo.joints_deviation
-        turning = [j.name for j in rig.joints(robot_match.armature_of(scene)) if not j.linear]
+        turning = [j.name for j in robot.joints if not j.linear]
         return cls(kind, picture, lens, match, {n: deviation for n in turning if deviation > 0 and n in match.joints})
 
     def known(self, given: Iterable[str]) -> dict[str, float]:
