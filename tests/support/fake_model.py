@@ -83,7 +83,8 @@ class ExactServer:
             pose = {}
             if header.get("pose") is not None:
                 request = PoseRequest.from_dict(header["pose"])
-                pose = {"pose": PoseFinder.of_numbers(self._placed, request.camera, request.joints).find(found)}
+                finder = PoseFinder.of_numbers(self._placed, request.camera, request.joints, request.deviations)
+                pose = {"pose": finder.find(found)}
         except (MessageError, UserError) as problem:
             return encode_request("refused", id=header["id"], reason=str(problem))
         return encode_request(
@@ -104,9 +105,9 @@ class ExactServer:
             keypoints.joint_keypoints(self.robot), {"": self.robot.link_frames(truth["joints"])}
         )
         pixels, _ = camera.project(transform(np.array(truth["T_cam_base"]), places))
-        occluded = truth.get("occluded", ())
+        occluded, spread = truth.get("occluded", ()), truth.get("spread", SPREAD)
         return [
-            Found(n, float(u), float(v), 0.01 if n in occluded else 0.98, SPREAD)
+            Found(n, float(u), float(v), 0.01 if n in occluded else 0.98, spread)
             for n, (u, v) in zip(self.info.keypoints, pixels, strict=True)
         ]
 

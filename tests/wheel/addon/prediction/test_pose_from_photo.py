@@ -242,6 +242,24 @@ def test_pose_the_robot(moves: str) -> None:
     assert found is not None and found.applied == moves
 
 
+def test_joints_that_are_about_right_are_corrected(server: ExactServer) -> None:
+    """What the picture doesn't tell stays as the rig has it, and no joint has to be asked for a second time."""
+    elbow, server.truth = list(ANGLES)[2], truth(spread=((0.01, 0.0), (0.0, 0.01)))
+    rig.pose(armature(), {elbow: ANGLES[elbow] + math.radians(3), LAST: 0.2})
+    question = pose_from_photo.Question.of(bpy.context.scene, pose_from_photo.ROBOT, props().overlay.image)
+    assert not question.deviations and not question.known(())
+    props().photo.joints_deviation = math.radians(2)
+    question = pose_from_photo.Question.of(bpy.context.scene, pose_from_photo.ROBOT, props().overlay.image)
+    assert question.known(()).keys() == question.deviations.keys() == ANGLES.keys()
+    assert bpy.ops.robot_keypoints.pose_robot() == {"FINISHED"}
+    joints = joint_positions.positions(RobotInScene.of(bpy.context.scene, armature()))
+    assert abs(joints[elbow] - ANGLES[elbow]) < math.radians(1)
+    assert joints[LAST] == pytest.approx(0.2, abs=1e-4)
+    found = pose_from_photo.latest()
+    assert found is not None and found.pose.deviations.keys() == ANGLES.keys()
+    assert found.pose.deviations[PAN] == pytest.approx(math.radians(2), rel=0.05)
+
+
 def test_undo_is_one_step(server: ExactServer) -> None:
     camera = new_camera()
     data = camera.data
