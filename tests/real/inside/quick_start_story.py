@@ -77,7 +77,7 @@ def story(d: Driver) -> Steps:
     yield from d.station("4-starting", reason=service.reason, steps=[s.mark.value for s in service.steps()])
     yield from d.wait(steps, 400, "the first training step")
     yield from d.pause(60)
-    yield from d.station("5-training", run=str(runner.session.run), steps=[s.mark.value for s in service.steps()],
+    yield from d.station("5-training", run=str(runner.session.folder), steps=[s.mark.value for s in service.steps()],
                          running=service.running)  # fmt: skip
     yield from d.click_button("robot_keypoints.stop_training")
     yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
