@@ -48,6 +48,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "render": _render,
         "evaluate": _evaluate,
         "predict": _predict,
+        "calibrate": _calibrate,
         "export": _export,
         "serve": _serve,
         "models": _models,
@@ -199,6 +200,20 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
 
+    calibrate = commands.add_parser("calibrate", help="say where cameras are, from a recording of the robot")
+    calibrate.add_argument("footage", type=Path, metavar="FOOTAGE.toml", help="images, joint positions and markers")
+    calibrate.add_argument("--robot", type=Path, metavar="URDF", help="the robot, instead of what FOOTAGE.toml says")
+    calibrate.add_argument("--model", type=Path, metavar="MODEL", help="take its keypoints besides, or without markers")
+    calibrate.add_argument("--no-markers", action="store_true", help="leave the markers out, and go by --model alone")
+    calibrate.add_argument(
+        "--joints-deviation", metavar="ANGLE",
+        help="joints may be off by so much each (standard deviation, such as 2deg): estimate their offsets as well",
+    )  # fmt: skip
+    calibrate.add_argument(
+        "--out", type=Path, metavar="DIR", help="write JSON, ROS camera_info YAML and static transforms there"
+    )
+    calibrate.add_argument("--json", action="store_true", help="print the calibration as JSON on stdout")
+
     export = commands.add_parser("export", help="write the network as ONNX for other runtimes, or a smaller model")
     model_argument.add(export, argv)
     target = export.add_mutually_exclusive_group(required=True)
@@ -309,6 +324,17 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
         camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
     return predict_command.predict(predict_options, as_json=options.json)
+
+
+def _calibrate(options: argparse.Namespace, begun: float) -> int:
+    from . import calibrate as calibrate_command
+
+    calibrate_options = calibrate_command.CalibrateOptions(
+        footage=options.footage, robot=options.robot, model=options.model, markers=not options.no_markers,
+        out=options.out,
+        joints_deviation=0.0 if options.joints_deviation is None else calibrate_command.angle(options.joints_deviation),
+    )  # fmt: skip
+    return calibrate_command.calibrate(calibrate_options, as_json=options.json)
 
 
 def _export(options: argparse.Namespace, begun: float) -> int:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``robot-keypoints calibrate``: where are the cameras of a recording?"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UserError
+from ..footage import calibration_files
+from ..footage.calibration import calibrate as solved
+from ..footage.footage_file import load_footage
+from ..footage.marker_observing import observe_markers
+from ..footage.model_keypoints import keypoint_blocks
+from ..footage.recording import MarkerObservation
+from ..inference.predictor import Predictor
+from ..networks import device
+
+EVERY = 2.0
+"""Seconds between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """What was asked for.
+
+    Attributes:
+        footage: see :mod:`..footage.footage_file`.
+        robot: its URDF, instead of what the footage says.
+        model: whose keypoints count besides the markers, or alone where there are none.
+        markers: whether markers count.
+        joints_deviation: standard deviation of the joints' offsets, radians; zero takes them as true.
+        out: folder for the results; None writes none.
+    """
+
+    footage: Path
+    robot: Path | None = None
+    model: Path | None = None
+    markers: bool = True
+    joints_deviation: float = 0.0
+    out: Path | None = None
+
+
+def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
+    """Calibrate, tell, and write.
+
+    Raises:
+        UserError: if anything that was given is of no use; nothing is written then.
+    """
+    out = options.out
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already: choose another --out")
+    if options.model is None and not options.markers:
+        raise UserError("Without markers a model is needed: add --model MODEL, or leave --no-markers out")
+    footage = load_footage(options.footage, options.robot)
+    observations: tuple[MarkerObservation, ...] = ()
+    if options.markers and (footage.markers or options.model is None):
+        footage, observations = observe_markers(footage, _progress("markers"))
+    keypoints = None
+    if options.model is not None:
+        predictor = Predictor.load(options.model, device.choose("auto"))
+        keypoints = keypoint_blocks(footage, predictor, _progress("keypoints"))
+    result = solved(footage, observations, joints_deviation=options.joints_deviation, keypoints=keypoints)
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise UserError(f"The folder {out} can't be made ({problem.strerror}): choose another") from problem
+        for path in calibration_files.write(result, out):
+            print(f"wrote {path}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(calibration_files.as_json(result), allow_nan=False))
+    else:
+        print(calibration_files.as_text(result))
+    return 0
+
+
+def angle(text: str) -> float:
+    """Radians of ``2deg`` or ``0.03rad``.
+
+    Raises:
+        UserError: if it is neither, or no sensible standard deviation.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(deg|rad)\s*", text)
+    if found is None:
+        raise UserError(f"--joints-deviation is {text}: give an angle with its unit, such as 2deg or 0.03rad")
+    value = float(found[1]) * (math.pi / 180 if found[2] == "deg" else 1.0)
+    if not 1e-6 <= value <= 0.5:
+        raise UserError(f"--joints-deviation is {text}: give between 0.0001deg and 28deg")
+    return value
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    told = time.monotonic()
+
+    def tell(done: int, whole: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= EVERY or done == whole:
+            told = time.monotonic()
+            print(f"{what}: {done} of {whole} frames", file=sys.stderr, flush=True)
+
+    return tell
