@@ -281,7 +281,7 @@ class _Problem:
             blocks = [*self._marker_blocks(accepted, noise), *self._blocks]
             if not blocks:
                 raise UserError(self._why_not_placed(self.footage.cameras[0].name, (noise, "")))
-            fit = solve(self._setup(blocks), blocks, self._begun(placement), Options(kernel="huber", scale=1.5))
+            fit = solve(self._setup(blocks), blocks, self._begun(placement), Options(kernel="cauchy", scale=3.0))
             placement = fit.placement
             errors = self.errors(placement)
             middle = _typical(e for e, _ in errors.values())
@@ -301,7 +301,7 @@ class _Problem:
         offsets: dict[str, float] = {}
         if self._deviation:
             joints = self.footage.robot.moving_joints
-            offsets = {j.name: self._deviation for j in joints if not j.held and j.kind != "prismatic"}
+            offsets = {j.name: self._deviation for j in joints if not j.fixed and j.kind != "prismatic"}
         rates = None
         if self.footage.estimate_clock and self.footage.log is not None:
             rates = rates_of(self.footage.log, [self._times.get(b.group, 0.0) for b in blocks])

@@ -109,16 +109,31 @@ def _checkerboard(grey: NDArray[np.uint8], marker: Marker) -> Iterator[Detection
     if not found or corners is None or len(corners) != marker.counts[0] * marker.counts[1]:
         return
     corners = _right_handed(np.asarray(corners, dtype=np.float64).reshape(-1, 2), marker.counts)
-    yield Detection(marker, corners, board_points(marker), 1.0)
+    if _chequered(grey, corners.reshape(marker.counts[1], marker.counts[0], 2)):
+        yield Detection(marker, corners, board_points(marker), 1.0)
 
 
-def _refined(grey: NDArray[np.uint8], corners: Any) -> Any:
-    """Corners to a part of a pixel, in windows that hold nothing of their neighbours."""
+def _chequered(grey: NDArray[np.uint8], rows: Floats) -> bool:
+    """Whether the squares about each corner ``(ny, nx, 2)`` are dark and light in turn: at a board's rim, which
+    detectors may take for a row of corners, they aren't."""
+    import cv2
+
+    down, along = np.gradient(rows, axis=(0, 1))
+    places = np.stack([rows + 0.4 * (i * along + j * down) for i, j in ((1, 1), (-1, 1), (-1, -1), (1, -1))])
+    maps = (places[..., k].reshape(4, -1).astype(np.float32) for k in (0, 1))
+    a, b, c, d = cv2.remap(grey, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.int64)
+    dark, light = np.maximum(a, c) < np.minimum(b, d), np.minimum(a, c) > np.maximum(b, d)
+    odd = (np.indices(rows.shape[:2]).sum(0).ravel() % 2).astype(bool)
+    return bool((dark ^ odd).all() & (light ^ ~odd).all() or (light ^ odd).all() & (dark ^ ~odd).all())
+
+
+def _refined(grey: NDArray[np.uint8], corners: Any, reach: float = 0.4) -> Any:
+    """Corners to a part of a pixel, in windows that hold nothing of what is further than ``reach`` squares."""
     import cv2
 
     flat = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
     nearest = np.sort(np.linalg.norm(flat[:, None] - flat[None], axis=-1), axis=1)[:, 1].min()
-    half = int(np.clip(0.4 * nearest, 2, 11))
+    half = int(np.clip(reach * nearest, 2, 11))
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
     return cv2.cornerSubPix(grey, corners, (half, half), (-1, -1), criteria)
 
@@ -173,7 +188,9 @@ def _charuco(grey: NDArray[np.uint8], marker: Marker) -> Iterator[Detection]:
     if ids is None or len(ids) < LEAST_CORNERS:
         return
     points = np.asarray(board.getChessboardCorners(), dtype=np.float64)
-    refined = _refined(grey, np.asarray(corners, dtype=np.float32).reshape(-1, 1, 2))
+    # Windows that reach no corner of the markers within the squares.
+    margin = (1 - marker.side / marker.square) / 2
+    refined = _refined(grey, np.asarray(corners, dtype=np.float32).reshape(-1, 1, 2), 0.7 * margin)
     yield Detection(
         marker, np.asarray(refined, dtype=np.float64).reshape(-1, 2), points[ids.ravel()], len(ids) / len(points)
     )

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import invert
 from ...core.errors import UserError
 from ...core.robot.visibility import SURE
 from ..inference.predictor import Predictor
 from ..pose.camera import Camera as Lens
-from ..pose.problem import INLIER, Options, Status
+from ..pose.problem import Options, Status
 from ..pose.robot_points import place_keypoints
 from ..pose.solve_pose import solve_pose
 from .frame_reader import read_frames
@@ -29,8 +30,7 @@ def keypoint_blocks(
 ) -> tuple[list[Block], dict[str, Floats]]:
     """What a model's keypoints tell: blocks for :func:`.calibrate`, and ``T_cam_link`` of each camera by them alone.
 
-    Gross errors are left out. Covariances are multiplied so that they fit the errors of those that are left: what a
-    network says of its certainty on photographs often doesn't.
+    Gross errors are left out, and covariances are multiplied where those that are left scatter more.
 
     Raises:
         UserError: if a camera without intrinsics is among them, or the keypoints don't determine where one is.
@@ -66,25 +66,8 @@ def keypoint_blocks(
         if not frames:
             raise UserError(f"No frame of the camera {camera.name} has joint positions: give a longer joint log")
         seen, spread, used = np.array(pixels), np.array(spreads), np.array(sure)
-        solution = solve_pose(
-            torch.from_numpy(np.array(places))[None], torch.from_numpy(seen)[None], Lens.of(camera.intrinsics),
-            covariances=torch.from_numpy(spread)[None], used=torch.from_numpy(used)[None],
-            options=Options(kernel="cauchy", triplets=60, starts=8),
-        )  # fmt: skip
-        status = Status(int(solution.status[0]))
-        if status != Status.SOLVED:
-            raise UserError(
-                f"The model's keypoints don't tell where the camera {camera.name} is ({status.sentence[:-1]}): give "
-                "images in which more of the robot is seen, or a model that knows this robot"
-            )
-        placed[camera.name] = solution.pose[0].numpy()
-        off = np.nan_to_num(solution.residuals[0].numpy(), nan=np.inf)
-        square = np.full(used.shape, np.inf)
-        known = used & np.isfinite(off).all(-1)
-        whitened = np.linalg.solve(spread[known], off[known][..., None])[..., 0]
-        square[known] = (off[known] * whitened).sum(-1)
-        scale = max(1.0, float(np.median(square[known])) / TYPICAL)
-        keep = square < INLIER * scale
+        pose, scale, keep = _placed(np.array(places), seen, spread, used, Lens.of(camera.intrinsics), camera.name)
+        placed[camera.name] = pose
         for k, frame in enumerate(frames):
             for n, keypoint in enumerate(points.values()):
                 if keep[k, n]:
@@ -94,3 +77,25 @@ def keypoint_blocks(
                         seen[k, n : n + 1], scale * spread[k, n : n + 1], frame.moment,
                     ))  # fmt: skip
     return blocks, placed
+
+
+def _placed(
+    places: Floats, seen: Floats, spread: Floats, used: NDArray[np.bool_], lens: Lens, camera: str
+) -> tuple[Floats, float, NDArray[np.bool_]]:
+    """``T_cam_link`` by keypoints at ``places`` ``(I, N, 3)`` that are seen at pixels ``(I, N, 2)``, the factor by
+    which their covariances ``(I, N, 2, 2)`` are too small, and which are no gross errors ``(I, N)``."""
+    solution = solve_pose(
+        torch.from_numpy(places)[None], torch.from_numpy(seen)[None], lens, covariances=torch.from_numpy(spread)[None],
+        used=torch.from_numpy(used)[None], options=Options(kernel="cauchy", triplets=60, starts=8),
+    )  # fmt: skip
+    status = Status(int(solution.status[0]))
+    if status != Status.SOLVED:
+        raise UserError(
+            f"The model's keypoints don't tell where the camera {camera} is ({status.sentence[:-1]}): give images in "
+            "which more of the robot is seen, or a model that knows this robot"
+        )
+    keep = solution.inliers[0].numpy()
+    off = solution.residuals[0].numpy()[keep]
+    whitened = np.linalg.solve(spread[keep], off[..., None])[..., 0]
+    scale = max(1.0, float(np.median((off * whitened).sum(-1))) / TYPICAL)
+    return solution.pose[0].numpy(), scale, keep
