@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from ..footage.footage_file import load_footage
 from ..footage.marker_observing import observe_markers
 from ..footage.model_keypoints import keypoint_blocks
 from ..footage.recording import MarkerObservation
+from ..inference.joint_deviations import joint_deviations
 from ..inference.predictor import Predictor
 from ..networks import device
 
@@ -35,7 +34,7 @@ class CalibrateOptions:
         robot: its URDF, instead of what the footage says.
         model: whose keypoints count besides the markers, or alone where there are none.
         markers: whether markers count.
-        joints_deviation: standard deviation of the joints' offsets, radians; zero takes them as true.
+        joints_deviation: see :func:`.joint_deviations`; None takes the joints as true.
         out: folder for the results; None writes none.
     """
 
@@ -43,7 +42,7 @@ class CalibrateOptions:
     robot: Path | None = None
     model: Path | None = None
     markers: bool = True
-    joints_deviation: float = 0.0
+    joints_deviation: str | None = None
     out: Path | None = None
 
 
@@ -59,6 +58,10 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     if options.model is None and not options.markers:
         raise UserError("Without markers a model is needed: add --model MODEL, or leave --no-markers out")
     footage = load_footage(options.footage, options.robot)
+    offsets = None
+    if options.joints_deviation is not None:
+        joints = {j.name: 0.0 for j in footage.robot.moving_joints if not j.fixed}
+        offsets = joint_deviations(options.joints_deviation, joints, footage.robot)
     observations: tuple[MarkerObservation, ...] = ()
     if options.markers and (footage.markers or options.model is None):
         footage, observations = observe_markers(footage, _progress("markers"))
@@ -66,7 +69,7 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     if options.model is not None:
         predictor = Predictor.load(options.model, device.choose("auto"))
         keypoints = keypoint_blocks(footage, predictor, _progress("keypoints"))
-    result = solved(footage, observations, joints_deviation=options.joints_deviation, keypoints=keypoints)
+    result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if out is not None:
@@ -81,21 +84,6 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     else:
         print(calibration_files.as_text(result))
     return 0
-
-
-def angle(text: str) -> float:
-    """Radians of ``2deg`` or ``0.03rad``.
-
-    Raises:
-        UserError: if it is neither, or no sensible standard deviation.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(deg|rad)\s*", text)
-    if found is None:
-        raise UserError(f"--joints-deviation is {text}: give an angle with its unit, such as 2deg or 0.03rad")
-    value = float(found[1]) * (math.pi / 180 if found[2] == "deg" else 1.0)
-    if not 1e-6 <= value <= 0.5:
-        raise UserError(f"--joints-deviation is {text}: give between 0.0001deg and 28deg")
-    return value
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

@@ -206,8 +206,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     calibrate.add_argument("--model", type=Path, metavar="MODEL", help="take its keypoints besides, or without markers")
     calibrate.add_argument("--no-markers", action="store_true", help="leave the markers out, and go by --model alone")
     calibrate.add_argument(
-        "--joints-deviation", metavar="ANGLE",
-        help="joints may be off by so much each (standard deviation, such as 2deg): estimate their offsets as well",
+        "--joints-deviation", metavar=DEVIATION["metavar"],
+        help="standard deviation of the joints' offsets, which are then estimated as well",
     )  # fmt: skip
     calibrate.add_argument(
         "--out", type=Path, metavar="DIR", help="write JSON, ROS camera_info YAML and static transforms there"
@@ -332,7 +332,7 @@ def _calibrate(options: argparse.Namespace, begun: float) -> int:
     calibrate_options = calibrate_command.CalibrateOptions(
         footage=options.footage, robot=options.robot, model=options.model, markers=not options.no_markers,
         out=options.out,
-        joints_deviation=0.0 if options.joints_deviation is None else calibrate_command.angle(options.joints_deviation),
+        joints_deviation=options.joints_deviation,
     )  # fmt: skip
     return calibrate_command.calibrate(calibrate_options, as_json=options.json)
 

@@ -99,14 +99,14 @@ def calibrate(
     footage: Footage,
     observations: Sequence[MarkerObservation],
     *,
-    joints_deviation: float = 0.0,
+    offsets: Mapping[str, float] | None = None,
     keypoints: tuple[Sequence[Block], Mapping[str, Floats]] | None = None,
 ) -> Calibration:
     """Place all cameras, and all markers without a mount.
 
     Args:
         observations: what :func:`.observe_markers` has found; empty without markers.
-        joints_deviation: standard deviation of the joints' offsets, radians; zero takes the joints as true.
+        offsets: standard deviations of the joints' offsets, radians or metres; joints without one are true.
         keypoints: blocks of a model's keypoints, and where they alone place the cameras.
 
     Raises:
@@ -123,12 +123,12 @@ def calibrate(
     if footage.estimate_clock:
         footage = with_clock(footage, estimate_clock(footage, observations))
     blocks, placed = keypoints or ((), {})
-    problem = _Problem(footage, observations, blocks, placed, joints_deviation)
+    problem = _Problem(footage, observations, blocks, placed, offsets or {})
     fit, accepted = problem.settle()
     if footage.estimate_clock:
         for _ in range(3):  # joints move on between two samples
             footage = with_clock(footage, fit.placement.clock)
-            problem = _Problem(footage, observations, blocks, placed, joints_deviation)
+            problem = _Problem(footage, observations, blocks, placed, offsets or {})
             fit, accepted = problem.settle()
         clock = (fit.placement.clock, float(np.sqrt(fit.covariance[-1, -1])))
     if not fit.determined:
@@ -149,11 +149,11 @@ class _Problem:
         observations: Sequence[MarkerObservation],
         blocks: Sequence[Block],
         placed: Mapping[str, Floats],
-        deviation: float,
+        offsets: Mapping[str, float],
     ) -> None:
         self.footage = footage
         self.observations = tuple(observations)
-        self._blocks, self._deviation = list(blocks), deviation
+        self._blocks, self._offsets = list(blocks), dict(offsets)
         self.intrinsics = {c.name: c.intrinsics for c in footage.cameras if c.intrinsics is not None}
         self._links = {c.name: c.link for c in footage.cameras}
         frames = footage.frames
@@ -298,16 +298,12 @@ class _Problem:
     def _setup(self, blocks: Sequence[Block]) -> Setup:
         given = {m.name for m in self.footage.markers if m.mount is not None}
         seen = {b.marker for b in blocks} - {""}
-        offsets: dict[str, float] = {}
-        if self._deviation:
-            joints = self.footage.robot.moving_joints
-            offsets = {j.name: self._deviation for j in joints if not j.fixed and j.kind != "prismatic"}
         rates = None
         if self.footage.estimate_clock and self.footage.log is not None:
             rates = rates_of(self.footage.log, [self._times.get(b.group, 0.0) for b in blocks])
         return Setup(
             self.footage.robot, self.intrinsics, self._links, list(dict.fromkeys(b.camera for b in blocks)),
-            sorted(seen - given), offsets, rates,
+            sorted(seen - given), self._offsets, rates,
         )  # fmt: skip
 
     @property

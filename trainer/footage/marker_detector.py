@@ -120,8 +120,8 @@ def _chequered(grey: NDArray[np.uint8], rows: Floats) -> bool:
 
     down, along = np.gradient(rows, axis=(0, 1))
     places = np.stack([rows + 0.4 * (i * along + j * down) for i, j in ((1, 1), (-1, 1), (-1, -1), (1, -1))])
-    maps = (places[..., k].reshape(4, -1).astype(np.float32) for k in (0, 1))
-    a, b, c, d = cv2.remap(grey, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.int64)
+    u, v = (places[..., k].reshape(4, -1).astype(np.float32) for k in (0, 1))
+    a, b, c, d = cv2.remap(grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.int64)
     dark, light = np.maximum(a, c) < np.minimum(b, d), np.minimum(a, c) > np.maximum(b, d)
     odd = (np.indices(rows.shape[:2]).sum(0).ravel() % 2).astype(bool)
     return bool((dark ^ odd).all() & (light ^ ~odd).all() or (light ^ odd).all() & (dark ^ ~odd).all())

@@ -144,7 +144,7 @@ def test_offsets_of_joints_are_told_where_the_images_tell_them(pair: Recorded, p
     elbow = recordings.JOINTS[2]
     joints = {k: {**p, elbow: p[elbow] + math.radians(2)} for k, p in pair.document["joints"].items()}
     footage = load_footage(copy(pair, joints=joints))
-    result = calibrate(footage, pair_seen[1], joints_deviation=math.radians(2))
+    result = calibrate(footage, pair_seen[1], offsets=dict.fromkeys(recordings.JOINTS, math.radians(2)))
     value, deviation = result.offsets[elbow]
     assert abs(math.degrees(value) + 2) < 0.1 and math.degrees(deviation) < 0.3
     # A turn of the first joint is one of the camera as well: its offset stays what was known before.
