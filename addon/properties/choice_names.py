@@ -31,18 +31,18 @@ def names(props: Any, variable: str) -> tuple[str, ...]:
     if entry.name == "light/world":
         return ("plain", *catalogue.SHIPPED_WORLDS, *(w.name for w in props.world_files))
     if entry.name == "background/theme":
-        return ("drawn", *(theme_label(t.name) for t in training_themes(props)))
+        return ("drawn", *(theme_label(t) for t in training_themes(props)))
     return entry.choices
 
 
 def theme_label(name: str) -> str:
     """A theme as people call it."""
-    return "photographs" if name == "." else name
+    return {".": "photographs", asset_folders.PLACES: "places"}.get(name, name)
 
 
-def training_themes(props: Any) -> list[Any]:
-    """The themes that images to train on may have behind them."""
-    return [t for t in props.augmentation.themes if not t.validation]
+def training_themes(props: Any) -> list[str]:
+    """The themes that images to train on may have behind them; see :func:`.asset_folders.training_themes`."""
+    return [*(t.name for t in props.augmentation.themes if not t.validation), asset_folders.PLACES]
 
 
 def items(props: Any, variable: str) -> list[Item]:

@@ -53,7 +53,7 @@ def scene_defaults(props: Any) -> dict[str, Default]:
     worlds = len(catalogue.SHIPPED_WORLDS) + len(props.world_files)
     options: dict[str, Any] = {
         "groups": [g.name for g in props.links], "worlds": worlds,
-        "themes": [t.name for t in choice_names.training_themes(props)],
+        "themes": choice_names.training_themes(props),
     }  # fmt: skip
     chosen = presets.variables(props.scene.preset, reach, **options)
     own = user_presets.known(props.preset_name) if props.preset_name else {}

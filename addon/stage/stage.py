@@ -15,7 +15,7 @@ from ...core.scene import catalogue
 from ...core.settings.schema import Settings
 from ..robot import rig
 from ..robot.robot_in_scene import RobotInScene
-from . import ground
+from . import ground, metering
 from .camera import Camera
 from .distractors import Objects
 from .draw_rules import DrawRules
@@ -58,7 +58,6 @@ class Stage:
         self.light = Light(scene, armature, first.reach, settings)
         self._parts = (
             self.camera,
-            self.light,
             Materials(armatures, first.reach, settings),
             Surroundings(scene, robots, grounded, self.light.world),
             Objects(scene, robots, self.camera, grounded),
@@ -86,6 +85,9 @@ class Stage:
         for robot in self.robots.values():
             robot.kinematics.pose(values)
         v = {**self._neutral, **values}
+        self.light.apply(v)
+        if v["camera/metering"]:
+            v["camera/exposure"] += v["camera/metering"] * metering.stops(v, self.robots[""].armature, self.light.world)
         for part in self._parts:
             part.apply(v)
         self.scene.view_layers[0].update()

@@ -121,7 +121,8 @@ class World:
         """
         if self._behind is None:
             return picture
-        world, turn, gain, blur = self._behind
+        world, turn, strength, blur = self._behind
+        gain = strength * 2.0**self._scene.view_settings.exposure
         return world.behind(picture, camera, rotation, turn, gain, blur * camera.fx)
 
     def radiance(self, normal: ArrayLike) -> NDArray[np.float64]:
@@ -159,8 +160,7 @@ class World:
         self._behind = None
         if seen and self._apart:
             world = Plain() if picture is None or picture.panorama is None else picture.panorama
-            gain = v["light/ambient"] * 2.0 ** v["camera/exposure"]
-            self._behind = (world, v["light/world_rotation"], gain, _blur(v))
+            self._behind = (world, v["light/world_rotation"], v["light/ambient"], _blur(v))
 
     def _picture(self, path: str) -> _Picture:
         """A picture at hand; the one that was needed longest ago makes room for it."""

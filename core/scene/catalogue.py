@@ -97,6 +97,7 @@ _CAMERA = (
     Entry("camera/aperture", 0.0, 12.0, 0.0, "Diameter of the lens's opening: the wider, the more defocus", 4, "mm"),
     Entry("camera/focus", 0.75, 1.4, 1.0, "Distance that is in focus, in distances of the point looked at", 4),
     Entry("camera/exposure", -1.0, 1.0, 0.0, "Exposure in stops", 6),
+    Entry("camera/metering", 0.7, 1.0, 0.0, "How far the exposure follows the light on the robot, as cameras do it", 2),
     Entry("camera/motion_u", -0.006, 0.006, 0.0, "How far the picture slides right while it is exposed, in widths", 6,
           trainer=True),
     Entry("camera/motion_v", -0.006, 0.006, 0.0, "How far the picture slides down while it is exposed, in widths", 6,
@@ -183,6 +184,10 @@ _SENSOR = (
     Entry("sensor/blur", -2.4, 1.2, 0.0, "Standard deviation of the blur, in pixels; below zero, the picture is sharp",
           3, trainer=True),
     Entry("sensor/noise", 0.0, 0.03, 0.0, "Standard deviation of the noise, as a share of white", 4, trainer=True),
+    Entry("sensor/read_noise", -0.005, 0.01, 0.0,
+          "Standard deviation of the noise of the light itself, most visible where it is dark; below zero, none", 3,
+          trainer=True),
+    Entry("sensor/sharpening", -1.0, 1.5, 0.0, "How far edges are sharpened; below zero, not at all", 5, trainer=True),
     Entry("sensor/jpeg", -1.0, 1.0, 0.0, "Loss by JPEG: below zero none, at one that of quality 20", 4, trainer=True),
 )  # fmt: skip
 """Most cameras' pictures are neither blurred nor compressed visibly. So the usual ranges of such effects begin far
@@ -202,7 +207,8 @@ def entries(
     Args:
         groups: names of the link groups with materials of their own.
         worlds: how many HDRI worlds there are.
-        themes: names of the photographs' themes; pictures drawn by program are always there.
+        themes: what can be laid behind renderings beside pictures drawn by program; see
+            :func:`.asset_folders.training_themes`.
     """
     result = []
     for entry in ENTRIES:

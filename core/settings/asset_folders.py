@@ -13,6 +13,10 @@ if typing.TYPE_CHECKING:
     from .schema import Settings
 
 
+PLACES = "<places>"
+"""The theme that is always there and in no folder: views of the worlds that Blender brings."""
+
+
 def worlds(settings: Settings) -> tuple[str, ...]:
     """The HDRI worlds in the order of the choices of ``light/world`` after ``plain``: names of those that Blender
     ships, then the user's files by name.
@@ -48,9 +52,10 @@ def themes(settings: Settings) -> tuple[str, ...]:
 
 
 def training_themes(settings: Settings) -> tuple[str, ...]:
-    """The themes that images to train on may have behind them; see :func:`themes`."""
+    """The themes that images to train on may have behind them: those of :func:`themes`, and :data:`PLACES` after them
+    (last, so that what was chosen before there were places means the same)."""
     apart = settings.augmentation.validation_themes
-    return tuple(t for t in themes(settings) if t not in apart)
+    return (*(t for t in themes(settings) if t not in apart), PLACES)
 
 
 def is_photograph(path: Path) -> bool:

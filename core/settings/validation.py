@@ -68,7 +68,7 @@ def _check_scene(settings: Settings) -> None:
     for theme in settings.augmentation.validation_themes:
         if theme not in known:
             raise UserError(f"There is no theme {theme!r} in the folder of backgrounds: remove it, or name another")
-    if known and not training_themes(settings):
+    if known and not set(known) - set(settings.augmentation.validation_themes):
         raise UserError("Every theme of the backgrounds is kept for validation: leave at least one for training")
     for v in settings.variables:
         if v.path and not v.name.startswith("custom/"):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies behind the robot: pictures drawn by program, or photographs in themes.
+"""What lies behind the robot: pictures drawn by program, photographs in themes, or views of places.
 
-Choice 0 of ``background/theme`` are the drawn pictures; the themes of photographs follow in order.
+Choice 0 of ``background/theme`` are the drawn pictures; the themes of photographs follow in order, and places.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.errors import UserError
-from ...core.settings.asset_folders import is_photograph
+from ...core.settings.asset_folders import PLACES, is_photograph
 from . import image_file
+from .places import Places
 from .procedural import Dice, mixed, procedural, to_tensor
 
 MARGIN = 1.3
@@ -103,6 +104,15 @@ def _crop(picture: Image.Image, dice: Dice, width: int, height: int) -> Tensor:
     return to_tensor(picture.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=2.0))
 
 
+def source(folder: str, theme: str) -> Photos | Places:
+    """Where the pictures of a theme come from.
+
+    Raises:
+        UserError: if there are none.
+    """
+    return Places() if theme == PLACES else Photos(folder, theme)
+
+
 class Bank:
     """Pictures to take random crops from; each is made when it is first wanted and replaced in its turn.
 
@@ -181,12 +191,12 @@ class Backgrounds:
         w, h = math.ceil(width * MARGIN), math.ceil(height * MARGIN)
         count = min(PICTURES, max(1, BANKS_BYTES // (3 * w * h * (1 + len(themes)))))
 
-        def photographs(number: int, theme: str) -> Bank:
-            photos = Photos(folder, theme)
-            return Bank(lambda dice: photos.sample(dice, w, h), count, mixed(seed, number), natural=True)
+        def pictures(number: int, theme: str) -> Bank:
+            found = source(folder, theme)
+            return Bank(lambda dice: found.sample(dice, w, h), count, mixed(seed, number), natural=True)
 
         drawn = Bank(lambda dice: procedural(dice, w, h), count, mixed(seed, 0), natural=False)
-        self._banks = [drawn, *(photographs(i, theme) for i, theme in enumerate(themes, 1))]
+        self._banks = [drawn, *(pictures(i, theme) for i, theme in enumerate(themes, 1))]
 
     @property
     def state(self) -> list[list[int]]:

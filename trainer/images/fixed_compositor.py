@@ -14,7 +14,7 @@ from ...core.scene import catalogue
 from ...core.settings import asset_folders
 from ...core.settings.schema import AugmentationSettings, Settings
 from . import sensor_effects
-from .backgrounds import Photos
+from .backgrounds import source
 from .procedural import Dice, procedural, shapes
 from .sensor_effects import Values
 
@@ -41,7 +41,7 @@ class FixedCompositor:
         self.width, self.height = width, height
         self._choices = 1 + len(themes)
         self._apart = bool(validation)
-        self._photos = [Photos(settings.backgrounds, theme) for theme in validation or themes]
+        self._photos = [source(settings.backgrounds, theme) for theme in validation or themes]
 
     @classmethod
     def of(cls, settings: Settings, *, validation: bool = False) -> FixedCompositor:

@@ -31,6 +31,10 @@ class Dice:
         """Uniform in [low, high)."""
         return low + (high - low) * self.unit()
 
+    def normal(self) -> float:
+        """Normal with mean 0 and standard deviation 1, by Box and Muller."""
+        return math.sqrt(-2.0 * math.log(1.0 - self.unit())) * math.cos(math.tau * self.unit())
+
     def below(self, count: int) -> int:
         """A whole number in 0 … count - 1."""
         return min(int(self.unit() * count), count - 1)

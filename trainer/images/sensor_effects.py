@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a lens, a sensor and a codec do to a picture, on tensors; each effect leaves a neutral value's picture as it is.
 
-The order is a camera's: motion and lens blur, vignetting, colours, noise, and JPEG at the end.
+The order is a camera's: motion and lens blur, vignetting, colours, noise, sharpening, and JPEG at the end.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ INVISIBLE_MOTION = 0.05
 INVISIBLE_BLUR = 0.2
 """A Gaussian of fewer pixels takes less than a thousandth of a level from its neighbours."""
 
+SHARPENING_SIGMA = 1.0
+
 WORST_QUALITY = 20
 """The JPEG quality at the greatest loss."""
 
 DISPLAY_GAMMA = 2.2
+
+DARKEST = 0.12
+"""Displayed value below which the display's curve is taken to be straight."""
 
 Noise = Callable[[NDArray[np.int64]], Tensor]
 """Normal numbers ``(n, 3, H, W)`` for the images of those places in the batch."""
@@ -85,7 +90,8 @@ def apply(rgb: Tensor, values: Values, noise: Noise) -> Tensor:
     _vignette(rgb, values["sensor/vignetting"])
     rgb = _tone(rgb, values)
     _gamma(rgb, values["sensor/gamma"])
-    _add_noise(rgb, values["sensor/noise"], noise)
+    _add_noise(rgb, values["sensor/noise"], values["sensor/read_noise"], noise)
+    _sharpen(rgb, values["sensor/sharpening"])
     rgb.clamp_(0.0, 1.0)
     _compress(rgb, values["sensor/jpeg"])
     return rgb
@@ -208,10 +214,34 @@ def _gamma(rgb: Tensor, exponent: NDArray[np.float64]) -> None:
     _change(rgb, chosen, lambda part: part.clamp_min_(0.0).pow_(exponents))
 
 
-def _add_noise(rgb: Tensor, deviation: NDArray[np.float64], noise: Noise) -> None:
-    chosen = np.flatnonzero(deviation > 0)
-    deviations = _per_image(deviation[chosen], rgb)
-    _change(rgb, chosen, lambda part: part.addcmul_(noise(chosen), deviations))
+def _add_noise(rgb: Tensor, shown: NDArray[np.float64], read: NDArray[np.float64], noise: Noise) -> None:
+    """Noise of one deviation in the displayed picture, as that of photons nearly is, and noise of one deviation in the
+    light, which the display's curve makes larger where it is dark; both from one set of normal numbers."""
+    chosen = np.flatnonzero((shown > 0) | (read > 0))
+    flat = _per_image(shown[chosen].clip(0.0), rgb)
+    if not (read[chosen] > 0).any():
+        _change(rgb, chosen, lambda part: part.addcmul_(noise(chosen), flat))
+        return
+    light = _per_image(read[chosen].clip(0.0) / DISPLAY_GAMMA, rgb)
+
+    def add(part: Tensor) -> Tensor:
+        slope = part.clamp(DARKEST, 1.0).pow_(1.0 - DISPLAY_GAMMA).mul_(light)
+        return part.addcmul_(noise(chosen), slope.square_().add_(flat.square()).sqrt_())
+
+    _change(rgb, chosen, add)
+
+
+def _sharpen(rgb: Tensor, amount: NDArray[np.float64]) -> None:
+    """Unsharp masking with a Gaussian of :data:`SHARPENING_SIGMA` pixels, as cameras do it."""
+    chosen = np.flatnonzero(amount > 0)
+    if not len(chosen):
+        return
+    reach = math.ceil(3 * SHARPENING_SIGMA)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SHARPENING_SIGMA) ** 2)
+    kernel = np.tile(kernel / kernel.sum(), (len(chosen), 1))
+    sharp = rgb[chosen]
+    smooth = _filtered(_filtered(sharp, kernel[:, None, :]), kernel[:, :, None])
+    rgb[chosen] = sharp + _per_image(amount[chosen], rgb) * (sharp - smooth)
 
 
 def _compress(rgb: Tensor, loss: NDArray[np.float64]) -> None:
