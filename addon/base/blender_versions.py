@@ -14,6 +14,13 @@ def engine_id(engine: str) -> str:
     return {"cycles": "CYCLES", "workbench": "BLENDER_WORKBENCH"}[engine]
 
 
+def can_denoise() -> bool:
+    """Whether Cycles was built with Open Image Denoise, as Blender's own builds are and some distributions' are not."""
+    import _cycles
+
+    return bool(_cycles.with_openimagedenoise)
+
+
 def has_nodes(material: bpy.types.Material) -> bool:
     """Whether a material is drawn by its nodes, as all are since 5.0 (which complains about being asked)."""
     return material.node_tree is not None and (bpy.app.version >= (5, 0) or material.use_nodes)

@@ -35,6 +35,9 @@ RENDER = {
                         "meshes to what an image of this size shows; 0 keeps them whole",
                         extra={"soft_max": 2.0, "precision": 2, "step": 5}),
     "masks": Words("Link masks", "Render a picture of the links (segmentation) beside each image of a data set"),
+    "denoise": Words("Denoise", "Whether Cycles' pictures are denoised", {
+        "auto": ("Auto", "Where HDRI worlds light the robot"), "on": ("On", "Always"), "off": ("Off", "Never"),
+    }),
 }  # fmt: skip
 WORKERS = {
     "count": Words("Workers", "How many Blender processes render at the same time", extra={"soft_max": 16}),

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...core.scene import catalogue
 from ...core.scene.prior import Prior
+from ...core.settings import asset_folders
 from ...core.settings.schema import Settings
 
 
@@ -28,6 +29,13 @@ def varies(settings: Settings, name: str) -> bool:
     entry = catalogue.find(name)
     assert entry is not None
     return prior is not None and not (prior.constant and prior.low == entry.neutral)
+
+
+def denoised(settings: Settings) -> bool:
+    """Whether a run's images are to be denoised: see :class:`.RenderSettings`."""
+    if settings.render.denoise != "auto":
+        return settings.render.denoise == "on"
+    return max(choices(settings, "light/world", len(asset_folders.worlds(settings)) + 1)) > 0
 
 
 def _prior(settings: Settings, name: str) -> Prior | None:

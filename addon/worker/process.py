@@ -35,6 +35,7 @@ from ...core.scene.scene_model import SceneModel
 from ...core.settings import toml_file
 from ...core.settings.schema import Settings
 from ..robot import rig
+from ..stage import prior_support
 from ..stage.stage import Stage
 from . import graphics_cards, labels, level_of_detail, obstruction
 from .instance_labels import Details
@@ -183,7 +184,10 @@ def prepare(path: Path, settings: Settings) -> tuple[Stage, Renderer]:
             level_of_detail.simplify(mesh, settings.render.silhouette * size)
     if settings.render.engine == "cycles":
         level_of_detail.keep_geometry(scene)
-    renderer = Renderer(scene, settings.render, settings.workers.threads, stage.camera, stage.light.world)
+    renderer = Renderer(
+        scene, settings.render, settings.workers.threads, stage.camera, stage.light.world,
+        denoise=prior_support.denoised(settings),
+    )  # fmt: skip
     return stage, renderer
 
 

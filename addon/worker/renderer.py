@@ -26,19 +26,20 @@ class Renderer:
 
     def __init__(
         self, scene: bpy.types.Scene, settings: RenderSettings, threads: int, camera: Camera | None = None,
-        world: World | None = None,
+        world: World | None = None, *, denoise: bool = False,
     ) -> None:  # fmt: skip
         """Make the scene's settings what ours say.
 
         Args:
             camera: whose lens the pictures are taken with; without one they are what Blender's camera sees.
             world: laid behind the pictures where it is to be seen; without one that is left to Blender.
+            denoise: whether Cycles' pictures are denoised, by a Blender that can.
         """
         self.scene = scene
         self._camera, self._world = camera, world
         self._scratch = Scratch()
         self._file = self._scratch.path / "frame.tga"
-        _configure(scene, settings, threads)
+        _configure(scene, settings, threads, denoise=denoise)
         self._noisy = settings.engine == "cycles"
         if camera is not None:
             camera.render_at(settings.width, settings.height)
@@ -97,7 +98,7 @@ class Renderer:
         self._scratch.close()
 
 
-def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -> None:
+def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int, *, denoise: bool) -> None:
     render = scene.render
     render.engine = blender_versions.engine_id(settings.engine)
     render.resolution_x, render.resolution_y = settings.width, settings.height
@@ -122,7 +123,7 @@ def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -
     scene.view_settings.look = "None"
     scene.view_settings.gamma = 1.0
     if settings.engine == "cycles":
-        _configure_cycles(scene, settings)
+        _configure_cycles(scene, settings, denoise=denoise)
     elif settings.engine == "eevee":
         scene.eevee.taa_render_samples = settings.samples
     else:
@@ -131,7 +132,7 @@ def _configure(scene: bpy.types.Scene, settings: RenderSettings, threads: int) -
         scene.display.shading.color_type = "MATERIAL"
 
 
-def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
+def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings, *, denoise: bool) -> None:
     cycles = scene.cycles
     on_card = settings.device == "gpu" and bool(graphics_cards.enable())
     if settings.device == "gpu" and not on_card:
@@ -139,7 +140,17 @@ def _configure_cycles(scene: bpy.types.Scene, settings: RenderSettings) -> None:
     cycles.device = "GPU" if on_card else "CPU"
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False
-    cycles.use_denoising = False
+    cycles.use_denoising = denoise and blender_versions.can_denoise()
+    if cycles.use_denoising:
+        # Four samples denoised so are as clean as thirty, for the time of two more.
+        cycles.denoiser = "OPENIMAGEDENOISE"
+        cycles.denoising_quality = "FAST"
+        cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
+        cycles.denoising_prefilter = "NONE"
+        cycles.denoising_use_gpu = False
+    elif denoise:
+        print("warning: this Blender comes without Open Image Denoise: images keep the noise of few samples",
+              file=sys.stderr, flush=True)  # fmt: skip
     cycles.use_auto_tile = False
     # Two bounces light what the sun does not reach; more cost time that another image uses better.
     cycles.max_bounces = 2

@@ -67,7 +67,7 @@ PHOTOGRAPHS = Preset(
         "light/world", "light/world_rotation", "material/metallic", "material/original", "objects/front",
         "objects/size", "objects/layout", "objects/cables", "objects/drawn", "background/theme",
     ),
-    ranges={"camera/elevation": (-0.2, 1.15), "camera/distance": (1.35, 3.0), "camera/focal_length": (24.0, 45.0),
+    ranges={"camera/elevation": (-0.2, 1.15), "camera/distance": (1.3, 2.6), "camera/focal_length": (24.0, 45.0),
             "camera/roll": (-0.2, 0.2), "camera/k1": (-0.3, 0.05), "camera/exposure": (-1.0, 1.3),
             "light/strength": (0.0, 4.0), "light/count": (0.0, 2.0), "light/size": (0.02, 0.6),
             "material/tint": (0.0, 0.5), "material/metallic": (0.0, 0.4), "objects/front": (0.0, 2.0),

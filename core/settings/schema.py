@@ -112,7 +112,9 @@ class RenderSettings:
     """How workers render: size in pixels, samples per pixel, and the level of detail.
 
     ``silhouette`` is how far a link's outline may move, in pixels, when the workers reduce the robot's meshes; 0 keeps
-    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image.
+    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image. ``denoise`` says whether Open
+    Image Denoise takes out what few samples leave, in Cycles; ``auto`` does where HDRI worlds light the robot, whose
+    noise is several times that of lamps.
     """
 
     engine: str = _choice("cycles", "eevee", "workbench")
@@ -122,6 +124,7 @@ class RenderSettings:
     device: str = _choice("cpu", "gpu")
     silhouette: float = _limits(0.0, 0.0, 10.0)
     masks: bool = False
+    denoise: str = _choice("auto", "on", "off")
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, props
     column.prop(props, "run_folder", placeholder=str(preferences.get().runs))
     if more := panels.section(body, "rendering", "Rendering"):
         column = panels.settings_column(more)
-        for name in ("device", "silhouette", "masks"):
+        for name in ("device", "denoise", "silhouette", "masks"):
             column.prop(r, name)
         column.prop(w, "blender")
     learning_settings.draw(body, context, props)
