@@ -97,7 +97,7 @@ _CAMERA = (
     Entry("camera/aperture", 0.0, 12.0, 0.0, "Diameter of the lens's opening: the wider, the more defocus", 4, "mm"),
     Entry("camera/focus", 0.75, 1.4, 1.0, "Distance that is in focus, in distances of the point looked at", 4),
     Entry("camera/exposure", -1.0, 1.0, 0.0, "Exposure in stops", 6),
-    Entry("camera/metering", 0.7, 1.0, 0.0, "How far the exposure follows the light on the robot, as cameras do it", 2),
+    Entry("camera/metering", 0.0, 1.0, 0.0, "How far the exposure follows the light on the robot, as cameras do it", 4),
     Entry("camera/motion_u", -0.006, 0.006, 0.0, "How far the picture slides right while it is exposed, in widths", 6,
           trainer=True),
     Entry("camera/motion_v", -0.006, 0.006, 0.0, "How far the picture slides down while it is exposed, in widths", 6,

@@ -69,7 +69,7 @@ class SceneSettings:
         floor: height of the floor, in metres above what the first robot stands on: its base, or its feet.
     """
 
-    preset: str = _choice("fast", "balanced", "photographs")
+    preset: str = _choice("fast", "balanced", "photographs", "everything")
     worlds: str = ""
     framing: float = _limits(0.0, 0.0, 1.0)
     above_floor: bool = False

@@ -33,7 +33,7 @@ WIDE = {
     "focal_length": (24.0, 60.0), "principal_x": (-0.04, 0.04), "principal_y": (-0.04, 0.04), "k1": (-0.15, 0.06),
     "k2": (-0.02, 0.03), "p1": (-0.003, 0.003), "p2": (-0.003, 0.003), "roll": (-0.5, 0.5),
 }  # fmt: skip
-"""The camera's variables of the preset "photographs" that move keypoints in the image."""
+"""The camera's variables of the preset "everything" that move keypoints in the image."""
 
 
 def modules(package: str = "robot_keypoints") -> SimpleNamespace:

@@ -10,7 +10,7 @@ import pytest
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.robot.keypoints import Keypoint
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
-from robot_keypoints.core.settings.asset_folders import training_themes, worlds
+from robot_keypoints.core.settings.asset_folders import PLACES, training_themes, worlds
 from robot_keypoints.core.settings.completion import complete, load_robots
 from robot_keypoints.core.settings.schema import (
     AugmentationSettings,
@@ -249,10 +249,10 @@ def test_themes_and_worlds_become_choices(tmp_path: Path) -> None:
         scene=SceneSettings("balanced", str(tmp_path / "hdri")),
         augmentation=AugmentationSettings(str(tmp_path / "photos"), ("lab",)),
     )
-    assert training_themes(settings) == (".", "street")
+    assert training_themes(settings) == (".", "street", PLACES)
     assert [Path(w).name for w in worlds(settings)[-2:]] == ["a.hdr", "b.exr"]
     model = complete(settings, load_urdf(builtin_urdf())).scene_model()
-    assert model["background/theme"].prior.bins == 3
+    assert model["background/theme"].prior.bins == 4
     assert model["light/world"].prior.bins == 11
 
 

@@ -15,7 +15,7 @@ from robot_keypoints.trainer.evaluation import run_pictures
 
 
 def test_choices_have_names_and_angles_degrees() -> None:
-    model = SceneModel(presets.variables("photographs", 1.0, worlds=10, themes=("lab", "street")))
+    model = SceneModel(presets.variables("everything", 1.0, worlds=10, themes=("lab", "street")))
     named = {v.name: [text for _, text in run_pictures.axis_labels(v)] for v in model.variables}
     assert named["light/type"] == ["sun", "point"]
     assert named["background/world"] == ["picture", "world"]
@@ -30,10 +30,10 @@ def test_choices_have_names_and_angles_degrees() -> None:
 
 def test_the_picture_of_the_priors_keeps_its_size_however_much_varies(tmp_path: Path) -> None:
     heights = {}
-    for preset in ("fast", "photographs"):
+    for preset in ("fast", "everything"):
         model = SceneModel(presets.variables(preset, 1.0))
         run_pictures.priors_picture(tmp_path / f"{preset}.png", model, model)
         with Image.open(tmp_path / f"{preset}.png") as picture:
             heights[preset] = picture.height
     rows = math.ceil(run_pictures.HISTOGRAMS / 5)
-    assert heights["fast"] < heights["photographs"] <= 90 * (1.5 * rows + 0.6) + 1
+    assert heights["fast"] < heights["everything"] <= 90 * (1.5 * rows + 0.6) + 1

@@ -20,7 +20,7 @@ EXTREMES = [
     if name not in ("background/theme", "objects/drawn")
     for entry in [catalogue.BY_NAME[name]]
     for bound in {entry.low, entry.high}
-    if bound != entry.neutral and not (bound < 0 and name in ("sensor/blur", "sensor/jpeg"))
+    if bound != entry.neutral and not (bound < 0 and name in ("sensor/blur", "sensor/jpeg", "sensor/read_noise", "sensor/sharpening"))
 ]
 
 
@@ -162,3 +162,21 @@ def test_jpeg_on_tensors_is_libjpegs(quality: int) -> None:
     assert (ours - libjpeg).abs().mean() * 255 < 1.5
     assert (ours - libjpeg).abs().mean() < 0.3 * (libjpeg - rgb).abs().mean()
     assert torch.equal((ours * 255).round() / 255, ours)
+
+
+def test_noise_of_the_light_is_strongest_where_it_is_dark() -> None:
+    spread = [float((after(grey(level), {"sensor/read_noise": 0.004})[0] - level).std()) for level in (0.15, 0.4, 0.8)]
+    slopes = [0.004 / 2.2 * level ** (1 - 2.2) for level in (0.15, 0.4, 0.8)]
+    assert spread == pytest.approx(slopes, rel=0.05)
+    both = after(grey(0.4), {"sensor/read_noise": 0.004, "sensor/noise": 0.02})[0]
+    assert float((both - 0.4).std()) == pytest.approx(float(np.hypot(slopes[1], 0.02)), rel=0.05)
+
+
+def test_sharpening_overshoots_at_an_edge_and_leaves_flat_parts() -> None:
+    edge = grey(0.3)
+    edge[:, :, WIDTH // 2 :] = 0.6
+    sharp = after(edge, {"sensor/sharpening": 1.0})[0]
+    row = sharp[0, HEIGHT // 2]
+    assert row.min() < 0.27 and row.max() > 0.63
+    assert torch.allclose(row[: WIDTH // 2 - 6], torch.tensor(0.3), atol=1e-5)
+    assert torch.equal(after(edge, {"sensor/sharpening": -1.0})[0], edge)

@@ -72,7 +72,7 @@ def test_a_robot_cut_off_by_the_border_stays_cut_off_there(tmp_path: Path) -> No
 
 def test_the_same_seed_gives_the_same_images() -> None:
     images, keypoints = dots([(30.0, 25.0)] * 6)
-    model = SceneModel(presets.variables("photographs", 1.0))
+    model = SceneModel(presets.variables("everything", 1.0))
     values = table([model.sample(np.random.default_rng(i)).values for i in range(6)])
 
     def augmented(seed: int) -> Augmented:

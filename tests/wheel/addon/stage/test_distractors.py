@@ -31,7 +31,7 @@ ALL = {"objects/count": 8.5, "objects/front": 3.5, "objects/cables": 3.5, "objec
 VIEW = {"camera/azimuth": 0.7, "camera/elevation": 0.35, "camera/distance": 2.2, "joint/shoulder_lift_joint": -1.2}
 
 
-def staged(preset: str = "photographs", variables: tuple[VariableSettings, ...] = (), **render: object) -> Stage:
+def staged(preset: str = "everything", variables: tuple[VariableSettings, ...] = (), **render: object) -> Stage:
     robot = load_urdf(builtin_urdf())
     size = {"width": 96, "height": 72, "samples": 2, **render}
     scene = SceneSettings(preset=preset)
@@ -96,7 +96,7 @@ def test_what_is_not_drawn_leaves_the_picture_as_it_is_without() -> None:
     assert COLLECTION not in bpy.data.collections and SURROUNDINGS not in bpy.data.collections
     plain, box = without(values), Region(bpy.context.scene).visible()
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    picture = Pictures(staged("photographs"))
+    picture = Pictures(staged("everything"))
     picture({**values, **ALL, "surroundings/floor": 1.5, "surroundings/walls": 4.5})
     bpy.data.objects["Keypoints Object 3"].location = (50.0, 0.0, 0.0)
     np.testing.assert_array_equal(picture(values), plain)

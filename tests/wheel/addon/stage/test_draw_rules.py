@@ -36,7 +36,7 @@ NO_FLOOR = VariableSettings("surroundings/floor", 0.5, 0.5, 1)
 
 
 def staged(
-    preset: str = "photographs", variables: tuple[VariableSettings, ...] = (NO_FLOOR,), **rules: object
+    preset: str = "everything", variables: tuple[VariableSettings, ...] = (NO_FLOOR,), **rules: object
 ) -> Stage:
     robot = load_urdf(builtin_urdf())
     scene = SceneSettings(preset=preset, **rules)  # type: ignore[arg-type]

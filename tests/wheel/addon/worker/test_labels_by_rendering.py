@@ -41,7 +41,7 @@ def test_a_tall_image_with_more_pixels_than_its_sensor_is_wide() -> None:
 def test_visibility_is_what_a_rendering_shows(which: str, ur10_urdf: Path) -> None:
     """Everything varied, with occluders, floor and walls; ``tests/support/proofs.py`` does the same for 2,000 cases."""
     m = proofs.modules()
-    run = proofs.run_of(m, ur10_urdf if which == "ur10" else ur10_urdf.parents[2] / PANDA, "photographs")
+    run = proofs.run_of(m, ur10_urdf if which == "ur10" else ur10_urdf.parents[2] / PANDA, "everything")
     labelled, shown = proofs.visibility(m, run, 250)
     assert 0.2 < (labelled == 2).mean() < 0.8
     assert proofs.agreement(labelled, shown) >= 0.99
