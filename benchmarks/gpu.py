@@ -32,6 +32,7 @@ from photographs import errors_on
 from pose import problems
 from recorded_training import Course, held_out, model_info, never
 from recording import Recording
+from robot_keypoints.core.settings.asset_folders import training_themes
 from robot_keypoints.core.settings.schema import Settings, TrainingSettings
 from robot_keypoints.trainer.commands import doctor
 from robot_keypoints.trainer.evaluation import keypoint_metrics
@@ -309,14 +310,13 @@ def with_backgrounds(settings: Settings, folder: Path | None) -> Settings:
     """Photographs of a folder behind the renderings beside the drawn pictures, each theme as likely as those."""
     if folder is None:
         return settings
-    themes = sorted(f.name for f in folder.iterdir() if f.is_dir())
+    settings = replace(settings, augmentation=replace(settings.augmentation, backgrounds=str(folder)))
+    choices = 1 + len(training_themes(settings))
     variables = tuple(
-        replace(v, low=0.0, high=1.0 + len(themes), bins=1 + len(themes)) if v.name == "background/theme" else v
+        replace(v, low=0.0, high=float(choices), bins=choices) if v.name == "background/theme" else v
         for v in settings.variables
     )
-    return replace(
-        settings, variables=variables, augmentation=replace(settings.augmentation, backgrounds=str(folder))
-    )  # fmt: skip
+    return replace(settings, variables=variables)
 
 
 # ------------------------------------------------------------------------------------------------------- the report

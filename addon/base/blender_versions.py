@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import bpy
 
 
@@ -16,9 +18,7 @@ def engine_id(engine: str) -> str:
 
 def can_denoise() -> bool:
     """Whether Cycles was built with Open Image Denoise, as Blender's own builds are and some distributions' are not."""
-    import _cycles
-
-    return bool(_cycles.with_openimagedenoise)
+    return bool(importlib.import_module("_cycles").with_openimagedenoise)
 
 
 def has_nodes(material: bpy.types.Material) -> bool:

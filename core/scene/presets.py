@@ -56,9 +56,7 @@ BALANCED = Preset(
     ranges={"light/count": (0.0, 2.0), "objects/count": (0.0, 5.0), "objects/front": (0.0, 2.0)},
 )  # fmt: skip
 _LENS = ("camera/principal_x", "camera/principal_y", "camera/k1", "camera/exposure", "camera/metering")
-_PHOTOGRAPH = tuple(
-    f"sensor/{n}" for n in ("gamma", "white_balance", "vignetting", "read_noise", "sharpening", "jpeg")
-)
+_PHOTOGRAPH = tuple(f"sensor/{n}" for n in ("gamma", "white_balance", "vignetting", "read_noise", "sharpening", "jpeg"))
 PHOTOGRAPHS = Preset(
     "Photographs", "Real lenses, light, lamps and sensors, places behind, cables and occluders: holds on photographs",
     (
@@ -68,14 +66,16 @@ PHOTOGRAPHS = Preset(
         "objects/size", "objects/layout", "objects/cables", "objects/drawn", "background/theme",
     ),
     ranges={"camera/elevation": (-0.2, 1.15), "camera/distance": (1.3, 2.6), "camera/focal_length": (24.0, 45.0),
-            "camera/roll": (-0.2, 0.2), "camera/k1": (-0.3, 0.05), "camera/exposure": (-1.0, 1.3), "camera/metering": (0.7, 1.0),
-            "light/strength": (0.0, 4.0), "light/count": (0.0, 2.0), "light/size": (0.02, 0.6),
+            "camera/roll": (-0.2, 0.2), "camera/k1": (-0.3, 0.05), "camera/exposure": (-1.0, 1.3),
+            "camera/metering": (0.7, 1.0), "light/strength": (0.0, 4.0), "light/count": (0.0, 2.0),
+            "light/size": (0.02, 0.6),
             "material/tint": (0.0, 0.5), "material/metallic": (0.0, 0.4), "objects/front": (0.0, 2.0),
             "objects/cables": (0.0, 2.0), "objects/size": (0.08, 0.3), "sensor/gamma": (0.6, 1.3),
             "sensor/vignetting": (0.0, 0.6), "sensor/white_balance": (-0.12, 0.12), "sensor/contrast": (0.7, 1.4)},
 )  # fmt: skip
 EVERYTHING = Preset(
-    "Everything", "Varies all that can vary, worn surfaces, floors and walls included: the fewest images per second",
+    "Everything",
+    "Varies all that can vary, worn surfaces, floors and walls included: the fewest images per second",
     tuple(f"{g}/*" for g in catalogue.GROUPS),
 )
 PRESETS: Mapping[str, Preset] = {

@@ -112,9 +112,9 @@ class RenderSettings:
     """How workers render: size in pixels, samples per pixel, and the level of detail.
 
     ``silhouette`` is how far a link's outline may move, in pixels, when the workers reduce the robot's meshes; 0 keeps
-    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image. ``denoise`` says whether Open
-    Image Denoise takes out what few samples leave, in Cycles; ``auto`` does where HDRI worlds light the robot, whose
-    noise is several times that of lamps.
+    them whole. ``masks`` asks for a picture of the links (segmentation) beside each image. ``denoise`` says whether
+    Open Image Denoise takes out what few samples leave, in Cycles; ``auto`` does where HDRI worlds light the robot,
+    whose noise is several times that of lamps.
     """
 
     engine: str = _choice("cycles", "eevee", "workbench")

@@ -179,7 +179,7 @@ def test_what_the_lock_names_is_what_the_code_needs(builder: ModuleType) -> None
     assert names - carried <= {"numpy", "pillow"}, "a library would be missing inside Blender"
     third_party = set().union(*(imports(p) for part in ("core", "addon") for p in (ROOT / part).rglob("*.py")))
     third_party -= set(sys.stdlib_module_names) | {"core", "addon", "robot_keypoints"}
-    blender = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf", "numpy", "idprop", "_cycles"}
+    blender = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf", "numpy", "idprop"}
     assert third_party <= blender | {"zmq", "xacro", "yaml", "tomli_w"}
 
 

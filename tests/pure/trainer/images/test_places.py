@@ -39,16 +39,16 @@ def test_every_world_of_blender_is_there() -> None:
 
 def test_the_same_dice_give_the_same_view_whatever_was_drawn_before() -> None:
     first, other = Places(), Places()
-    other.draw(dice(8), WIDTH, HEIGHT)
-    view = first.draw(dice(5), WIDTH, HEIGHT)
+    other.sample(dice(8), WIDTH, HEIGHT)
+    view = first.sample(dice(5), WIDTH, HEIGHT)
     assert view.shape == (3, HEIGHT, WIDTH) and view.dtype == torch.uint8
-    assert torch.equal(view, other.draw(dice(5), WIDTH, HEIGHT))
-    assert not torch.equal(view, first.draw(dice(6), WIDTH, HEIGHT))
+    assert torch.equal(view, other.sample(dice(5), WIDTH, HEIGHT))
+    assert not torch.equal(view, first.sample(dice(6), WIDTH, HEIGHT))
 
 
 def test_views_are_exposed_as_cameras_do_it() -> None:
     found = Places()
-    means = [float(found.draw(dice(s), WIDTH, HEIGHT).float().mean()) for s in range(60)]
+    means = [float(found.sample(dice(s), WIDTH, HEIGHT).float().mean()) for s in range(60)]
     assert 90 < np.mean(means) < 190 and min(means) > 15 and max(means) < 254
 
 
@@ -80,5 +80,5 @@ def test_without_pictures_a_sentence_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="install Robot Keypoints again"):
         Places(tmp_path)
     Image.new("RGB", (64, 32), (90, 90, 90)).save(tmp_path / "grey.jpg")
-    view = Places(tmp_path).draw(dice(1), WIDTH, HEIGHT).float()
+    view = Places(tmp_path).sample(dice(1), WIDTH, HEIGHT).float()
     assert view.std() < 2 and 110 < view.mean() < 240

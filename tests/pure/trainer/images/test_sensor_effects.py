@@ -20,7 +20,8 @@ EXTREMES = [
     if name not in ("background/theme", "objects/drawn")
     for entry in [catalogue.BY_NAME[name]]
     for bound in {entry.low, entry.high}
-    if bound != entry.neutral and not (bound < 0 and name in ("sensor/blur", "sensor/jpeg", "sensor/read_noise", "sensor/sharpening"))
+    if bound != entry.neutral
+    and not (bound < 0 and name in ("sensor/blur", "sensor/jpeg", "sensor/read_noise", "sensor/sharpening"))
 ]
 
 

@@ -35,9 +35,7 @@ NO_FLOOR = VariableSettings("surroundings/floor", 0.5, 0.5, 1)
 """Where there is a floor, it has a rule of its own."""
 
 
-def staged(
-    preset: str = "everything", variables: tuple[VariableSettings, ...] = (NO_FLOOR,), **rules: object
-) -> Stage:
+def staged(preset: str = "everything", variables: tuple[VariableSettings, ...] = (NO_FLOOR,), **rules: object) -> Stage:
     robot = load_urdf(builtin_urdf())
     scene = SceneSettings(preset=preset, **rules)  # type: ignore[arg-type]
     render = RenderSettings(width=96, height=72, samples=1)
