@@ -87,7 +87,7 @@ class Stage:
         v = {**self._neutral, **values}
         self.light.apply(v)
         if v["camera/metering"]:
-            v["camera/exposure"] += v["camera/metering"] * metering.stops(v, self.robots[""].armature, self.light.world)
+            v["camera/exposure"] += v["camera/metering"] * metering.stops(v, self.armature, self.light.world)
         for part in self._parts:
             part.apply(v)
         self.scene.view_layers[0].update()
