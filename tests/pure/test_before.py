@@ -21,6 +21,7 @@ from robot_keypoints.core.messages.pose_publishing import PublishedPose
 from robot_keypoints.core.messages.prediction import Prediction, Refusal, decode_answer
 from robot_keypoints.core.messages.samples import SampleContract, decode_sample
 from robot_keypoints.core.robot.robot import Robot
+from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings import completion, toml_file, validation
 from robot_keypoints.core.settings.completion import load_robot
 from robot_keypoints.trainer.commands import main as cli
@@ -37,6 +38,9 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "published_pose.schema.json"
 
 EXPECTED: dict[str, Any] = json.loads((BEFORE / "expected.json").read_text(encoding="utf-8"))
 """What the version that made the files said of them."""
+
+NEWER_VARIABLES = {"camera/metering", "sensor/read_noise", "sensor/sharpening"}
+"""Which a run of before lacks: the preset has them neutral, as it was."""
 
 NEW_NAMES = (("training", "hidden_weight", "occluded_weight"), ("training", "first_look", "coarse_scale"))
 """Settings that were called differently in those files."""
@@ -71,7 +75,12 @@ def test_settings_have_the_values_that_the_file_has(name: str) -> None:
 def test_settings_of_a_run_can_still_be_started() -> None:
     settings = toml_file.load(BEFORE / "run" / "settings.toml")
     validation.check(settings)
-    assert completion.complete(settings, load_robot(settings.robot)) == settings, "a default would be added"
+    completed = completion.complete(settings, load_robot(settings.robot))
+    known = {v.name for v in settings.variables}
+    added = {v.name for v in completed.variables} - known
+    assert added == NEWER_VARIABLES, "a default would be added"
+    assert all(v.low == v.high == catalogue.BY_NAME[v.name].neutral for v in completed.variables if v.name in added)
+    assert dataclasses.replace(completed, variables=tuple(v for v in completed.variables if v.name in known)) == settings
 
 
 # ------------------------------------------------------------------------------------------- models and data sets

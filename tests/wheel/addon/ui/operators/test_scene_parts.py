@@ -187,7 +187,7 @@ def test_folders_become_choices(tmp_path: Path) -> None:
     assert "void" in props().backgrounds_note and "kitchen" not in props().backgrounds_note
     world = props().variables["light/world"]
     assert (world.low, world.high, world.bins) == (0.0, 11.0, 11)
-    assert choice_names.names(props(), "background/theme") == ("drawn", "kitchen", "office", "void")
+    assert choice_names.names(props(), "background/theme") == ("drawn", "kitchen", "office", "void", "places")
     validation.check(read())
 
 
