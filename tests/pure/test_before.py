@@ -80,7 +80,8 @@ def test_settings_of_a_run_can_still_be_started() -> None:
     added = {v.name for v in completed.variables} - known
     assert added == NEWER_VARIABLES, "a default would be added"
     assert all(v.low == v.high == catalogue.BY_NAME[v.name].neutral for v in completed.variables if v.name in added)
-    assert dataclasses.replace(completed, variables=tuple(v for v in completed.variables if v.name in known)) == settings
+    as_before = tuple(v for v in completed.variables if v.name in known)
+    assert dataclasses.replace(completed, variables=as_before) == settings
 
 
 # ------------------------------------------------------------------------------------------- models and data sets

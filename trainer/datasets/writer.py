@@ -153,6 +153,10 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
+LATER_SETTINGS = {("render", "denoise"): "auto"}
+"""Settings that came after data sets had been begun, and the value with which those can be gone on with."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What decides what a data set looks like: with the same manifest, sample i is the same, whoever renders it."""
@@ -168,6 +172,9 @@ class Manifest:
         content = asdict(settings)
         for part in ("workers", "training", "feedback", "stream"):
             content.pop(part)
+        for (part, name), default in LATER_SETTINGS.items():
+            if content[part][name] == default:
+                content[part].pop(name)
         text = json.dumps([content, preset], sort_keys=True)
         return cls(form, seed, transparent, hashlib.sha256(text.encode()).hexdigest())
 

@@ -205,7 +205,9 @@ class Backgrounds:
 
     @state.setter
     def state(self, value: Sequence[Sequence[int]]) -> None:
-        for bank, own in zip(self._banks, value, strict=True):
+        if len(value) not in (len(self), len(self) - 1):  # an earlier version had no places, which come last
+            raise ValueError(f"{len(value)} banks of backgrounds instead of {len(self)}")
+        for bank, own in zip(self._banks, value, strict=False):
             bank.state = list(own)
 
     def __len__(self) -> int:
