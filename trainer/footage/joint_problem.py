@@ -108,6 +108,7 @@ class Fit:
         residuals: seen minus given pixels of each block, ``(N, 2)``.
         covariance: of the unknowns, in the order cameras, mounts (six each), offsets, clock, ``(Q, Q)``; see
             :func:`solve`.
+        by_noise: the same from the points' own covariances alone, as if nothing else erred.
         without: how far the unknowns would move without each group, ``(G, Q)``.
         groups: their names.
         determined: whether the images determine all of the unknowns.
@@ -116,6 +117,7 @@ class Fit:
     placement: Placement
     residuals: tuple[Floats, ...]
     covariance: Floats
+    by_noise: Floats
     without: Floats
     groups: tuple[str, ...]
     determined: bool
@@ -128,12 +130,14 @@ class _Geometry:
         self._setup, self._blocks, self._start = setup, blocks, start
         counts = torch.tensor([len(b.points) for b in blocks])
         self.block = torch.arange(len(blocks)).repeat_interleave(counts)
-        self.points = _double(np.concatenate([b.points for b in blocks]))
+        self.points = to_double(np.concatenate([b.points for b in blocks]))
         cameras, mounts = list(start.cameras), ["", *start.mounts]
         self._camera = torch.tensor([cameras.index(b.camera) for b in blocks])
         self._mount = torch.tensor([mounts.index(b.marker) for b in blocks])
-        self._poses = torch.stack([_double(start.cameras[c]) for c in cameras])
-        self._mounts = torch.stack([torch.eye(4, dtype=torch.float64), *(_double(start.mounts[m]) for m in mounts[1:])])
+        self._poses = torch.stack([to_double(start.cameras[c]) for c in cameras])
+        self._mounts = torch.stack(
+            [torch.eye(4, dtype=torch.float64), *(to_double(start.mounts[m]) for m in mounts[1:])]
+        )
         self._camera_column = [setup.cameras.index(c) * 6 if c in setup.cameras else -1 for c in cameras]
         base = 6 * len(setup.cameras)
         self._mount_column = [base + setup.mounts.index(m) * 6 if m in setup.mounts else -1 for m in mounts]
@@ -252,7 +256,8 @@ def _apply(poses: Tensor, points: Tensor) -> Tensor:
     return (poses[..., :3, :3] @ points[..., None]).squeeze(-1) + poses[..., :3, 3]
 
 
-def _double(values: Floats) -> Tensor:
+def to_double(values: Floats) -> Tensor:
+    """The same numbers as a tensor."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
 
 
@@ -268,8 +273,8 @@ def solve(setup: Setup, blocks: Sequence[Block], start: Placement, options: Opti
     """
     options = replace(options or Options(), iterations=STEPS)
     geometry = _Geometry(setup, blocks, start)
-    pixels = _double(np.concatenate([b.pixels for b in blocks]))
-    spread = _double(np.concatenate([b.covariances for b in blocks]))
+    pixels = to_double(np.concatenate([b.pixels for b in blocks]))
+    spread = to_double(np.concatenate([b.covariances for b in blocks]))
     numbers = torch.tensor([_numbers(setup.intrinsics[b.camera]) for b in blocks], dtype=torch.float64)[geometry.block]
     size = setup.unknowns
     precision = torch.zeros(size, 1, dtype=torch.float64)
@@ -298,8 +303,11 @@ def solve(setup: Setup, blocks: Sequence[Block], start: Placement, options: Opti
     room = terms.room()
     terms.normal(done.state, room)
     rows, errors = room[6:-1, ..., 0], room[-1, ..., 0]
-    covariance, without, groups, determined = _jackknife(
-        rows, errors, [blocks[int(k)].group for k in geometry.block], precision[:, 0], done.state.joints[:, 0]
+    covariance, by_noise, without, groups, determined = _jackknife(
+        rows,
+        errors,
+        [blocks[int(k)].group for k in geometry.block],
+        precision[:, 0],
     )
     values = done.state.joints
     placed, _ = geometry(values, terms.entries)
@@ -307,15 +315,21 @@ def solve(setup: Setup, blocks: Sequence[Block], start: Placement, options: Opti
     off = (shown - pixels).numpy()
     cuts = np.cumsum([len(b.points) for b in blocks])[:-1]
     return Fit(
-        _placement(setup, start, values[:, 0]), tuple(np.split(off, cuts)), covariance, without, groups, determined
+        _placement(setup, start, values[:, 0]),
+        tuple(np.split(off, cuts)),
+        covariance,
+        by_noise,
+        without,
+        groups,
+        determined,
     )
 
 
 def _jackknife(
-    rows: Tensor, errors: Tensor, groups: Sequence[str], precision: Tensor, values: Tensor
-) -> tuple[Floats, Floats, tuple[str, ...], bool]:
-    """The covariance ``(Q, Q)`` of the unknowns, how far they would move without each group ``(G, Q)``, the groups'
-    names, and whether all unknowns are determined.
+    rows: Tensor, errors: Tensor, groups: Sequence[str], precision: Tensor
+) -> tuple[Floats, Floats, Floats, tuple[str, ...], bool]:
+    """The covariance ``(Q, Q)`` of the unknowns, that by noise alone ``(Q, Q)``, how far they would move without each
+    group ``(G, Q)``, the groups' names, and whether all unknowns are determined.
 
     Args:
         rows: whitened derivatives ``(Q, 2, M)``.
@@ -344,12 +358,12 @@ def _jackknife(
     without = torch.stack(moves)
     count = len(names)
     covariance = (count - 1) / count * without.mT @ without + full @ precision.diag() @ full
-    return covariance.numpy(), without.numpy(), names, determined
+    return covariance.numpy(), full.numpy(), without.numpy(), names, determined
 
 
 def _placement(setup: Setup, start: Placement, x: Tensor) -> Placement:
     def moved(pose: Floats, column: int) -> Floats:
-        before = _double(pose)
+        before = to_double(pose)
         rotation, translation = move(before[:3, :3], before[:3, 3], x[column : column + 6])
         return as_pose(orthonormal(rotation), translation).numpy()
 
