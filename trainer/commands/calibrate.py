@@ -64,11 +64,11 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
         offsets = joint_deviations(options.joints_deviation, joints, footage.robot)
     observations: tuple[MarkerObservation, ...] = ()
     if options.markers and (footage.markers or options.model is None):
-        footage, observations = observe_markers(footage, _progress("markers"))
+        footage, observations = observe_markers(footage, show_progress("markers"))
     keypoints = None
     if options.model is not None:
         predictor = Predictor.load(options.model, device.choose("auto"))
-        keypoints = keypoint_blocks(footage, predictor, _progress("keypoints"))
+        keypoints = keypoint_blocks(footage, predictor, show_progress("keypoints"))
     result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -86,13 +86,14 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     return 0
 
 
-def _progress(what: str) -> Callable[[int, int], None]:
-    told = time.monotonic()
+def show_progress(what: str) -> Callable[[int, int], None]:
+    """What tells on stderr how many frames are done of how many, every :data:`EVERY` seconds."""
+    last = time.monotonic()
 
     def tell(done: int, whole: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= EVERY or done == whole:
-            told = time.monotonic()
+        nonlocal last
+        if time.monotonic() - last >= EVERY or done == whole:
+            last = time.monotonic()
             print(f"{what}: {done} of {whole} frames", file=sys.stderr, flush=True)
 
     return tell

@@ -49,6 +49,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "evaluate": _evaluate,
         "predict": _predict,
         "calibrate": _calibrate,
+        "label": _label,
         "export": _export,
         "serve": _serve,
         "models": _models,
@@ -214,6 +215,28 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     calibrate.add_argument("--json", action="store_true", help="print the calibration as JSON on stdout")
 
+    label = commands.add_parser("label", help="label the images of a recording, from its markers and joint positions")
+    label.add_argument("footage", type=Path, metavar="FOOTAGE.toml", help="images, joint positions and markers")
+    label.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set, a new one")
+    label.add_argument(
+        "--format", choices=("coco", "ndds"), default="coco", help="COCO keypoints (default), or NDDS as DREAM reads it"
+    )
+    label.add_argument(
+        "--method", choices=("marker", "forward", "backward", "smoother"), default="smoother",
+        help="where a marker can't be relied on: leave the image out (marker), go by those before (forward) or after "
+        "it (backward), or by both (smoother, default)",
+    )  # fmt: skip
+    label.add_argument("--robot", type=Path, metavar="URDF", help="the robot, instead of what FOOTAGE.toml says")
+    label.add_argument(
+        "--joints-deviation", metavar=DEVIATION["metavar"],
+        help="standard deviation of the joints' offsets (default: estimated)",
+    )  # fmt: skip
+    label.add_argument(
+        "--most-deviation", type=float, metavar="PX",
+        help="leave images out with a keypoint of a larger standard deviation (default: 1 %% of the diagonal)",
+    )  # fmt: skip
+    label.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
+
     export = commands.add_parser("export", help="write the network as ONNX for other runtimes, or a smaller model")
     model_argument.add(export, argv)
     target = export.add_mutually_exclusive_group(required=True)
@@ -335,6 +358,16 @@ def _calibrate(options: argparse.Namespace, begun: float) -> int:
         joints_deviation=options.joints_deviation,
     )  # fmt: skip
     return calibrate_command.calibrate(calibrate_options, as_json=options.json)
+
+
+def _label(options: argparse.Namespace, begun: float) -> int:
+    from . import label as label_command
+
+    label_options = label_command.LabelOptions(
+        footage=options.footage, out=options.out, format=options.format, method=options.method, robot=options.robot,
+        joints_deviation=options.joints_deviation, most=options.most_deviation,
+    )  # fmt: skip
+    return label_command.label(label_options, as_json=options.json)
 
 
 def _export(options: argparse.Namespace, begun: float) -> int:

@@ -194,35 +194,43 @@ def joints_of(footage: Footage) -> list[str]:
     return [j.name for j in footage.robot.moving_joints if j.name in known]
 
 
-def fit_deviations(problem: FilterProblem, offset: float | None = None) -> FilterProblem:
+def fit_deviations(problem: FilterProblem, with_offsets: bool = True) -> FilterProblem:
     """The problem with those deviations of joints and markers under which what is seen is most likely.
 
-    They are chosen out of :data:`OFFSETS`, :data:`ERRORS` and :data:`SCALES`, one after the other, twice.
+    They are chosen out of :data:`ERRORS`, :data:`SCALES` and :data:`OFFSETS`, one after the other, twice.
 
     Args:
-        offset: the standard deviation of the joints' offsets where it is known, radians or metres.
+        with_offsets: whether the deviations of the joints' offsets are sought, too; else they stay what they are.
     """
-    chosen = {"offset": OFFSETS[3] if offset is None else offset, "error": ERRORS[2], "scale": SCALES[1]}
-    trials = {"scale": SCALES, "error": ERRORS, "offset": OFFSETS if offset is None else (offset,)}
+    chosen: dict[str, float | None] = {"scale": SCALES[1], "error": ERRORS[2], "offset": None}
+    trials: dict[str, tuple[float, ...]] = {"scale": SCALES, "error": ERRORS}
+    if with_offsets:
+        chosen["offset"], trials["offset"] = OFFSETS[3], OFFSETS
 
     @cache
-    def likelihood(offset: float, error: float, scale: float) -> float:
-        return _likelihood(with_deviations(problem, offset, error, scale))
+    def likelihood(scale: float, error: float, offset: float | None) -> float:
+        return _likelihood(with_deviations(problem, scale, error, offset))
 
     for name, values in [*trials.items()] * 2:
-        chosen[name] = max(values, key=lambda value: likelihood(**{**chosen, name: value}))
-    return with_deviations(problem, **chosen)
+        tried = {value: likelihood(**{**chosen, name: value}) for value in values}
+        chosen[name] = max(tried, key=tried.__getitem__)
+    return with_deviations(problem, **chosen)  # type: ignore[arg-type]
 
 
-def with_deviations(problem: FilterProblem, offset: float, error: float, scale: float) -> FilterProblem:
-    """The problem with these standard deviations of joints, and the markers' covariances ``scale`` times as large."""
+def with_deviations(problem: FilterProblem, scale: float, error: float, offset: float | None) -> FilterProblem:
+    """The problem with the markers' covariances ``scale`` times as large and these standard deviations of joints.
+
+    Args:
+        error, offset: of all joints, radians or metres; None leaves the offsets' as they are.
+    """
     recording = problem.recording
     steps = tuple(
         replace(s, markers=tuple(replace(m, covariance=m.covariance * scale) for m in s.markers))
         for s in recording.steps
     )
-    offsets, errors = (torch.full_like(recording.model.offset, x) for x in (offset, error))
-    model = replace(recording.model, offset=offsets, error=errors)
+    model = replace(recording.model, error=torch.full_like(recording.model.error, error))
+    if offset is not None:
+        model = replace(model, offset=torch.full_like(model.offset, offset))
     return replace(problem, recording=replace(recording, steps=steps, model=model))
 
 

@@ -75,7 +75,7 @@ def label_document(
     instance = {
         "robot": "", "kind": kind, "box": _box(label.keypoints, intrinsics), "T_cam_base": label.T_cam_base.tolist(),
         "joints": dict(label.joints), "T_cam_link": {n: t.tolist() for n, t in label.links.items()},
-        "keypoints": [_keypoint(k, intrinsics) for k in label.keypoints],
+        "keypoints": [_keypoint(k) for k in label.keypoints],
         "source": label.source, "covariance": label.covariance.tolist(), "joint_deviations": dict(label.deviations),
         "keypoint_covariances": [None if k.covariance is None else k.covariance.tolist() for k in label.keypoints],
         "quality": [_quality(o) for o in observations],
@@ -88,19 +88,18 @@ def label_document(
     }  # fmt: skip
 
 
-def _keypoint(keypoint: LabelledKeypoint, intrinsics: Intrinsics) -> dict[str, Any]:
+def _keypoint(keypoint: LabelledKeypoint) -> dict[str, Any]:
     """Inside the image it counts as visible: what covers it isn't known."""
-    inside = keypoint.uv is not None and bool(intrinsics.contains([keypoint.uv])[0])
     return {
         "name": keypoint.name, "uv": None if keypoint.uv is None else list(keypoint.uv), "xyz": list(keypoint.xyz),
-        "visibility": 2 if inside else 0,
+        "visibility": 2 if keypoint.inside else 0,
     }  # fmt: skip
 
 
 def _box(keypoints: Sequence[LabelledKeypoint], intrinsics: Intrinsics) -> list[float] | None:
     """Around the keypoints, as far as it is in the image: left, top, right, bottom."""
     places = np.array([k.uv for k in keypoints if k.uv is not None]).reshape(-1, 2)
-    if not intrinsics.contains(places).any():
+    if not any(k.inside for k in keypoints):
         return None
     low = np.maximum(places.min(0), -0.5)
     high = np.minimum(places.max(0), (intrinsics.width - 0.5, intrinsics.height - 0.5))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the robot is in each image of footage: by its markers where these can be relied on, else by what its joints did
-since, or until, they could (US 12387346, paragraphs 42 to 51)."""
+since, or until, they could [US12387346, paragraphs 42 to 51]."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ class LabelledKeypoint:
         uv: pixels; None behind the camera, or where the lens doesn't show it.
         xyz: in the camera's frame, metres.
         covariance: of ``uv``, pixels², ``(2, 2)``; None with it.
+        inside: whether ``uv`` is in the image.
     """
 
     name: str
     uv: tuple[float, float] | None
     xyz: tuple[float, float, float]
     covariance: Floats | None
+    inside: bool
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ class FrameLabel:
 
     @property
     def deviation(self) -> float:
-        """The largest standard deviation of a keypoint in the image, in pixels; infinite where there is none."""
-        spreads = [float(np.linalg.eigvalsh(k.covariance)[-1]) for k in self.keypoints if k.covariance is not None]
+        """The largest standard deviation of a keypoint inside the image, in pixels; infinite where there is none."""
+        inside = [k.covariance for k in self.keypoints if k.inside and k.covariance is not None]
+        spreads = [float(np.linalg.eigvalsh(c)[-1]) for c in inside]
         return math.sqrt(max(max(spreads), 0.0)) if spreads else math.inf
 
 
@@ -136,7 +139,7 @@ def label_frames(
             label = _label(problem, place, k, estimate.states[k], links[k], every[k], keypoints, shown, source)
             if label.deviation > most:
                 left_out[place] = (
-                    "No keypoint is in front of the camera." if math.isinf(label.deviation)
+                    "No keypoint is inside the image." if math.isinf(label.deviation)
                     else f"Its keypoints are known to {label.deviation:.1f} pixels only."
                 )  # fmt: skip
                 continue
@@ -208,8 +211,11 @@ def _keypoint(
     steps = np.eye(3) * 1e-5 * max(abs(place[2]), 1e-3)
     around = (intrinsics.project(xyz + steps)[0] - intrinsics.project(xyz - steps)[0]) / (2 * steps[0, 0])
     if not (np.isfinite(pixel).all() and np.isfinite(around).all()):
-        return LabelledKeypoint(keypoint.name, None, place, None)
-    return LabelledKeypoint(keypoint.name, (float(pixel[0]), float(pixel[1])), place, around.T @ spread @ around)
+        return LabelledKeypoint(keypoint.name, None, place, None, False)
+    inside = bool(intrinsics.contains(pixel)[0])
+    return LabelledKeypoint(
+        keypoint.name, (float(pixel[0]), float(pixel[1])), place, around.T @ spread @ around, inside
+    )
 
 
 def _corner_errors(observation: MarkerObservation, intrinsics: Intrinsics, pose: Tensor) -> Floats:

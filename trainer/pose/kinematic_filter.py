@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Poses of an object that a robot moves, from markers in some images and from joint sensors that are a little off.
 
-Sensors are off in the absolute, but tell displacements well (US 12387346, paragraphs 46 to 51). So the state of an
+Sensors are off in the absolute, but tell displacements well [US12387346, paragraphs 46 to 51]. So the state of an
 error-state Kalman filter on SE(3) is, at each step k,
 
 - X = ``T_reference_object``: a link's pose in the frame of the reference, such as a camera that rests;
@@ -302,7 +302,7 @@ def smooth(recording: Recording, initial: State) -> Estimate:
     """Poses from all that was recorded, by the Rauch–Tung–Striebel smoother.
 
     It is repeated about its own result until that stays the same, which is then the least-squares solution of all
-    steps together (Bell 1994). Its distances are those of each marker from what all others together say; which of them
+    steps together [Bell1994]. Its distances are those of each marker from what all others together say; which of them
     are within the limit is first decided by the forward filter, and then, until that stays the same, by these.
     """
     found = forward(recording, initial)

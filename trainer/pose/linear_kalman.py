@@ -97,7 +97,7 @@ def run_filter(initial: Gaussian, transitions: Sequence[Transition], readings: S
 
 
 def run_smoother(filtered: Filtered, transitions: Sequence[Transition]) -> tuple[Gaussian, ...]:
-    """What all measurements together say of each step (Rauch, Tung and Striebel)."""
+    """What all measurements together say of each step [Rauch1965]."""
     smoothed = [filtered.updated[-1]]
     for k in range(len(transitions) - 1, -1, -1):
         here, ahead, later = filtered.updated[k], filtered.predicted[k + 1], smoothed[-1]

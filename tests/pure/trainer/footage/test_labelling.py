@@ -122,8 +122,9 @@ def test_deviations_are_those_under_which_the_markers_are_likely() -> None:
         model = SensorModel.uniform(6, offset=math.radians(1), error=error)
         chosen = fit_deviations(problem_of(resting_camera(simulate(24, 4, model, hidden=0.0))))
         assert float(chosen.recording.model.error[0]) == pytest.approx(error, rel=3.5)
-    told = fit_deviations(problem_of(resting_camera(simulate(6, 4, MODEL, hidden=0.0))), 0.05)
-    assert torch.equal(told.recording.model.offset, torch.full((6,), 0.05, dtype=torch.float64))
+    given = replace(MODEL, offset=torch.arange(6, dtype=torch.float64))
+    kept = fit_deviations(problem_of(resting_camera(simulate(6, 4, MODEL, hidden=0.0)), given), with_offsets=False)
+    assert torch.equal(kept.recording.model.offset, given.offset)
 
 
 def write(known: Known, form: str, folder: Path) -> Labelled:
