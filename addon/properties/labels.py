@@ -150,6 +150,8 @@ AUGMENTATION = {
                          "Empty draws backgrounds by program", extra={"subtype": "DIR_PATH"}),
     "geometry": Words("Move images", "Shift, turn and scale images a little; where renderings are fresh, that slows "
                       "learning"),
+    "covers": Words("Covers", "Share of the images with a board or another flat thing drawn over a keypoint, as robots "
+                    "carry what no rendering has", extra={"subtype": "FACTOR"}),
 }  # fmt: skip
 SCENE = {
     "preset": Words("Preset", "What varies", {

@@ -249,11 +249,14 @@ class AugmentationSettings:
         validation_themes: themes that only validation and test images have behind them; empty takes all themes for
             both.
         geometry: whether to scale, turn and shift images once more; where renderings are fresh, that slows learning.
+        covers: share of the images trained on that have a board, or another flat thing, drawn over a keypoint, as
+            robots carry what no rendering has.
     """
 
     backgrounds: str = ""
     validation_themes: tuple[str, ...] = ()
     geometry: bool = False
+    covers: float = _limits(0.3, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,7 @@ class Manifest:
         content = asdict(settings)
         for part in ("workers", "training", "feedback", "stream"):
             content.pop(part)
+        content["augmentation"].pop("covers")  # which only images trained on have
         for (part, name), default in LATER_SETTINGS.items():
             if content[part][name] == default:
                 content[part].pop(name)

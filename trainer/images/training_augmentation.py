@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...core.settings.schema import AugmentationSettings
 from ..maps.codec import inside
-from . import sensor_effects, views as image_views
+from . import covers, sensor_effects, views as image_views
 from .backgrounds import Backgrounds
 from .procedural import Dice, mixed, shapes
 from .sensor_effects import Values, over, premultiply
@@ -115,6 +115,8 @@ class Augmentation:
         if views is not None:
             rgba, points = image_views.sample(rgba, views, self._size), views.points_to_view(points)
         rgb = self._lay_over_backgrounds(rgba, known)
+        if self.settings.covers:
+            covers.draw(rgb, points, self.settings.covers, self._dice)
         self._draw_shapes(rgb, known)
         rgb = sensor_effects.apply(rgb, known, self._some_noise)
         return Augmented(rgb, points, None if views is None else views.to_image)

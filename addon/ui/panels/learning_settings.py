@@ -73,6 +73,7 @@ def _draw_replay(layout: bpy.types.UILayout, props: Any) -> None:
     for name in ("fresh_share", "reuse", "hard_share", "store_mb"):
         column.prop(t, name)
     column.prop(props.augmentation, "geometry")
+    column.prop(props.augmentation, "covers")
 
 
 def _draw_computing(layout: bpy.types.UILayout, t: Any) -> None:
