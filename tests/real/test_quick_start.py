@@ -22,6 +22,7 @@ def test_from_nothing_to_an_overlay_and_to_a_training(play: Play, artefacts: Pat
     assert "Traceback" not in text and "Error" not in text and "rna_uiItemR" not in text, text
     assert result["stations"] == STATIONS
     assert result["1-start-up"]["objects"] == START_UP and result["1-start-up"]["source"] == "EXAMPLE"
+    assert result["1-start-up"]["purpose"] == "photographs"
 
     overlay = result["2-overlay"]
     assert overlay["keypoints"] == list(builtin_models.models()["ur3e"].keypoints), overlay
@@ -33,7 +34,7 @@ def test_from_nothing_to_an_overlay_and_to_a_training(play: Play, artefacts: Pat
     print(f"from the click to the overlay: {overlay['seconds']:.1f} s")
 
     question = result["3-question"]
-    assert "not installed yet" in question["question"] and question["preset"] == "photographs"
+    assert "not installed yet" in question["question"] and question["preset"] == "fast"
     assert set(START_UP) < set(question["objects"]) and len(question["keypoints"]) >= 6
     assert result["4-starting"]["reason"] == "" and result["4-starting"]["steps"][0] == "done"
     assert result["5-training"]["steps"] == ["done"] * 2 and not result["5-training"]["running"]

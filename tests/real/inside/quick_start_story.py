@@ -39,7 +39,8 @@ def story(d: Driver) -> Steps:
     prediction = part("addon.prediction.model_server").SERVICE
     runner = part("addon.services.training_run").RUNNER
     yield from d.open_sidebar("Keypoints")
-    yield from d.station("1-start-up", objects=objects(), source=props.quick_start.source)
+    yield from d.station("1-start-up", objects=objects(), source=props.quick_start.source,
+                         purpose=props.quick_start.purpose)  # fmt: skip
 
     yield from d.click_button('try_model(name="ur3e")', fractions=(0.75, 0.5))
     begun = time.monotonic()
@@ -58,6 +59,7 @@ def story(d: Driver) -> Steps:
         steps=[s.mark.value for s in service.steps()],
     )  # fmt: skip
 
+    props.quick_start.purpose = "fast"  # or the first step would take minutes on few processors
     preferences.python = ""
     yield from d.click_button("robot_keypoints.quick_start()")
     yield from d.wait(lambda: service.question, 60, "the question about the environment")
