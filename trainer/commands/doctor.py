@@ -130,7 +130,8 @@ def _device() -> Check:
     else:
         card = ""
     run_kernel(torch.device("cpu"))
-    detail = f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    detail = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
     if card:
         advice = "install the build of torch that fits the card and its driver; until then the CPU is used"
         return Check("device", True, f"{detail}; the graphics card does not work ({card})", advice)
