@@ -17,9 +17,6 @@ from . import base as panels, previews as previews_panel, variable as variable_p
 NAMES = 0.58
 """Share of a row that the variable's name takes."""
 
-SHORT = {"Photographs": "Photos"}
-"""Names that are too long for a third of the sidebar."""
-
 
 class KEYPOINTS_UL_variables(bpy.types.UIList):
     """Variables of one group, or those that were searched for, each with a small histogram."""
@@ -156,11 +153,9 @@ class KEYPOINTS_PT_priors(panels.Sidebar, bpy.types.Panel):
 
 def _draw_presets(layout: bpy.types.UILayout, props: Any) -> None:
     current = props.preset_name or props.scene.preset
-    row = layout.row(align=True)
+    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
     for name, preset in presets.PRESETS.items():
-        text = SHORT.get(preset.label, preset.label)
-        row.operator("robot_keypoints.preset_choose", text=text, depress=name == current).name = name
-    row.menu("KEYPOINTS_MT_presets", text="", icon="PRESET")
+        grid.operator("robot_keypoints.preset_choose", text=preset.label, depress=name == current).name = name
     changed = sum(1 for v in props.variables if v.changed)
     row = layout.row(align=True)
     left = row.row()
@@ -169,6 +164,7 @@ def _draw_presets(layout: bpy.types.UILayout, props: Any) -> None:
     left.label(text=name + (f"{plural(changed, 'variable')} changed" if changed else "as the preset has it"))
     if changed:
         row.operator("robot_keypoints.variables_reset", text="", icon="LOOP_BACK", emboss=False).which = "ALL"
+    row.menu("KEYPOINTS_MT_presets", text="", icon="PRESET")
 
 
 def _draw_variables(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:

@@ -44,7 +44,7 @@ def story(d: Driver) -> Steps:
         variables=[v.name for v in props.variables],
     )  # fmt: skip
 
-    yield from d.click_button('preset_choose(name="balanced")', fractions=(0.5,))
+    yield from d.click_button('preset_choose(name="balanced")')
     yield from d.wait(lambda: props.variables["light/world"].use, 10, "the preset")
     varying = sum(v.use for v in props.variables)
     yield from d.station("4-preset", varying=varying, held=len(props.variables) - varying)
