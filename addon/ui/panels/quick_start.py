@@ -21,6 +21,11 @@ class KEYPOINTS_PT_quick_start(panels.Sidebar, bpy.types.Panel):
     bl_label = "Quick Start"
     bl_order = 0
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is anything to show: a training that was started elsewhere leaves nothing to begin with."""
+        return not training_run.RUNNER.active or quick_start.SERVICE.goal is not Goal.NONE
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         service = quick_start.SERVICE

@@ -361,3 +361,17 @@ def test_the_panel_in_every_state(
     assert start in shown and "The scene is too dark" in shown
     quick_start.SERVICE.forget()
     assert "ur10" in draw(PANEL), "the robot that stands there is named"
+
+
+def test_the_panel_is_not_there_while_it_would_be_empty(
+    environment: Environment, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PANEL.poll(bpy.context)
+    monkeypatch.setattr(training_run.Runner, "active", True)
+    assert not PANEL.poll(bpy.context) and not draw(PANEL), "a training that was started under Training"
+    monkeypatch.setattr(training_run.Runner, "active", False)
+    bpy.ops.robot_keypoints.quick_start()
+    environment.say(State.OK, "torch 2.9, CPU")
+    tick()
+    monkeypatch.setattr(training_run.Runner, "active", True)
+    assert PANEL.poll(bpy.context) and "Training: the first images" in draw(PANEL), "its own training"
