@@ -144,7 +144,8 @@ class KEYPOINTS_PT_robot(panels.Sidebar, bpy.types.Panel):
         layout.prop(props, "armature", text="")
         if missing:
             panels.advice(layout, context, missing)
-        _draw_notes(layout, context, props)
+        if missing != props.notes:
+            _draw_notes(layout, context, props)
         scenery_panel.draw_left_out(layout, context)
         if props.armature is None:
             return
