@@ -209,7 +209,9 @@ def _draw_curves(layout: bpy.types.UILayout, context: bpy.types.Context, status:
     last = drawn[-1]
     for name, key, colour in kinds:
         if key in last:
-            words.label(text=f"{name} {last[key]:.1f}", icon_value=plot_icons.dot(colour))
+            # Three digits are wider than the default sidebar.
+            digits = 0 if last[key] >= 10.0 else 1
+            words.label(text=f"{name} {last[key]:.{digits}f}", icon_value=plot_icons.dot(colour))
     values = [y for c in data for y in c.y if y > 0]
     if values:
         low, high = plots.nice_limits(values)
