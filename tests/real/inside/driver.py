@@ -150,6 +150,7 @@ class Driver:
         yield from self.wait(lambda: self.region("UI").width > 100, 10, "the sidebar's width")
         yield from self.pause(20)
         self.region("UI").active_panel_category = tab
+        self.region("UI").tag_redraw()
         yield from self.wait(lambda: self.region("UI").active_panel_category == tab, 10, f"the tab {tab}")
         yield from self.pause(20)
 
