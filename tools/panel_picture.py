@@ -31,7 +31,7 @@ def main() -> None:
     """Play the story and keep its screenshot of the 3D viewport."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--updates", type=int, default=4, help="of the priors, before the picture is taken")
+    parser.add_argument("--updates", type=int, default=3, help="of the priors, before the picture is taken")
     parser.add_argument("--patience", type=float, default=1200.0, help="seconds")
     options = parser.parse_args()
     config = {"settings": SETTINGS, "variable": VARIABLE, "pose": POSE, "updates": options.updates,
