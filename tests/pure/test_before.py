@@ -26,7 +26,8 @@ from robot_keypoints.core.settings import completion, toml_file, validation
 from robot_keypoints.core.settings.completion import load_robot
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.evaluation.sample_set import SampleSet
-from robot_keypoints.trainer.networks import device, factory
+from robot_keypoints.trainer.images import image_file
+from robot_keypoints.trainer.networks import device, factory, two_passes
 from robot_keypoints.trainer.networks.model_file import load_model
 from robot_keypoints.trainer.training import run_state, setup
 from robot_keypoints.trainer.training.engine import Engine
@@ -88,13 +89,19 @@ def test_settings_of_a_run_can_still_be_started() -> None:
 
 
 def test_a_model_finds_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """At the same places. Confidences were the belief that a keypoint is inside the image; now that is one factor, and
+    what lies elsewhere in the belief map takes from it."""
     model, picture = BEFORE / "run" / "model.safetensors", BEFORE / "coco" / "images" / "000000.png"
     assert cli.main(["predict", str(model), str(picture), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["images"]
-    places = {k["name"]: [k["u"], k["v"], k["confidence"]] for k in found["keypoints"]}
-    assert places.keys() == EXPECTED["predict"].keys()
-    for name, expected in EXPECTED["predict"].items():
-        assert places[name] == pytest.approx(expected, rel=1e-3), name
+    network, info = load_model(model, torch.device("cpu"))
+    pixels = torch.from_numpy(image_file.read(picture).pixels[..., :3].copy()).permute(2, 0, 1)[None].float() / 255
+    answer, _ = two_passes.find_keypoints(network, pixels, (info.width, info.height))
+    assert [k["name"] for k in found["keypoints"]] == list(info.keypoints) == list(EXPECTED["predict"])
+    for k, inside, near in zip(found["keypoints"], answer.inside[0], answer.near[0], strict=True):
+        u, v, confidence = EXPECTED["predict"][k["name"]]
+        assert [k["u"], k["v"], float(inside)] == pytest.approx([u, v, confidence], rel=1e-3), k["name"]
+        assert k["confidence"] == pytest.approx(confidence * float(near), rel=1e-3) and 0 < near < 1, k["name"]
 
 
 def test_a_models_header_is_written_as_it_was_read() -> None:

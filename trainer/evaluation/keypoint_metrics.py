@@ -113,7 +113,7 @@ class Measurement:
     Attributes:
         percent, pixels: errors; NaN where the keypoint is outside the image or not annotated.
         visibility: 1 occluded, 2 visible, 0 outside, -1 not annotated.
-        confidences: that the keypoint lies inside, 0 … 1.
+        confidences: that the keypoint lies inside, where it was found, 0 … 1.
     """
 
     names: tuple[str, ...]

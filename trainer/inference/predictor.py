@@ -47,7 +47,7 @@ class Found:
 
     Attributes:
         u, v: pixels of the image that was given.
-        confidence: that it lies inside the image, 0 … 1.
+        confidence: that it lies inside the image and near (u, v), 0 … 1.
         covariance: of (u, v), pixels².
         peaks: where several were asked for: (u, v, score) of each, best first; see :func:`.codec.peaks`.
     """

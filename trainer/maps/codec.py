@@ -36,11 +36,14 @@ class Points:
         positions: (u, v), ``(B, J, 2)``.
         covariances: second moments of the belief around them, pixels², ``(B, J, 2, 2)``.
         peaks: highest value of each map, ``(B, J)``.
+        masses: the belief that lies around the peak, ``(B, J)``: of a map of mass one, its share of the map. One where
+            the whole map counts.
     """
 
     positions: Tensor
     covariances: Tensor
     peaks: Tensor
+    masses: Tensor
 
 
 def grid_size(pixels: int, stride: int) -> int:
@@ -135,16 +138,16 @@ def decode(maps: Tensor, stride: int, sigma: float, *, peak: bool = False, metho
     highest = maps.flatten(2).amax(-1)
     if method == "mean":
         positions, covariances = moments(maps, stride)
-        return Points(_straighten(positions.double(), maps.shape[-2:], stride, sigma, peak), covariances, highest)
+        straight = _straighten(positions.double(), maps.shape[-2:], stride, sigma, peak)
+        return Points(straight, covariances, highest, torch.ones_like(highest))
     cells = smooth(maps).flatten(2).argmax(-1)
-    positions, covariances, _ = _around(maps, cells[..., None], stride, sigma)
+    positions, covariances, masses = _around(maps, cells[..., None], stride, sigma)
+    covariances, masses = covariances[..., 0, :, :], masses[..., 0]
     if method == "highest":
         w = maps.shape[-1]
         centre = torch.stack([cells % w, cells // w], -1).to(maps.dtype) * stride + (stride - 1) / 2
-        return Points(centre, covariances[..., 0, :, :], highest)
-    return Points(
-        _straighten(positions[..., 0, :], maps.shape[-2:], stride, sigma, peak), covariances[..., 0, :, :], highest
-    )
+        return Points(centre, covariances, highest, masses)
+    return Points(_straighten(positions[..., 0, :], maps.shape[-2:], stride, sigma, peak), covariances, highest, masses)
 
 
 def peaks(

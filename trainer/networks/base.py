@@ -127,7 +127,7 @@ class KeypointNetwork(nn.Module):
         )  # fmt: skip
 
     def decode(self, output: Output, method: str | None = None) -> tuple[codec.Points, Tensor]:
-        """Keypoints in pixels of the input, and their confidences ``(B, J)``.
+        """Keypoints in pixels of the input, and the belief that each lies inside it ``(B, J)``.
 
         Args:
             method: one of :data:`.METHODS`; None is the one that fits the loss.

@@ -24,12 +24,25 @@ from .multi_scale import beliefs_over_scales
 
 @dataclass(frozen=True)
 class Found:
-    """Keypoints in pixels of the images: positions ``(B, J, 2)``, covariances ``(B, J, 2, 2)``, confidences
-    ``(B, J)``."""
+    """Keypoints in pixels of the images.
+
+    Attributes:
+        positions: ``(B, J, 2)``.
+        covariances: ``(B, J, 2, 2)``.
+        inside: belief that each keypoint lies inside the image, ``(B, J)``.
+        near: belief that it lies near its position and not elsewhere in the image, ``(B, J)``; one where the network
+            does not tell.
+    """
 
     positions: Tensor
     covariances: Tensor
-    confidences: Tensor
+    inside: Tensor
+    near: Tensor
+
+    @property
+    def confidences(self) -> Tensor:
+        """Belief that each keypoint lies inside the image and near its position, ``(B, J)``."""
+        return self.inside * self.near
 
 
 @dataclass(frozen=True)
@@ -83,13 +96,14 @@ def find_keypoints(
         seen = chosen if (width, height) == view else sample(chosen, views, view)
         output, beliefs, points = at_once(seen)
         positions, covariances = views.points_to_image(points.positions), views.covariances_to_image(points.covariances)
-        return Found(positions, covariances, beliefs.confidence), Pass(rows, views, output, beliefs)
+        near = points.masses.clamp_max(1.0) if network.is_distribution else torch.ones_like(points.masses)
+        return Found(positions, covariances, beliefs.confidence, near), Pass(rows, views, output, beliefs)
 
     rows = torch.arange(len(images), device=images.device)
     found, first = once(rows, whole(len(images), (width, height), view, images.device))
     if not closer or (width, height) == view:
         return found, [first]
-    counted = (found.confidences >= SURE) & inside(found.positions, width, height)
+    counted = (found.inside >= SURE) & inside(found.positions, width, height)
     views, worth = around(found.positions, counted, (width, height), view)
     rows = torch.nonzero(worth).flatten()
     if not len(rows):
@@ -101,13 +115,14 @@ def find_keypoints(
 def _joined(first: Found, second: Found, closer: Pass, view: Size) -> Found:
     """The closer pass's answers for the keypoints that it shows, the first one's for the others."""
     rows, views = closer.rows, closer.views
-    shown = (second.confidences >= SURE) & inside(views.points_to_view(second.positions), *view)
-    positions, covariances, confidences = (
-        t.clone() for t in (first.positions, first.covariances, first.confidences)
+    shown = (second.inside >= SURE) & inside(views.points_to_view(second.positions), *view)
+    positions, covariances, within, near = (
+        t.clone() for t in (first.positions, first.covariances, first.inside, first.near)
     )  # fmt: skip
     positions[rows] = torch.where(shown[..., None], second.positions, first.positions[rows])
     covariances[rows] = torch.where(shown[..., None, None], second.covariances, first.covariances[rows])
+    near[rows] = torch.where(shown, second.near, first.near[rows])
     there = inside(views.points_to_view(first.positions[rows]), *view)
-    both = (first.confidences[rows] + second.confidences) / 2
-    confidences[rows] = torch.where(there, both, first.confidences[rows])
-    return Found(positions, covariances, confidences)
+    both = (first.inside[rows] + second.inside) / 2
+    within[rows] = torch.where(there, both, first.inside[rows])
+    return Found(positions, covariances, within, near)

@@ -16,7 +16,7 @@ from robot_keypoints.trainer.evaluation import evaluate as evaluation, reliabili
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
 from robot_keypoints.trainer.inference.predictor import Predictor
 from robot_keypoints.trainer.maps import codec, soft_argmax
-from robot_keypoints.trainer.networks import covariance_calibration, factory, model_file
+from robot_keypoints.trainer.networks import covariance_calibration, factory, model_file, two_passes
 from robot_keypoints.trainer.networks.batchnorm_folding import fused
 from robot_keypoints.trainer.networks.covariance_calibration import Calibration
 from robot_keypoints.trainer.networks.device import Precision
@@ -25,6 +25,8 @@ from scipy import stats
 from torch import Tensor
 
 NAMES = ("foot", "knee", "hand")
+SMALL, WIDE = (32, 32), 6.0
+"""So wide a target in so small an image that all of a map lies around its peak: claimed without having learned."""
 CHI = stats.chi2(2)
 
 
@@ -143,14 +145,13 @@ def test_only_known_keypoints_that_are_claimed_count() -> None:
 def taught() -> tuple[factory.KeypointNetwork, EvaluationSet]:
     """A network that hasn't learned anything, and images whose keypoints are where it finds them, give or take."""
     torch.manual_seed(0)
-    net = factory.build(config()).eval()
+    net = factory.build(config(sigma=WIDE)).eval()
     assert net.outside is not None
     torch.nn.init.constant_(net.outside.bias, -9.0)  # which claims all keypoints
-    images = torch.randint(0, 256, (24, 3, 48, 64), dtype=torch.uint8)
-    with torch.no_grad():
-        points, confidence = net.decode(net(factory.normalise(images.float() / 255)))
-    assert (confidence > 0.5).all()
-    true = points.positions.double() + normal((24, 3, 2), 2) * torch.tensor([0.1, 1.0, 4.0])[:, None]
+    images = torch.randint(0, 256, (24, 3, SMALL[1], SMALL[0]), dtype=torch.uint8)
+    found, _ = two_passes.find_keypoints(net, images.float() / 255, SMALL)
+    assert (found.confidences > 0.5).all()
+    true = found.positions.double() + normal((24, 3, 2), 2) * torch.tensor([0.1, 1.0, 4.0])[:, None]
     return net, EvaluationSet(images, true.numpy())
 
 
@@ -159,14 +160,14 @@ def test_what_is_learned_is_kept_by_the_file_and_used_in_prediction(tmp_path: Pa
     plain = Precision(torch.device("cpu"), False, 0.0)
     learned = evaluation.learn_calibration(net, data, plain, 5)
     assert learned is not None and net.calibration is learned and learned.images == 24
-    assert learned.own == pytest.approx(1.5**2 + 16 / 6) and learned.scales[0] < learned.scales[1] < learned.scales[2]
+    assert learned.own == pytest.approx(WIDE**2 + 16 / 6) and learned.scales[0] < learned.scales[1] < learned.scales[2]
     found = evaluation.evaluate(net, data, plain, 5)
     assert found is not None
     true = np.where(np.isnan(found.errors)[..., None], np.nan, data.keypoints)
     errors = reliability.normalised_errors(found.predicted, found.covariances, true, found.confidences)
     np.testing.assert_allclose(np.nanmedian(errors, 0), covariance_calibration.MEDIAN, rtol=0.2)
 
-    info = ModelInfo(config(), 64, 48, NAMES, (), calibration=learned)
+    info = ModelInfo(config(sigma=WIDE), *SMALL, NAMES, (), calibration=learned)
     path = tmp_path / "model.safetensors"
     model_file.save_model(path, net.state_dict(), info)
     again, loaded = model_file.load_model(path, torch.device("cpu"))
