@@ -106,8 +106,9 @@ def _source_changed(self: Any, context: bpy.types.Context) -> None:
     confidence=BoolProperty(name="Confidence", description="Show the confidence beside the name"),
     pose=BoolProperty(name="Pose", description="Show the axes of the base that was found, and around each link's "
                       "origin an ellipse in which the pose has it with 86 % probability", default=True),
-    threshold=FloatProperty(name="Faint below", description="Keypoints of less confidence are drawn faintly", min=0.0,
-                            max=1.0, default=0.1, subtype="FACTOR"),
+    threshold=FloatProperty(name="Faint below", description="Keypoints of less confidence are drawn the fainter, the "
+                            "lower it is; from 0.5 on poses go by them", min=0.0, max=1.0, default=0.5,
+                            subtype="FACTOR"),
     size=FloatProperty(name="Size", description="Radius of the dots, in pixels", default=6.0, min=2.0, soft_max=20.0),
     source=EnumProperty(name="Picture", items=[
         ("CAMERA", "Camera view", "What the active camera sees in the viewport"),

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 
-from ...core.messages.prediction import PredictedKeypoint, Prediction
+from ...core.messages.prediction import Prediction
 from ..base import plots
 from ..prediction import follow_video, model_server, pose_from_photo
 from ..services import contact_sheet, quick_start, scene_check
@@ -24,6 +24,9 @@ AXES = ((0.9, 0.2, 0.2), (0.3, 0.8, 0.2), (0.25, 0.45, 1.0))
 """Colours of x, y and z."""
 SIGMAS = 2.0
 """Radius of the uncertainty ellipses, in standard deviations: 86 % of a normal distribution in the plane."""
+
+FAINTEST = 0.3
+"""Opacity of a keypoint without any confidence."""
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -101,7 +104,10 @@ def _draw_prediction(context: bpy.types.Context, frame: Frame, shown: Prediction
     scale = context.preferences.system.ui_scale
     places = {k.name: frame.place(k.u, k.v, shown.width, shown.height) for k in shown.keypoints}
     colours = {
-        k.name: _faded(plots.keypoint_colour(i, len(shown.keypoints)), k, options.threshold)
+        k.name: (
+            *plots.keypoint_colour(i, len(shown.keypoints))[:3],
+            opacity(k.confidence, options.threshold),
+        )
         for i, k in enumerate(shown.keypoints)
     }
     gpu.state.blend_set("ALPHA")
@@ -125,8 +131,11 @@ def _draw_prediction(context: bpy.types.Context, frame: Frame, shown: Prediction
         gpu.state.blend_set("NONE")
 
 
-def _faded(colour: plots.Colour, keypoint: PredictedKeypoint, threshold: float) -> plots.Colour:
-    return colour if keypoint.confidence >= threshold else (*colour[:3], 0.3)
+def opacity(confidence: float, threshold: float) -> float:
+    """How opaque a keypoint is drawn: fully from a confidence of ``threshold`` on, below it the fainter the lower."""
+    if confidence >= threshold:
+        return 1.0
+    return FAINTEST + (1.0 - FAINTEST) * max(confidence, 0.0) / threshold
 
 
 def _draw_chain(shown: Prediction, places: dict[str, Point], colours: dict[str, plots.Colour], width: float) -> None:

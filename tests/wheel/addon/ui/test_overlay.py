@@ -39,6 +39,13 @@ def test_ellipses_of_impossible_covariances_do_no_harm() -> None:
     assert np.isfinite(overlay.ellipse([[-1.0, 0.0], [0.0, 1.0]])).all()
 
 
+def test_who_is_less_sure_is_fainter_and_never_gone() -> None:
+    shown = [overlay.opacity(c, 0.5) for c in (0.0, 0.1, 0.25, 0.49, 0.5, 1.0)]
+    assert shown[0] == overlay.opacity(-1.0, 0.5) == overlay.FAINTEST > 0 and shown[-2:] == [1.0, 1.0]
+    assert shown[:5] == sorted(set(shown[:5]))
+    assert overlay.opacity(0.0, 0.0) == 1.0  # nobody is faint below 0
+
+
 def test_labels_keep_apart() -> None:
     taken: list[overlay.Box] = []
     for _ in range(4):
