@@ -52,6 +52,9 @@ ERRORS = tuple(math.radians(e) for e in (0.01, 0.03, 0.1, 0.3, 1.0))
 SCALES = (1.0, 4.0, 16.0, 64.0)
 """Factors of the markers' covariances that are tried: corners of one board have errors in common."""
 
+MEMORIES = (0.0, 0.5, 2.0, 8.0)
+"""Seconds after which joints' errors are forgotten, that are tried: noise is another in each image, slack stays."""
+
 TRIED = 120
 """So many steps tell the deviations."""
 
@@ -197,19 +200,25 @@ def joints_of(footage: Footage) -> list[str]:
 def fit_deviations(problem: FilterProblem, with_offsets: bool = True) -> FilterProblem:
     """The problem with those deviations of joints and markers under which what is seen is most likely.
 
-    They are chosen out of :data:`ERRORS`, :data:`SCALES` and :data:`OFFSETS`, one after the other, twice.
+    They are chosen out of :data:`ERRORS`, :data:`MEMORIES`, :data:`SCALES` and :data:`OFFSETS`, one after the other,
+    twice.
 
     Args:
         with_offsets: whether the deviations of the joints' offsets are sought, too; else they stay what they are.
     """
-    chosen: dict[str, float | None] = {"scale": SCALES[1], "error": ERRORS[2], "offset": None}
+    chosen: dict[str, float | None] = {
+        "scale": SCALES[1], "error": ERRORS[2], "memory": MEMORIES[0], "offset": None,
+    }  # fmt: skip
     trials: dict[str, tuple[float, ...]] = {"scale": SCALES, "error": ERRORS}
+    # Poses that nobody knows the times of were taken one by one, with the robot at rest.
+    if all(problem.footage.frames[p].time is not None for places in problem.places for p in places):
+        trials["memory"] = MEMORIES
     if with_offsets:
         chosen["offset"], trials["offset"] = OFFSETS[3], OFFSETS
 
     @cache
-    def likelihood(scale: float, error: float, offset: float | None) -> float:
-        return _likelihood(with_deviations(problem, scale, error, offset))
+    def likelihood(scale: float, error: float, memory: float, offset: float | None) -> float:
+        return _likelihood(with_deviations(problem, scale, error, memory, offset))
 
     for name, values in [*trials.items()] * 2:
         tried = {value: likelihood(**{**chosen, name: value}) for value in values}
@@ -217,10 +226,13 @@ def fit_deviations(problem: FilterProblem, with_offsets: bool = True) -> FilterP
     return with_deviations(problem, **chosen)  # type: ignore[arg-type]
 
 
-def with_deviations(problem: FilterProblem, scale: float, error: float, offset: float | None) -> FilterProblem:
+def with_deviations(
+    problem: FilterProblem, scale: float, error: float, memory: float, offset: float | None
+) -> FilterProblem:
     """The problem with the markers' covariances ``scale`` times as large and these standard deviations of joints.
 
     Args:
+        memory: see :class:`.SensorModel`.
         error, offset: of all joints, radians or metres; None leaves the offsets' as they are.
     """
     recording = problem.recording
@@ -228,7 +240,7 @@ def with_deviations(problem: FilterProblem, scale: float, error: float, offset: 
         replace(s, markers=tuple(replace(m, covariance=m.covariance * scale) for m in s.markers))
         for s in recording.steps
     )
-    model = replace(recording.model, error=torch.full_like(recording.model.error, error))
+    model = replace(recording.model, error=torch.full_like(recording.model.error, error), memory=memory)
     if offset is not None:
         model = replace(model, offset=torch.full_like(model.offset, offset))
     return replace(problem, recording=replace(recording, steps=steps, model=model))
