@@ -141,7 +141,7 @@ def test_training_sees_whole_pictures_and_closer_ones_with_keypoints_where_they_
     points = torch.rand(64, 3, 2, generator=generator) * torch.tensor([150.0, 90.0]) + torch.tensor([60.0, 50.0])
     for image, (u, v) in zip(images, points[:, 0].round().long().tolist(), strict=True):
         image[v - 2 : v + 3, u - 2 : u + 3] = torch.tensor([255, 0, 255, 255], dtype=torch.uint8)
-    augmentation = Augmentation(AugmentationSettings(), *VIEW, 5, torch.device("cpu"))
+    augmentation = Augmentation(AugmentationSettings(covers=0.0), *VIEW, 5, torch.device("cpu"))
     made = augmentation(images, points, np.zeros((64, len(NAMES))) + _neutral())
     assert made.images.shape == (64, 3, 120, 160) and made.to_rendering is not None
     scale = made.to_rendering[:, 0, 0]

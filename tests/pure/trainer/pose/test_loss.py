@@ -221,7 +221,7 @@ def test_what_the_network_sees_and_where_the_keypoints_are_fit_together(view: tu
     )  # fmt: skip
     raw = store.next_batch(Waiting(), lambda: False)
     assert raw is not None
-    augmentation = Augmentation(AugmentationSettings(geometry=True), *view, 3, torch.device("cpu"))
+    augmentation = Augmentation(AugmentationSettings(geometry=True, covers=0.0), *view, 3, torch.device("cpu"))
     made = BatchAugmenter(augmentation, torch.device("cpu"), 1.0, poses=True)(raw)
     assert made.places is not None and made.cameras is not None and made.to_rendering is not None
     assert not torch.allclose(made.keypoints.double(), torch.from_numpy(raw.keypoints), atol=1.0)
