@@ -41,6 +41,13 @@ def base_in_camera() -> Any:
     return np.linalg.inv(camera) @ np.array(scene.robot_keypoints.armature.matrix_world)
 
 
+def joints() -> dict[str, float]:
+    """Where the robot's joints stand, radians."""
+    scene = bpy.context.scene
+    robot = part("addon.robot.robot_in_scene").RobotInScene.of(scene, scene.robot_keypoints.armature)
+    return part("addon.robot.joint_positions").positions(robot)
+
+
 def off(wanted: Any) -> list[float]:
     """By how many metres and degrees the scene's camera stands off a ``T_cam_base``."""
     motion = np.linalg.inv(base_in_camera()) @ np.linalg.inv(np.linalg.inv(np.array(wanted)))
@@ -75,11 +82,7 @@ def story(d: Driver) -> Steps:
     props = scene.robot_keypoints
     preferences = bpy.context.preferences.addons[MODULE].preferences
     preferences.python = d.config["exact"]
-    rig, photo_pose, joint_reading = (
-        part("addon.robot.rig"),
-        part("addon.prediction.pose_from_photo"),
-        part("addon.robot.joint_positions"),
-    )
+    rig, photo_pose = part("addon.robot.rig"), part("addon.prediction.pose_from_photo")
     prediction, following = part("addon.prediction.model_server").SERVICE, part("addon.prediction.follow_video").SERVICE
     ready = part("addon.prediction.model_server").State.READY
     folder = d.folder / "photograph"
@@ -96,7 +99,7 @@ def story(d: Driver) -> Steps:
         "camera": [f, f, (WIDTH - 1) / 2, (HEIGHT - 1) / 2], "*": {"T_cam_base": wanted, "joints": angles},
         "urdf": d.config["urdf"],
     }  # fmt: skip
-    turn = joint_reading.positions(scene, props.armature)
+    turn = joints()
     elbow = "elbow_joint"
     for n in range(6):
         truth[f"grey {n}"] = {"T_cam_base": wanted, "joints": {**angles, elbow: angles[elbow] + 0.1 * n}}
@@ -143,7 +146,7 @@ def story(d: Driver) -> Steps:
     yield from d.click_button("robot_keypoints.pose_robot", fractions=(0.4,))
     yield from d.wait(applied, 60, "the robot to be posed")
     yield from d.move(*d.middle())
-    yield from d.station("3-posed", off=off(wanted), joints=joint_reading.positions(scene, props.armature))
+    yield from d.station("3-posed", off=off(wanted), joints=joints())
 
     bpy.ops.robot_keypoints.open_image(filepath=d.config["movie"])
     d.region("UI").tag_redraw()
@@ -157,11 +160,11 @@ def story(d: Driver) -> Steps:
         def there(target: float = target) -> bool:
             if following.message:
                 raise MissingError(f"following says: {following.message}")
-            now = joint_reading.positions(bpy.context.scene, props.armature)[elbow]
+            now = joints()[elbow]
             return abs(now - target) < 0.02
 
         yield from d.wait(there, 30, f"frame {frame} to be followed")
-        followed.append(joint_reading.positions(scene, props.armature)[elbow] - angles[elbow])
+        followed.append(joints()[elbow] - angles[elbow])
     yield from d.move(*d.middle())
     yield from d.station("4-followed", elbow=followed, rate=following.rate)
     yield from d.click_button("follow(kind='ROBOT'", fractions=(0.93,))
