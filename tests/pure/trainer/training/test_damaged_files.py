@@ -44,9 +44,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     threads = torch.get_num_threads()
     trainer = trainer_of(folder, settings, resume=False, ahead=False)
     try:
-        trainer._collect()
+        trainer.collect()
         train(trainer, 3)
-        trainer._validate()
+        trainer.validate()
     finally:
         trainer.close()
     yield folder
@@ -64,8 +64,8 @@ def resume(folder: Path) -> str:
         trainer = trainer_of(folder, toml_file.load(folder / "settings.toml"), resume=True, ahead=False)
         try:
             train(trainer, 1)
-            trainer._tell()
-            trainer._validate()
+            trainer._report()
+            trainer.validate()
         finally:
             trainer.close()
     except UserError as problem:
@@ -254,8 +254,8 @@ def test_a_full_disk_ends_the_training_in_a_sentence_and_leaves_the_last_good_st
     try:
         train(trainer, 1)
         with room(size), pytest.raises((OSError, files.WriteError)) as problem:
-            trainer._validate()
-            trainer._validate()
+            trainer.validate()
+            trainer.validate()
     finally:
         trainer.close()
     assert "File too large" in str(problem.value)
