@@ -38,7 +38,7 @@ def pictures(settings: Settings, stage: Stage, count: int) -> NDArray[np.uint8]:
     return np.stack(result)
 
 
-def test_kept_geometry_and_the_crop_change_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_geometry_and_the_crop_change_nothing_that_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, stage = ur10()
     with monkeypatch.context() as patch:
         patch.setattr(Region, "visible", lambda self: (0, 0, 160, 120))
@@ -46,7 +46,9 @@ def test_kept_geometry_and_the_crop_change_no_pixel(monkeypatch: pytest.MonkeyPa
     level_of_detail.keep_geometry(stage.scene)
     twins = bpy.data.collections[level_of_detail.TWINS].objects
     assert len(twins) == len(rig.robot_meshes(stage.armature))
-    assert (pictures(settings, stage, 6) == plain).all()
+    # A baked transform and an instance's round differently: now and then a pixel is one level off.
+    apart = abs(pictures(settings, stage, 6).astype(int) - plain)
+    assert apart.max() <= 1 and (apart > 0).any(axis=3).mean() < 1e-4
     assert (plain[..., 3] > 0).any(axis=(1, 2)).all(), "there is something to see"
 
 
