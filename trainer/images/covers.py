@@ -52,11 +52,12 @@ def draw(rgb: Tensor, points: Tensor, share: float, dice: Dice) -> None:
         size = dice.uniform(*SIZE) * float(np.ptp(inside, axis=0).max())
         at = inside[-1] if dice.unit() < LAST else inside[dice.below(len(inside))]
         corners = _corners(dice, at, size)
-        if size < LEAST:
+        left, top, right, bottom = _box(corners, width, height)
+        if size < LEAST or left >= right or top >= bottom:
             continue
-        laid = _laid(_texture(dice), corners, width, height)
+        laid = _laid(_texture(dice), [(x - left, y - top) for x, y in corners], right - left, bottom - top)
         cover = torch.from_numpy(laid).permute(2, 0, 1).to(image).div_(255.0)
-        image.lerp_(cover[:3], cover[3:])
+        image[:, top:bottom, left:right].lerp_(cover[:3], cover[3:])
 
 
 def _corners(
@@ -77,6 +78,13 @@ def _corners(
         p = (p + (math.cos(tilt) - 1.0) * along * axis) / (1.0 + depth)
         result.append((float(middle[0] + p[0]), float(middle[1] + p[1])))
     return result
+
+
+def _box(corners: list[tuple[float, float]], width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what the corners span within the image, in whole pixels."""
+    low, high = np.floor(np.min(corners, axis=0)), np.ceil(np.max(corners, axis=0)) + 1
+    left, top, right, bottom = *np.maximum(low, 0.0), *np.minimum(high, (width, height))
+    return int(left), int(top), int(right), int(bottom)
 
 
 def _texture(dice: Dice) -> Image.Image:
