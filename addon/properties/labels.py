@@ -131,6 +131,11 @@ TRAINING = {
 }  # fmt: skip
 FEEDBACK = {
     "enabled": Words("Feedback", "Draw more often what the network still gets wrong"),
+    "rule": Words("Learn from", "What moves the posteriors", {
+        "evidence": ("Evidence", "The losses of all images before they are first trained on; a prior stays as it is "
+                     "until its bins differ by more than chance"),
+        "selection": ("Selection", "The hardest validation images alone count"),
+    }),
     "select": Words("Choose by", "Which validation images shape the posteriors", {
         "loss": ("Loss", "Those with the highest loss"),
         "uncertainty": ("Uncertainty", "Those on which the network disagrees with itself under dropout"),
@@ -138,7 +143,7 @@ FEEDBACK = {
     "passes": Words("Passes", "How often each validation image is looked at under dropout", extra={"soft_max": 32}),
     "threshold": Words("Threshold", "Images above so many times the mean shape the posteriors; 0 goes by the share",
                        extra={"soft_max": 10.0}),
-    "strength": Words("Strength", "How much each chosen image counts in the posteriors", extra={"soft_max": 10.0}),
+    "strength": Words("Strength", "How far the posteriors follow what is hard", extra={"soft_max": 10.0}),
     "share": Words("Hardest share", "Share of the validation images, those highest by what they are chosen by, that "
                    "shape the posteriors", extra={"subtype": "FACTOR"}),
     "forgetting": Words("Forgetting", "How far each update first moves back towards the prior",

@@ -216,20 +216,25 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """How validation errors move the priors, [Heindl2019], III-C.
+    """How what the network gets wrong moves the priors, [Heindl2019], III-C.
 
     Attributes:
+        rule: ``evidence`` compares the losses of all images before they are first trained on, bin by bin, and leaves a
+            variable at its prior until its bins differ by more than chance; ``selection`` counts the bins of a selected
+            set S of validation samples, as in [Heindl2019].
         select: what makes a validation sample a candidate for the selected set S: its ``loss``, as in
             [Heindl2019], or its ``uncertainty`` under Monte-Carlo dropout [Gal2016].
         passes: of Monte-Carlo dropout.
         share: share of the validation samples, the highest ones, that form S.
         threshold: samples above this many times the mean form S instead; 0 goes by the share.
-        strength: weight of each sample of S in the posterior's counts.
-        forgetting: weight of the initial prior in each update.
+        strength: weight of each sample of S in the posterior's counts; by evidence the power that the bins' losses
+            over the mean have in the density.
+        forgetting: weight of the initial prior in each update; by evidence the share of the older losses that fades.
         floor: least marginal probability of a bin, as a share of the uniform one.
     """
 
     enabled: bool = True
+    rule: str = _choice("evidence", "selection")
     select: str = _choice("loss", "uncertainty")
     passes: int = _limits(8, 2, 256)
     share: float = _limits(0.25, 0.01, 1.0)

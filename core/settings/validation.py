@@ -36,7 +36,9 @@ def check(settings: Settings) -> None:
             f"The network would see pictures of {width} × {height} pixels, more than it can: lower "
             "training.coarse_scale or the rendering's size"
         )
-    if settings.feedback.enabled and settings.feedback.select == "uncertainty" and not settings.training.dropout:
+    feedback = settings.feedback
+    selects = feedback.enabled and feedback.rule == "selection"
+    if selects and feedback.select == "uncertainty" and not settings.training.dropout:
         raise UserError(
             "Feedback by uncertainty needs a network with dropout: set training.dropout to 0.1 or so, "
             "or feedback.select to loss"

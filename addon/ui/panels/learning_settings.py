@@ -24,7 +24,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> 
         _draw_replay(body, props)
         _draw_computing(body, t)
     f = props.feedback
-    summary = f"by {f.select}" if f.enabled else "off"
+    summary = f"by {f.select if f.rule == 'selection' else f.rule}" if f.enabled else "off"
     if body := panels.section(layout, "feedback", "Feedback", summary):
         _draw_feedback(body, context, props)
 
@@ -91,18 +91,25 @@ def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, props
     column.prop(f, "enabled", text="Adapt the priors")
     rest = column.column()
     rest.active = f.enabled
-    rest.prop(f, "select")
-    if f.select == "uncertainty":
-        rest.prop(f, "passes")
-        rest.prop(t, "dropout")
-    rest.prop(f, "threshold")
-    share = rest.row()
-    share.active = f.threshold == 0.0
-    share.prop(f, "share")
+    rest.prop(f, "rule")
+    if f.rule == "selection":
+        _draw_selection(rest, f, t)
     for name in ("strength", "forgetting", "floor"):
         rest.prop(f, name)
-    if f.enabled and f.select == "uncertainty" and t.dropout == 0.0:
+    if f.enabled and f.rule == "selection" and f.select == "uncertainty" and t.dropout == 0.0:
         panels.warning(layout, context, "Uncertainty needs a network with dropout: set Dropout to 0.1 or so")
+
+
+def _draw_selection(column: bpy.types.UILayout, f: Any, t: Any) -> None:
+    """What forms the selected set S."""
+    column.prop(f, "select")
+    if f.select == "uncertainty":
+        column.prop(f, "passes")
+        column.prop(t, "dropout")
+    column.prop(f, "threshold")
+    share = column.row()
+    share.active = f.threshold == 0.0
+    share.prop(f, "share")
 
 
 def _shown(props: Any, name: str) -> str:
