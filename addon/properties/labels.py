@@ -84,6 +84,11 @@ TRAINING = {
         "coordinates": ("Coordinates", "Distance of the map's mean from the keypoint"),
         "sum": ("Sum", "Cross-entropy and coordinates together"),
     }),
+    "decoder": Words("Decoder", "How keypoints come of belief maps", {
+        "soft_argmax": ("Soft-argmax", "The mean around the peak"),
+        "curve_fit": ("Curve fit", "The centre of a Gaussian fitted to the peak; keypoints a little outside the image "
+                      "are taught and found, too"),
+    }),
     "occluded_weight": Words("Occluded weight", "How much keypoints count that something hides, against 1 for visible "
                              "ones", extra={"soft_max": 2.0}),
     "pose_weight": Words("Pose weight", "How much the error of the robot's pose counts that the keypoints give, beside "

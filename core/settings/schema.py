@@ -14,6 +14,10 @@ from ..scene.scene_model import SceneModel, Variable
 LEAST_INPUT = 160 * 120
 """Pixels of the network's input that :attr:`TrainingSettings.coarse_scale` leaves at least."""
 
+DECODERS = ("soft_argmax", "curve_fit")
+"""How keypoints come of belief maps: the mean of the cells around the peak, or the centre of the Gaussian that fits
+them best."""
+
 MOST_INPUT = 2048 * 2048
 """Pixels of the network's input at most: the network of [Heindl2019] takes 3 GB for one such image."""
 
@@ -149,6 +153,8 @@ class TrainingSettings:
         weights: file with those weights, for machines that can't download them; empty downloads them once.
         dropout: share of the features left out while learning; what Monte-Carlo dropout needs.
         loss: what the belief maps are compared by; ``auto`` takes the network's own.
+        decoder: how keypoints come of belief maps: ``soft_argmax`` takes the mean around the peak, ``curve_fit`` the
+            centre of a Gaussian fitted to it, which may lie a little outside the image; such keypoints are then taught.
         occluded_weight: weight of occluded keypoints, which something hides, against 1 for visible ones.
         pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
         pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
@@ -193,6 +199,7 @@ class TrainingSettings:
     coarse_scale: float = _limits(0.5, 0.1, 1.0)
     target_sigma: float = _limits(0.8, 0.05, 20.0)
     loss: str = _choice("auto", "l2", "smooth_l1", "cross_entropy", "coordinates", "sum")
+    decoder: str = _choice(*DECODERS)
     occluded_weight: float = _limits(1.0, 0.0, 100.0)
     pose_weight: float = _limits(0.2, 0.0, 1000.0)
     pose_from: float = _limits(0.5, 0.0, 1.0)

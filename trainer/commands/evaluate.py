@@ -55,6 +55,7 @@ class EvaluateOptions:
         add_limit: of the area under ADD's curve, metres.
         joints_deviation: of the data's joints, which poses are then solved together with; None takes them as exact.
             With it, ``add_limit`` or ``robot``, poses are a must.
+        decoder: see :meth:`.Predictor.load`.
     """
 
     model: Path
@@ -67,6 +68,7 @@ class EvaluateOptions:
     robot: Path | None = None
     add_limit: float | None = None
     joints_deviation: str | None = None
+    decoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool 
             written or some images could not be read, after everything else.
     """
     _check_files(options)
-    predictor = Predictor.load(options.model, device.choose("auto"))
+    if options.calibrate is not None and options.decoder is not None:
+        raise UserError("--calibrate writes a model that keeps its own decoder: leave --decoder out")
+    predictor = Predictor.load(options.model, device.choose("auto"), options.decoder)
     names = predictor.info.keypoints
     ratings = rater_spread.read(options.people, options.data, names, options.model) if options.people else None
     images = dataset_reader.read(options.data) if ratings is None else ratings.consensus()

@@ -142,6 +142,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
     model_argument.add(evaluate, argv)
+    model_argument.add_decoder(evaluate)
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="DIR",
         help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
@@ -179,6 +180,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     predict.add_argument("--out", type=Path, metavar="FILE", help="write a line of JSON for each picture at once")
     predict.add_argument("--frames", type=int, metavar="N", help="take N frames of a video or webcam at most")
+    model_argument.add_decoder(predict)
     predict.add_argument("--scales", metavar="S,S,…", help="average over several sizes of the image: 0.8,1,1.25")
     predict.add_argument(
         "--peaks", type=int, default=0, metavar="N", help="tell N places of each keypoint at most, with their scores"
@@ -330,7 +332,7 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
     evaluate_options = evaluate_command.EvaluateOptions(
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
-        joints_deviation=options.joints_deviation,
+        joints_deviation=options.joints_deviation, decoder=options.decoder,
     )  # fmt: skip
     return evaluate_command.evaluate(evaluate_options, as_json=options.json, progress=options.progress)
 
@@ -343,7 +345,7 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
         scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
         camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
-        joints_deviation=options.joints_deviation,
+        joints_deviation=options.joints_deviation, decoder=options.decoder,
         camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
     return predict_command.predict(predict_options, as_json=options.json)

@@ -43,6 +43,7 @@ class PredictOptions:
         camera, joints, joints_deviation, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
         camera_size: width and height of the pictures that the camera's numbers are of; None is those of all.
         joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
+        decoder: see :meth:`.Predictor.load`.
     """
 
     model: Path
@@ -58,6 +59,7 @@ class PredictOptions:
     joints_deviation: str | None = None
     robot: Path | None = None
     joints_by_image: Path | None = None
+    decoder: str | None = None
 
 
 def predict(options: PredictOptions, *, as_json: bool = False) -> int:
@@ -71,7 +73,7 @@ def predict(options: PredictOptions, *, as_json: bool = False) -> int:
     endless = any(s.kind == "webcam" for s in sources) and options.frames is None
     if endless and as_json:
         raise UserError("A webcam never ends, so it gives no single JSON object: add --frames N, or use --out FILE")
-    predictor = Predictor.load(options.model, device.choose("auto"))
+    predictor = Predictor.load(options.model, device.choose("auto"), options.decoder)
     finder = _finder(options, predictor)
     if isinstance(finder, RestingCamera):
         for source in sources:

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from ...core import builtin_models
+from ...core.settings.schema import DECODERS
 
 OPTION = "--model"
 
@@ -24,3 +25,12 @@ def add(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     else:
         help_text = f"{choices} (or {OPTION} MODEL)"
         parser.add_argument("model", type=builtin_models.resolve, metavar="MODEL", help=help_text)
+
+
+def add_decoder(parser: argparse.ArgumentParser) -> None:
+    """Have a parser take another decoder than the model's own."""
+    parser.add_argument(
+        "--decoder", choices=DECODERS,
+        help="find keypoints as the mean around a belief map's peak, or as the centre of a curve that fits it, which "
+        "may lie outside the image (default: what the model was trained for)",
+    )  # fmt: skip

@@ -46,8 +46,8 @@ class Found:
     """One keypoint in one image.
 
     Attributes:
-        u, v: pixels of the image that was given.
-        confidence: that it lies inside the image and near (u, v), 0 … 1.
+        u, v: pixels of the image that was given; where a curve fit found it, maybe a little outside.
+        confidence: that it lies inside the image, or where a curve may find it, and near (u, v), 0 … 1.
         covariance: of (u, v), pixels².
         peaks: where several were asked for: (u, v, score) of each, best first; see :func:`.codec.peaks`.
     """
@@ -113,14 +113,21 @@ class Predictor:
             self._answer = Replayed(partial(two_passes.answered, network))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | None = None) -> Predictor:
+    def load(
+        cls, path: str | os.PathLike[str], device: torch.device | None = None, decoder: str | None = None
+    ) -> Predictor:
         """Load a model file.
+
+        Args:
+            decoder: one of :data:`.DECODERS`, in place of the one that the model was trained for.
 
         Raises:
             UserError: if it is not a model of ours.
         """
         where = device or torch.device("cpu")
         network, info = model_file.load_model(path, where)
+        if decoder is not None:
+            network.config = replace(network.config, decoder=decoder)
         return cls(fused(network), info, where)
 
     def predict(

@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     source ended, 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="robot-keypoints serve", description=__doc__)
     model_argument.add(parser, argv)
+    model_argument.add_decoder(parser)
     parser.add_argument("--ready", type=Path, help="file to write the address to, as JSON, once it answers")
     parser.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -109,7 +110,7 @@ def serve(options: Any, ended: threading.Event) -> None:
     sources = image_sources.find(options.source)
     if not sources:
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # Blender, which asks, needs the rest
-    predictor = Predictor.load(options.model)
+    predictor = Predictor.load(options.model, decoder=options.decoder)
     poses = Poses(predictor.info, options.robot)
     if options.camera is not None:
         poses.source = PoseFinder.of(

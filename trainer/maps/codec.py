@@ -56,13 +56,18 @@ def cell_centres(count: int, stride: int, device: torch.device | None = None) ->
     return torch.arange(count, dtype=torch.float64, device=device) * stride + (stride - 1) / 2
 
 
-def inside(keypoints: Tensor, width: int, height: int) -> Tensor:
-    """Whether each keypoint ``(…, 2)`` lies in the image area; NaN does not. Boolean ``(…)``."""
+def inside(keypoints: Tensor, width: int, height: int, margin: float = 0.0) -> Tensor:
+    """Whether each keypoint ``(…, 2)`` lies in the image area, or at most ``margin`` pixels outside; NaN does not.
+    Boolean ``(…)``.
+    """
     u, v = keypoints[..., 0], keypoints[..., 1]
-    return (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
+    low, right, bottom = -0.5 - margin, width - 0.5 + margin, height - 0.5 + margin
+    return (u >= low) & (u < right) & (v >= low) & (v < bottom)
 
 
-def encode(keypoints: Tensor, width: int, height: int, stride: int, sigma: float, *, peak: bool = False) -> Tensor:
+def encode(
+    keypoints: Tensor, width: int, height: int, stride: int, sigma: float, *, peak: bool = False, margin: float = 0.0
+) -> Tensor:
     """Gaussian targets with sub-pixel centres.
 
     Args:
@@ -70,13 +75,15 @@ def encode(keypoints: Tensor, width: int, height: int, stride: int, sigma: float
         sigma: standard deviation, pixels.
         peak: height 1 at the keypoint [Heindl2019, III-A] instead of a total mass of 1. Samples of a Gaussian narrower
             than a quarter of a cell no longer tell where it is.
+        margin: how far outside the image a keypoint may lie, pixels, and still leave its Gaussian's flank in the map.
+            With a margin, maps of mass one are samples of a Gaussian as well, which a curve fits exactly.
 
     Returns:
-        ``(B, J, H, W)`` float32, all zero for keypoints outside the image.
+        ``(B, J, H, W)`` float32, all zero for keypoints further outside.
     """
-    within = inside(keypoints, width, height)
+    within = inside(keypoints, width, height, margin)
     points = torch.where(within[..., None], keypoints, 0.0).double()
-    axis = _gaussian if peak else _spread
+    axis = _gaussian if peak or margin > 0 else _spread
     across = axis(_distances(points[..., 0], grid_size(width, stride), stride), stride, sigma)
     down = axis(_distances(points[..., 1], grid_size(height, stride), stride), stride, sigma)
     if not peak:
@@ -141,7 +148,7 @@ def decode(maps: Tensor, stride: int, sigma: float, *, peak: bool = False, metho
         straight = _straighten(positions.double(), maps.shape[-2:], stride, sigma, peak)
         return Points(straight, covariances, highest, torch.ones_like(highest))
     cells = smooth(maps).flatten(2).argmax(-1)
-    positions, covariances, masses = _around(maps, cells[..., None], stride, sigma)
+    positions, covariances, masses = around(maps, cells[..., None], stride, sigma)
     covariances, masses = covariances[..., 0, :, :], masses[..., 0]
     if method == "highest":
         w = maps.shape[-1]
@@ -174,7 +181,7 @@ def peaks(
     survivors = torch.where(whole == best, whole, -1.0).flatten(2)
     found = min(count, h * w)
     heights, cells = survivors.topk(found, -1)
-    positions, _, mass = _around(maps, cells, stride, sigma)
+    positions, _, mass = around(maps, cells, stride, sigma)
     positions = _straighten(positions, (h, w), stride, sigma, peak)
     near = F.max_pool2d(maps, 3, stride=1, padding=1).flatten(2).gather(2, cells)
     scores = near if peak else mass
@@ -236,20 +243,29 @@ def radius(stride: int, sigma: float) -> int:
     return math.ceil(3 * sigma / stride + 1)
 
 
-def _around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+def cut(maps: Tensor, cells: Tensor, reach: int) -> Tensor:
+    """The cells within ``reach`` of those numbered ``cells`` ``(B, J, P)``, zero beyond the border: float64
+    ``(B, J, P, 2·reach + 1, 2·reach + 1)``.
+    """
+    h, w = maps.shape[-2:]
+    offset = torch.arange(-reach, reach + 1, device=maps.device)
+    rows = (cells // w)[..., None] + offset
+    columns = (cells % w)[..., None] + offset
+    valid = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
+    index = rows.clamp(0, h - 1)[..., :, None] * w + columns.clamp(0, w - 1)[..., None, :]
+    return maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double() * valid
+
+
+def around(maps: Tensor, cells: Tensor, stride: int, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Means in pixels ``(B, J, P, 2)`` float64, covariances ``(B, J, P, 2, 2)`` and masses ``(B, J, P)`` around cells
     ``(B, J, P)``, given by their number.
     """
     # In float64: the smallest shares tell how near the border a keypoint is.
-    h, w = maps.shape[-2:]
+    w = maps.shape[-1]
     row, column = cells // w, cells % w
     reach = radius(stride, sigma)
     offset = torch.arange(-reach, reach + 1, device=maps.device)
-    rows = row[..., None] + offset
-    columns = column[..., None] + offset
-    valid = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
-    index = rows.clamp(0, h - 1)[..., :, None] * w + columns.clamp(0, w - 1)[..., None, :]
-    weight = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double() * valid
+    weight = cut(maps, cells, reach)
     mass = weight.sum((-2, -1))
     weight = weight / mass[..., None, None].clamp_min(1e-30)
 
@@ -289,7 +305,7 @@ def _at(mean: Tensor, positions: Tensor, means: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _own_error(count: int, stride: int, sigma: float, peak: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions along an axis of ``count`` cells, from edge to edge, and the means that :func:`_around` has of perfect
+    """Positions along an axis of ``count`` cells, from edge to edge, and the means that :func:`around` has of perfect
     maps of them, both in pixels, rising, float64.
     """
     at = torch.linspace(-0.5, count * stride - 0.5, count * FINE + 1, dtype=torch.float64)

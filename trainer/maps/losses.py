@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from . import codec
+from . import codec, curve_fit
 
 MAP_LOSSES = ("l2", "smooth_l1")
 DISTRIBUTION_LOSSES = ("cross_entropy", "coordinates", "sum")
@@ -62,7 +62,7 @@ def confidence(loss: str, logits: Tensor, outside: Tensor | None) -> Tensor:
 
 def stage_losses(
     loss: str, logits: Sequence[Tensor], outside: Tensor | None, keypoints: Tensor, width: int, height: int,
-    stride: int, sigma: float, weights: Tensor | None = None,
+    stride: int, sigma: float, weights: Tensor | None = None, *, fitted: bool = False,
 ) -> Tensor:  # fmt: skip
     """Loss of each stage and image ``(S, B)``, a mean over keypoints.
 
@@ -73,14 +73,22 @@ def stage_losses(
         keypoints: pixels of the input ``(B, J, 2)``; NaN is outside.
         width, height: of the input.
         weights: of the keypoints ``(B, J)``; they don't change what the others add.
+        fitted: whether keypoints are decoded by :mod:`.curve_fit`, so that those a little outside the image have a
+            target as well, and coordinates are those of the fit.
     """
-    target = codec.encode(keypoints, width, height, stride, sigma, peak=loss in MAP_LOSSES)
+    margin = curve_fit.margin(sigma) if fitted else 0.0
+    target = codec.encode(keypoints, width, height, stride, sigma, peak=loss in MAP_LOSSES, margin=margin)
     if loss in MAP_LOSSES:
         each = [_map_loss(loss, m, target) for m in logits]
     else:
         assert outside is not None
-        beyond = ~codec.inside(keypoints, width, height)
-        each = [_distribution_loss(loss, m, outside, target, beyond, stride, sigma) for m in logits]
+        beyond = ~codec.inside(keypoints, width, height, margin)
+        # Means are of cells on both sides, so that a keypoint beyond the outermost cell's centre asks for nothing
+        # impossible; a curve's centre may be where the keypoint itself is.
+        wanted = torch.where(beyond[..., None], 0.0, keypoints) if fitted else _mean(target, stride)
+        each = [
+            _distribution_loss(loss, m, outside, target, beyond, stride, sigma, wanted, fitted=fitted) for m in logits
+        ]
     stacked = torch.stack(each)
     return (stacked if weights is None else stacked * weights).mean(-1)
 
@@ -94,25 +102,27 @@ def _map_loss(loss: str, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _distribution_loss(
-    loss: str, logits: Tensor, outside: Tensor, target: Tensor, beyond: Tensor, stride: int, sigma: float
-) -> Tensor:
+    loss: str, logits: Tensor, outside: Tensor, target: Tensor, beyond: Tensor, stride: int, sigma: float,
+    wanted: Tensor, *, fitted: bool,
+) -> Tensor:  # fmt: skip
     """``(B, J)``.
 
     ``cross_entropy`` is less the target's own entropy, so that zero means that all is learned. ``coordinates`` is how
-    far the mean of the map lies from the target's, in targets' widths, squared below one width; whether a keypoint is
-    outside, which no coordinate tells, adds its own cross-entropy.
+    far the mean of the map, or with ``fitted`` its curve's centre, lies from ``wanted`` ``(B, J, 2)``, in targets'
+    widths, squared below one width; whether a keypoint is outside, which no coordinate tells, adds its own
+    cross-entropy.
     """
     cells = logits.flatten(2)
     result = torch.zeros_like(outside)
     if loss in ("cross_entropy", "sum"):
         log_p = torch.log_softmax(torch.cat([cells, outside[..., None]], -1), -1)
-        wanted = target.flatten(2)
-        entropy: Tensor = torch.special.entr(wanted).sum(-1)
-        result = -(wanted * log_p[..., :-1]).sum(-1) - beyond * log_p[..., -1] - entropy
+        shares = target.flatten(2)
+        entropy: Tensor = torch.special.entr(shares).sum(-1)
+        result = -(shares * log_p[..., :-1]).sum(-1) - beyond * log_p[..., -1] - entropy
     if loss in ("coordinates", "sum"):
         maps = torch.softmax(cells, -1).view_as(logits)
-        # Both means are of cells, so that a keypoint beyond the outermost cell's centre asks for nothing impossible.
-        distance = (_mean(maps, stride) - _mean(target, stride)).square().sum(-1) / sigma**2
+        found = curve_fit.locate(maps, stride, sigma).positions if fitted else _mean(maps, stride)
+        distance = (found - wanted).square().sum(-1) / sigma**2
         huber = torch.where(distance < 1, 0.5 * distance, distance.clamp_min(1.0).sqrt() - 0.5)
         result = result + huber * ~beyond
     if loss == "coordinates":

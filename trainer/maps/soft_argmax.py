@@ -19,6 +19,10 @@ RIDGE = 1e-9
 """Share of the trace that is added where normal equations are solved."""
 
 
+EXPECTED = 1e-3
+"""What the width that a Gaussian is expected to have weighs against the cells."""
+
+
 @dataclass(frozen=True)
 class Spots:
     """Where maps have their keypoints.
@@ -73,7 +77,9 @@ def soft_argmax(maps: Tensor, stride: int = 1, temperature: Tensor | float = 1.0
     return Spots(positions, covariances, scores.flatten(-2).amax(-1), finite)
 
 
-def gaussian_fit(maps: Tensor, stride: int = 1, *, floor: float = 0.01, rounds: int = 3) -> Spots:
+def gaussian_fit(
+    maps: Tensor, stride: int = 1, *, floor: float = 0.01, rounds: int = 3, expected: float | None = None
+) -> Spots:
     """Centre, covariance and amplitude of the Gaussian that fits each map best, by weighted least squares on its
     logarithm.
 
@@ -86,9 +92,12 @@ def gaussian_fit(maps: Tensor, stride: int = 1, *, floor: float = 0.01, rounds: 
         maps: ``(…, H, W)``; what isn't positive counts as empty.
         floor: share of a map's highest value below which cells don't take part.
         rounds: solutions, each with the weights that the one before gives.
+        expected: the standard deviation in pixels that the Gaussian is to have where the cells don't tell it, as where
+            fewer than six take part; weak beside what they do tell.
 
     Returns:
-        Spots that are not valid where a map is empty, has fewer than six cells above the floor, or curves upwards.
+        Spots that are not valid where a map is empty, curves upwards, or without ``expected`` has fewer than six cells
+        above the floor.
     """
     values = _wide(maps)
     h, w = values.shape[-2:]
@@ -109,14 +118,16 @@ def gaussian_fit(maps: Tensor, stride: int = 1, *, floor: float = 0.01, rounds: 
     basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], -1).flatten(-3, -2)
     logarithm = torch.where(taking, share, 1.0).log().flatten(-2)
     taking = taking.flatten(-2)
-    valid = valid & (taking.sum(-1) >= 6)
+    if expected is None:
+        valid = valid & (taking.sum(-1) >= 6)
     weight = torch.where(taking, share.flatten(-2), 0.0).square()
     coefficients = basis.new_zeros(*basis.shape[:-2], 6)
     bad = torch.zeros_like(valid)
+    curvature = None if expected is None else -0.5 * (width * stride / expected).square()
     for _ in range(rounds):
-        coefficients, bad = _fit(basis, logarithm, weight, valid)
-        expected = (basis @ coefficients[..., None]).squeeze(-1).clamp(-30.0, 0.7)
-        weight = torch.where(taking, (2 * expected).exp(), 0.0)
+        coefficients, bad = _fit(basis, logarithm, weight, valid, curvature)
+        modelled = (basis @ coefficients[..., None]).squeeze(-1).clamp(-30.0, 0.7)
+        weight = torch.where(taking, (2 * modelled).exp(), 0.0)
     valid = valid & ~bad
     c0, cx, cy, cxx, cxy, cyy = coefficients.unbind(-1)
     # -½ (p - μ)ᵀ Σ⁻¹ (p - μ): the curvature is -Σ⁻¹.
@@ -140,14 +151,25 @@ def gaussian_fit(maps: Tensor, stride: int = 1, *, floor: float = 0.01, rounds: 
     return Spots(torch.stack([u, v], -1), covariance * scale[..., None, None], amplitude, valid)
 
 
-def _fit(basis: Tensor, logarithm: Tensor, weight: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Coefficients ``(…, 6)`` of weighted least squares, and where there are none, ``(…)``."""
+def _fit(
+    basis: Tensor, logarithm: Tensor, weight: Tensor, valid: Tensor, curvature: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Coefficients ``(…, 6)`` of weighted least squares, and where there are none, ``(…)``.
+
+    ``curvature`` ``(…)`` is what the coefficients of the squares are to be where the cells don't tell.
+    """
     weighted = basis * weight[..., None]
     # Normal equations square the condition number: float32 maps are solved in float64.
     normal = weighted.mT.double() @ basis.double()
     right = weighted.mT.double() @ logarithm.double()[..., None]
     trace = normal.diagonal(dim1=-2, dim2=-1).sum(-1)
     unit = torch.eye(6, dtype=normal.dtype, device=normal.device)
+    if curvature is not None:
+        # As much as EXPECTED of the cells' own weight, at a distance of one from the peak.
+        pull = EXPECTED * weight.double().sum(-1)
+        normal = normal + torch.diag_embed(pull[..., None] * unit[3:].sum(0))
+        squares = unit[3] + unit[5]
+        right = right + ((pull * curvature.double())[..., None] * squares)[..., None]
     normal = torch.where(valid[..., None, None], normal + RIDGE * 1e-3 * trace[..., None, None] * unit, unit)
     factor, failed = torch.linalg.cholesky_ex(normal)
     bad = (failed != 0) | ~factor.isfinite().flatten(-2).all(-1)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from ..maps import codec, losses
+from ..maps import codec, curve_fit, losses
 from .config import NetworkConfig
 from .covariance_calibration import Calibration
 
@@ -104,8 +104,9 @@ class KeypointNetwork(nn.Module):
         """Loss of each stage and image ``(S, B)``; the arguments are those of :meth:`loss`."""
         c = self.config
         return losses.stage_losses(
-            c.loss, output.logits, output.outside, keypoints, width, height, self.stride, c.sigma, weights
-        )
+            c.loss, output.logits, output.outside, keypoints, width, height, self.stride, c.sigma, weights,
+            fitted=c.is_fitted,
+        )  # fmt: skip
 
     def loss(self, output: Output, keypoints: Tensor, width: int, height: int, weights: Tensor | None = None) -> Tensor:
         """Loss of each image ``(B,)``, averaged over the stages.
@@ -130,16 +131,20 @@ class KeypointNetwork(nn.Module):
         """Keypoints in pixels of the input, and the belief that each lies inside it ``(B, J)``.
 
         Args:
-            method: one of :data:`.METHODS`; None is the one that fits the loss.
+            method: one of :data:`.METHODS`; None is the decoder of the network's settings.
         """
         beliefs = self.beliefs(output)
         return self.locate(beliefs.maps, method), beliefs.confidence
 
     def locate(self, maps: Tensor, method: str | None = None) -> codec.Points:
         """Keypoints from belief maps of this network, which may be averages of several; see :meth:`decode`."""
-        # Coordinates alone shape a map's mean, and nothing else of it.
-        own = "mean" if self.config.loss == "coordinates" else "local"
-        points = codec.decode(maps, self.stride, self.config.sigma, peak=not self.is_distribution, method=method or own)
+        c = self.config
+        if method is None and c.is_fitted:
+            points = curve_fit.locate(maps, self.stride, c.sigma)
+        else:
+            # Coordinates alone shape a map's mean, and nothing else of it.
+            own = "mean" if c.loss == "coordinates" else "local"
+            points = codec.decode(maps, self.stride, c.sigma, peak=not self.is_distribution, method=method or own)
         if self.calibration is None:
             return points
         return replace(points, covariances=self.calibration(points.covariances))

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...core.errors import UserError
-from ...core.settings.schema import TrainingSettings
+from ...core.settings.schema import DECODERS, TrainingSettings
+from ..maps import curve_fit
 from ..maps.losses import LOSSES
 
 KINDS = ("light", "vgg", "mobilenet", "resnet", "efficientnet")
@@ -32,6 +33,8 @@ class NetworkConfig:
         dropout: share of the features left out before the last layer while learning.
         loss: one of :data:`.LOSSES`, or ``auto`` for the network's own.
         occluded_weight: weight of occluded keypoints in the loss; see :func:`.losses.weights_of`.
+        decoder: one of :data:`.DECODERS`. The targets are those that it wants, so a network finds keypoints outside the
+            image only by the decoder that it was trained for.
     """
 
     kind: str
@@ -43,6 +46,7 @@ class NetworkConfig:
     dropout: float = 0.0
     loss: str = "auto"
     occluded_weight: float = 1.0
+    decoder: str = "soft_argmax"
 
     @classmethod
     def of(cls, training: TrainingSettings, keypoints: int, sigma: float) -> NetworkConfig:
@@ -58,10 +62,22 @@ class NetworkConfig:
             raise UserError(
                 f"training.width = {t.width} is too narrow: set {LEAST_WIDTH} at least, or 0 for the network's own"
             )
+        if t.decoder == "curve_fit" and t.loss == "coordinates":
+            raise UserError(
+                'training.decoder = "curve_fit" sees only what is near a map\'s peak, so training.loss = "coordinates" '
+                'can\'t bring a peak to its place: set loss = "sum", or decoder = "soft_argmax"'
+            )
         config = cls(
-            t.network, keypoints, sigma, t.stages, t.width, t.stride, t.dropout, t.loss, t.occluded_weight
-        )  # fmt: skip
-        return config.resolved()
+            t.network, keypoints, sigma, t.stages, t.width, t.stride, t.dropout, t.loss, t.occluded_weight, t.decoder
+        ).resolved()  # fmt: skip
+        if config.is_fitted:
+            config = replace(config, sigma=max(sigma, curve_fit.LEAST_SIGMA * config.stride))
+        return config
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a curve finds the keypoints."""
+        return self.decoder == "curve_fit"
 
     def resolved(self) -> NetworkConfig:
         """The settings with the network's own values in place of 0 and ``auto``, so that it says the same for ever."""
@@ -89,12 +105,13 @@ class NetworkConfig:
         config = cls(
             kind, int(data["keypoints"]), float(data["sigma"]), int(data["stages"]), width, int(data["stride"]),
             float(data["dropout"]), str(data["loss"]), float(data["hidden_weight"]),
+            str(data.get("decoder", "soft_argmax")),
         )  # fmt: skip
         sizes_fit = (
             1 <= config.keypoints <= 4096 and 1 <= config.stages <= 64
             and (width == 0 or LEAST_WIDTH <= width <= MOST_WIDTH) and config.stride in (0, *STRIDES)
         )  # fmt: skip
-        names_fit = kind in KINDS and config.loss in ("auto", *LOSSES)
+        names_fit = kind in KINDS and config.loss in ("auto", *LOSSES) and config.decoder in DECODERS
         numbers_fit = 0 < config.sigma < 1e4 and 0 <= config.dropout < 1 and 0 <= config.occluded_weight < 1e6
         if not (sizes_fit and names_fit and numbers_fit):
             raise ValueError(f"no such network: {config}")

@@ -53,7 +53,7 @@ class Calibration:
         """The calibration of a network that has learned none yet: scales of one."""
         c = config.resolved()
         own = c.sigma**2
-        if c.loss in DISTRIBUTION_LOSSES:
+        if c.loss in DISTRIBUTION_LOSSES and not c.is_fitted:
             own += c.stride**2 / 6  # of splitting mass linearly between cells
         if c.loss == "coordinates":
             own = 0.0  # which are taught without a target

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ..maps import curve_fit
 from ..maps.codec import inside, radius, smooth
 from ..maps.soft_argmax import Spots, soft_argmax
 from .camera import Camera
@@ -56,13 +57,15 @@ class PoseLoss:
     """The loss for the maps of one network and the robots of one scene."""
 
     def __init__(
-        self, keypoints: int, stride: int, sigma: float, *, is_distribution: bool, robots: Sequence[str] = ()
-    ) -> None:
+        self, keypoints: int, stride: int, sigma: float, *, is_distribution: bool, fitted: bool = False,
+        robots: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """Sort the keypoints by robot.
 
         Args:
             sigma: width of the targets, pixels of the input.
             is_distribution: whether a map is a distribution over its cells, and not sigmoids of height one.
+            fitted: whether keypoints are decoded by :mod:`.curve_fit`; those a little outside the image then count.
             robots: whose each keypoint is; none for one robot.
         """
         names = list(robots) or [""] * keypoints
@@ -71,6 +74,7 @@ class PoseLoss:
         self._stride = stride
         self._sigma = sigma
         self._is_distribution = is_distribution
+        self._fitted = fitted
 
     def __call__(
         self, logits: Tensor, keypoints: Tensor, weights: Tensor | None, places: Tensor, cameras: Tensor,
@@ -88,8 +92,11 @@ class PoseLoss:
                 same.
             size: width and height of the input.
         """
-        spots = located(logits, self._stride, self._sigma, is_distribution=self._is_distribution)
-        used = inside(keypoints, *size) & spots.valid
+        spots = located(
+            logits, self._stride, self._sigma, is_distribution=self._is_distribution, fitted=self._fitted
+        )  # fmt: skip
+        margin = curve_fit.margin(self._sigma) if self._fitted else 0.0
+        used = inside(keypoints, *size, margin) & spots.valid
         # The gradient is computed at once, so that it can be looked at before the network gets it.
         asked = torch.is_grad_enabled() and spots.positions.requires_grad
         own = [t.detach().requires_grad_(asked) for t in (spots.positions, spots.covariances)]
@@ -149,12 +156,19 @@ class PoseLoss:
         return result.index_put((rows[good],), bent(distance).to(result.dtype))
 
 
-def located(logits: Tensor, stride: int, sigma: float, *, is_distribution: bool) -> Spots:
-    """Soft-argmax of the cells around each map's peak, which are those that predictions are decoded from; in float32 at
-    least."""
+def located(
+    logits: Tensor, stride: int, sigma: float, *, is_distribution: bool, fitted: bool = False
+) -> Spots:  # fmt: skip
+    """Soft-argmax of the cells around each map's peak, which are those that predictions are decoded from, or their
+    curve; in float32 at least."""
     scores = logits if logits.dtype == torch.float64 else logits.float()
     scores = scores if is_distribution else F.logsigmoid(scores)
     h, w = scores.shape[-2:]
+    if fitted:
+        maps = scores.flatten(2).softmax(-1).view_as(scores) if is_distribution else scores.exp()
+        points = curve_fit.locate(maps, stride, sigma)
+        valid = points.positions.isfinite().all(-1) & points.covariances.isfinite().flatten(-2).all(-1)
+        return Spots(points.positions, points.covariances, points.peaks, valid)
     with torch.no_grad():
         beliefs = scores.flatten(2).softmax(-1).view_as(scores)
         cells = smooth(beliefs).flatten(2).argmax(-1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.settings.schema import TrainingSettings
-from ..maps import codec
+from ..maps import codec, curve_fit
 from ..maps.shape_losses import range_losses, width_losses
 from ..networks.factory import KeypointNetwork, Output
 from ..pose.loss import PoseLoss
@@ -34,8 +34,9 @@ class Objective:
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.extras = tuple(self._weights)
         self._pose = PoseLoss(
-            c.keypoints, network.stride, c.sigma, is_distribution=network.is_distribution, robots=robots
-        )
+            c.keypoints, network.stride, c.sigma, is_distribution=network.is_distribution, fitted=c.is_fitted,
+            robots=robots,
+        )  # fmt: skip
 
     def __call__(
         self, output: Output, keypoints: Tensor, weights: Tensor | None, size: tuple[int, int], pose: float,
@@ -59,7 +60,8 @@ class Objective:
         rows: dict[str, Tensor] = {}
         if "width" in self.extras or "range" in self.extras:
             target = codec.encode(
-                keypoints, *size, self._network.stride, c.sigma, peak=not self._network.is_distribution
+                keypoints, *size, self._network.stride, c.sigma, peak=not self._network.is_distribution,
+                margin=curve_fit.margin(c.sigma) if c.is_fitted else 0.0,
             )  # fmt: skip
             both = width_losses(c.loss, last, target, self._network.stride), range_losses(c.loss, last, target)
             gate = torch.ones_like(both[0]) if weights is None else weights

@@ -176,6 +176,41 @@ def test_the_settings_reach_the_network() -> None:
     assert factory.NetworkConfig.from_dict(config.to_dict()) == config
 
 
+def test_a_curve_fit_has_targets_that_a_curve_fits() -> None:
+    narrow = factory.NetworkConfig.of(TrainingSettings(decoder="curve_fit"), 7, 1.6)
+    assert (narrow.decoder, narrow.sigma, narrow.stride) == ("curve_fit", 4.0, 4)
+    assert factory.NetworkConfig.of(TrainingSettings(decoder="curve_fit"), 7, 6.0).sigma == 6.0
+    assert factory.NetworkConfig.from_dict(narrow.to_dict()) == narrow
+    with pytest.raises(UserError, match='loss = "sum"'):
+        factory.NetworkConfig.of(TrainingSettings(decoder="curve_fit", loss="coordinates"), 7, 4.0)
+
+
+def test_a_model_of_an_earlier_version_has_the_decoder_that_there_was() -> None:
+    document = factory.NetworkConfig("light", 7, 1.6).to_dict()
+    del document["decoder"]
+    assert factory.NetworkConfig.from_dict(document).decoder == "soft_argmax"
+
+
+@pytest.mark.parametrize("loss", ["l2", "cross_entropy", "sum"])
+def test_a_network_decodes_by_the_curve_that_it_is_trained_for(loss: str) -> None:
+    """A keypoint two deviations outside the image: free maps learn to tell where."""
+    config = factory.NetworkConfig("light", 3, 4.0, loss=loss, decoder="curve_fit")
+    net = factory.build(config)
+    keypoints = torch.tensor([[[-8.5, 20.0], [30.2, 17.1], [-40.0, 3.0]]])
+    logits = torch.full((1, 3, 12, 16), -4.0 if loss == "l2" else 0.0, requires_grad=True)
+    outside = None if loss == "l2" else torch.zeros(1, 3, requires_grad=True)
+    optimiser = torch.optim.Adam([logits] if outside is None else [logits, outside], lr=0.2)
+    for _ in range(600 if outside is None else 200):  # what l2 asks of nearly empty cells, it asks softly
+        optimiser.zero_grad()
+        net.loss(factory.Output((logits,), outside), keypoints, 64, 48).sum().backward()
+        optimiser.step()
+    points, confidence = net.decode(factory.Output((logits.detach(),), outside))
+    assert (points.positions - keypoints)[0, :2].norm(dim=-1).max() < 0.6
+    assert confidence[0, 2] < 0.02 < confidence[0, 0]
+    as_before = net.decode(factory.Output((logits.detach(),), outside), "local")[0].positions
+    assert as_before[0, 0, 0] > -0.6
+
+
 def test_what_is_left_to_the_network_is_written_down() -> None:
     own = factory.NetworkConfig.of(TrainingSettings(network="vgg"), 7, 1.6)
     assert (own.width, own.stride, own.loss) == (128, 4, "l2")
