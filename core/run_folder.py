@@ -32,6 +32,15 @@ PRIORS = "priors.jsonl"
 SUMMARY = "summary.json"
 """What came of the run; there once its trainer has ended of its own accord."""
 
+TIMINGS = "timings.json"
+"""How long the parts of simulation steps and training steps have taken so far."""
+
+HARDEST_PICTURE = "hardest.png"
+"""The validation images with the largest losses at the last validation."""
+
+REPORT = "report.html"
+"""The run as one page for people."""
+
 PREDICTIONS_PICTURE = "predictions.png"
 """Test images with what the model sees in them."""
 

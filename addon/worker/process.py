@@ -34,6 +34,7 @@ from ...core.processes.lifeline import end_with_parent
 from ...core.scene.scene_model import SceneModel
 from ...core.settings import toml_file
 from ...core.settings.schema import Settings
+from ...core.step_times import Stopwatch
 from ..robot import rig
 from ..stage import prior_support
 from ..stage.stage import Stage
@@ -144,6 +145,7 @@ def render_samples(options: Any, settings: Settings) -> None:
                 sample = make_sample(stage, renderer, model, rng, options.index, sequence, details=details)
                 if not sent.result():
                     break
+                sample = replace(sample, seconds={**sample.seconds, **link.sending})
                 sent = sender.submit(link.send, sample, stopped.is_set)
         # What was sent is not yet taken: whoever asked for it says when it is.
         stopped.wait()
@@ -213,11 +215,17 @@ def make_sample(
     Args:
         details: for the labels of every robot's links, too.
     """
+    watch = Stopwatch()
     latents = stage.draw_rules.sample(model, rng)
+    watch.lap("draw")
     stage.apply(latents.values)
+    watch.lap("pose")
     truth = labels.label(stage, details)
+    watch.lap("label")
+    image = renderer.render(latents.seed)
+    watch.lap("render")
     return Sample(
-        image=renderer.render(latents.seed),
+        image=image,
         keypoints=truth.keypoints,
         depths=truth.depths,
         visibility=truth.visibility,
@@ -230,6 +238,7 @@ def make_sample(
         distortion=truth.distortion,
         instances=truth.instances,
         mask=truth.mask,
+        seconds=watch.seconds,
     )
 
 

@@ -171,16 +171,27 @@ def decode_event(data: bytes | memoryview, run_id: str) -> Event:
             raise MessageError(f"the progress has the device {content['device']!r}")
         return "progress", cast(Progress, content)
     if kind == "metrics":
-        _check_numbers(kind, content)
-        _check_table("shares of keypoints", content.get("pck", {}))
-        errors = content.get("per_keypoint", {})
-        if not isinstance(errors, dict):
-            raise MessageError("the keypoints' errors are not a table")
-        for name, error in errors.items():
-            _check_table(f"errors of {name!r}", error)
-        _check_ranges(content.get("hardest", []))
-        return "metrics", cast(Metrics, content)
+        return "metrics", check_metrics(content)
     raise MessageError(f"there is no event of kind {kind!r}")
+
+
+def check_metrics(content: Any) -> Metrics:
+    """What a validation found, as plain JSON values of whatever origin.
+
+    Raises:
+        MessageError: if it is something else.
+    """
+    if not isinstance(content, dict):
+        raise MessageError("the metrics are not a table")
+    _check_numbers("metrics", content)
+    _check_table("shares of keypoints", content.get("pck", {}))
+    errors = content.get("per_keypoint", {})
+    if not isinstance(errors, dict):
+        raise MessageError("the keypoints' errors are not a table")
+    for name, error in errors.items():
+        _check_table(f"errors of {name!r}", error)
+    _check_ranges(content.get("hardest", []))
+    return cast(Metrics, content)
 
 
 def _check_numbers(kind: str, content: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import zmq
 import zmq.auth
 
 from ..errors import UserError
+from ..step_times import Stopwatch
 from . import addresses
 from .curve_security import Security
 from .envelope import MAX_IMAGE, MessageError, encode_request, parse
@@ -146,6 +147,8 @@ class Link:
         self._samples: zmq.Socket[bytes] | None = None
         self._news: zmq.Socket[bytes] | None = None
         self._control: zmq.Socket[bytes] | None = None
+        self.sending: dict[str, float] = {}
+        """Seconds that :meth:`send` took for the last sample: see :data:`.step_times.BESIDE`."""
 
     def _connect(self, kind: int, port: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
@@ -167,15 +170,20 @@ class Link:
             self.security.client(socket)
             socket.connect(self.endpoints.url(self.endpoints.samples))
             self._samples = socket
+        watch = Stopwatch()
         header, *buffers = encode_sample(sample, self.run_id)
         while not stopped():
+            watch.lap("send")
             try:
                 self._samples.send(header, zmq.SNDMORE | zmq.NOBLOCK)
             except zmq.Again:
                 self._samples.poll(100, zmq.POLLOUT)
+                watch.lap("wait")
                 continue
             # Not copied: ZeroMQ holds on to the arrays until they are sent. It never waits within a message.
             self._samples.send_multipart(buffers, copy=False)
+            watch.lap("send")
+            self.sending = {"wait": 0.0, **watch.seconds}
             return True
         return False
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scene.scene_model import SceneDraw, SceneModel
+from ..step_times import BESIDE, SIMULATION, is_time
 from .envelope import MAX_HEADER, SCHEMA, MessageError, array_in, dump, finite, parse, whole_number
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -59,6 +60,8 @@ class Sample:
         instances: every robot in full, where the run asks for details.
         mask: ``(H, W)`` uint16, where the run asks for it: 0 for what is no robot, else 1 + the link's place among the
             frames of all instances, one after the other.
+        seconds: that the parts of making it took, and of sending the one before: see :mod:`.step_times`; empty where
+            the worker does not say.
     """
 
     image: NDArray[np.uint8]
@@ -74,6 +77,7 @@ class Sample:
     distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
     instances: tuple[Instance, ...] = ()
     mask: NDArray[np.uint16] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def encode_sample(sample: Sample, run_id: str) -> list[bytes | memoryview]:
         "camera_matrix": sample.camera_matrix.tolist(), "base_in_camera": sample.base_in_camera.tolist(),
         "distortion": sample.distortion.tolist(),
     }  # fmt: skip
+    if sample.seconds:
+        header["seconds"] = {k: round(v, 6) for k, v in sample.seconds.items()}
     if sample.instances:
         header["instances"] = [_plain_instance(i) for i in sample.instances]
     frames: list[bytes | memoryview] = [dump(header), np.ascontiguousarray(sample.image).data.cast("B")]
@@ -198,7 +204,19 @@ def decode_sample(frames: Sequence[bytes | memoryview], contract: SampleContract
         distortion=array_in(header, "distortion", (5,)),
         instances=instances,
         mask=mask,
+        seconds=_seconds(header.get("seconds", {})),
     )
+
+
+def _seconds(table: Any) -> dict[str, float]:
+    """Those that this version knows; a later one may tell more."""
+    if not isinstance(table, dict):
+        raise MessageError("the seconds are not a table")
+    known = {name: table[name] for name in (*SIMULATION, *BESIDE) if name in table}
+    for name, value in known.items():
+        if not is_time(value):
+            raise MessageError(f"{name} took {value!r} seconds")
+    return {name: float(value) for name, value in known.items()}
 
 
 def _instances(header: Mapping[str, Any], contract: SampleContract) -> tuple[Instance, ...]:

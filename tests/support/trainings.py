@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.core.step_times import StepTimes
 from robot_keypoints.trainer.images import sensor_effects
 from robot_keypoints.trainer.training import setup, trainer
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
@@ -39,6 +40,9 @@ class Quiet:
 
     def rates(self) -> dict[str, float]:
         return {}
+
+    def times(self) -> StepTimes:
+        return StepTimes()
 
     def publish(self, event: Event) -> None:
         pass

@@ -51,6 +51,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "calibrate": _calibrate,
         "label": _label,
         "export": _export,
+        "report": _report,
         "serve": _serve,
         "models": _models,
         "doctor": _doctor,
@@ -248,6 +249,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     export.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX's opset (default: 18)")
 
+    report = commands.add_parser("report", help="tell what came of a run: one page, and how long each part takes")
+    report.add_argument("run", type=Path, metavar="RUN", help="folder of a run: finished, going on or broken off")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the run's folder)")
+    report.add_argument("--open", action="store_true", dest="opened", help="show the page in the browser")
+    report.add_argument("--json", action="store_true", help="print the times as JSON on stdout")
+    _add_progress(report)
+
     commands.add_parser("serve", help="keep a model loaded and answer over ZeroMQ", add_help=False)
 
     models = commands.add_parser("models", help="list the models that come along, with their errors")
@@ -380,6 +388,14 @@ def _export(options: argparse.Namespace, begun: float) -> int:
     from . import export as export_command
 
     return export_command.export(options.model, options.onnx, options.opset)
+
+
+def _report(options: argparse.Namespace, begun: float) -> int:
+    from . import report as report_command
+
+    return report_command.report(
+        options.run, options.out, opened=options.opened, as_json=options.json, progress=options.progress
+    )
 
 
 def _serve(options: argparse.Namespace, begun: float) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...core.settings.schema import TrainingSettings
+from ...core.step_times import TRAINING, StepTimes, Stopwatch
 from ..networks import device
 from ..networks.cuda_graphs import GraphedTraining
 from ..networks.device import Precision
@@ -29,6 +30,9 @@ WEIGHT_DECAY = 1e-4
 
 LONGEST_COMPUTATION = 1.0
 """A batch is computed in parts where it would keep a request to stop waiting longer than this, seconds."""
+
+MEASURED_EVERY = 25
+"""Of so many steps on a graphics card one is measured: it has to be waited for after each part."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class Engine:
         self.process_group = process_group
         self.watch = Watch()
         self.steps = 0
+        self.times = StepTimes()
+        """How long the parts of those steps took that were measured."""
         self._average = Average(network, settings.averaging)
         self._objective = Objective(network, settings, robots)
         self.optimiser = torch.optim.AdamW(
@@ -165,6 +171,7 @@ class Engine:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
+        watch = self._stopwatch()
         self.optimiser.zero_grad(set_to_none=True)
         share = 1 if self.process_group is None else self.process_group.size
         size = max(1, int(LONGEST_COMPUTATION / max(self.precision.seconds_per_image, 1e-9)))
@@ -173,9 +180,11 @@ class Engine:
         with device.enough_memory(len(parts[0])):
             for i, part in enumerate(parts):
                 losses = self._losses(part, pose)
+                watch.lap("forward")
                 # The group takes the mean of its gradients, and does so with the last part.
                 with nullcontext() if i + 1 == len(parts) or self.process_group is None else self._plain.no_sync():  # type: ignore[operator]
                     (self._objective.total(losses, pose).sum() * (share / total)).backward()  # type: ignore[no-untyped-call]
+                watch.lap("backward")
                 found.append(losses.detach())
                 if self.process_group is None and i + 1 < len(parts) and interrupted():
                     return None
@@ -189,7 +198,17 @@ class Engine:
         self.steps += 1
         if self.process_group is None or self.process_group.first:
             self._average.update(self.steps)
+        watch.lap("optimiser")
+        if watch.seconds and self.steps > 1:  # the first step compiles and allocates
+            self.times.add(watch.seconds, TRAINING)
         return result
+
+    def _stopwatch(self) -> Stopwatch:
+        """Of the next step; on a graphics card, which computes while Python goes on, of a few steps alone."""
+        where = self.precision.device
+        if where.type != "cuda":
+            return Stopwatch()
+        return Stopwatch(lambda: torch.cuda.synchronize(where), running=self.steps % MEASURED_EVERY == 0)
 
     def _losses(self, part: Batch, pose: float) -> Tensor:
         """The losses of each stage and image, and below them of all that counts besides, ``(S + E, B)``."""

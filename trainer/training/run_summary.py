@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ...core.step_times import RunTimes
 from ..evaluation import keypoint_metrics
 from .best_model import Tested
 from .engine import Engine
@@ -17,8 +18,9 @@ from .setup import versions
 
 
 def summary(
-    counters: Counters, engine: Engine, held_out: HeldOut, tested: Tested | None, priors: Priors, *, stopped: bool
-) -> dict[str, Any]:
+    counters: Counters, engine: Engine, held_out: HeldOut, tested: Tested | None, priors: Priors, times: RunTimes, *,
+    stopped: bool,
+) -> dict[str, Any]:  # fmt: skip
     """The document, as plain JSON values; what was not tested is None or empty."""
     result, found = None, None
     if tested is not None and tested.result is not None:
@@ -30,6 +32,7 @@ def summary(
         "steps": counters.step,
         "seconds": round(counters.seconds, 2),
         "stall_fraction": counters.stall_fraction,
+        "timings": times.to_dict(),
         "messages_dropped": counters.dropped,
         "validation_images": len(held_out.validation) if held_out.validation is not None else 0,
         "test_images": len(result) if result is not None else 0,

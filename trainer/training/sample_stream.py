@@ -13,6 +13,7 @@ from collections import deque
 
 from ...core.messages.run_sockets import SampleReceiver
 from ...core.messages.samples import Sample
+from ...core.step_times import SIMULATION, StepTimes
 
 LOG_EVERY = 5.0
 """Seconds between two log lines about dropped messages."""
@@ -47,6 +48,7 @@ class SampleStream:
             workers: samples that claim another worker number than 0 … workers - 1 are dropped.
             capacity: samples that may wait here.
         """
+        self._times = StepTimes()
         self._receiver = receiver
         self._drops = drops
         self._capacity = capacity
@@ -81,6 +83,11 @@ class SampleStream:
     def dropped(self) -> int:
         """Messages that were no samples of this run."""
         return self._drops.count
+
+    def times(self) -> StepTimes:
+        """How long the workers have taken for the parts of a sample so far."""
+        with self._change:
+            return StepTimes(dict(self._times.parts))
 
     def rates(self) -> dict[str, float]:
         """Samples per second of each worker over the last seconds, by its number."""
@@ -133,6 +140,7 @@ class SampleStream:
                 with self._change:
                     self._queues[sample.worker].append(sample)
                     self._counts[sample.worker] += 1
+                    self._times.add(sample.seconds, SIMULATION)
                     self._waiting += 1
                     self._change.notify_all()
         except BaseException as problem:  # the trainer must hear of it instead of waiting for ever

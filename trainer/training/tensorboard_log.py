@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ...core import run_folder
 from ...core.robot.visibility import inside
 from ...core.scene.scene_model import SceneModel
+from ...core.step_times import RunTimes
 from ..evaluation import error_plot
 from ..evaluation.evaluate import Evaluation, EvaluationSet
 from ..evaluation.keypoint_metrics import Measurement
@@ -100,6 +101,12 @@ class Journal:
             )
         self._writer.add_image("predictions", np.concatenate(strip, 1), step, dataformats="HWC")
         self._writer.flush()
+
+    def times(self, step: int, found: RunTimes) -> None:
+        """Mean milliseconds of each part of a simulation step and of a training step so far."""
+        for kind, parts in found.to_dict().items():
+            for part, numbers in parts.items():
+                self._writer.add_scalar(f"ms_of_{kind}/{part}", numbers["mean_ms"], step)
 
     def priors(self, step: int, model: SceneModel) -> None:
         """Histograms of the variables that adapt."""

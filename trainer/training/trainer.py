@@ -23,6 +23,7 @@ from .progress_news import Clock, News, Rates, training_progress
 from .run_length import RunLength
 from .run_state import RunState
 from .run_summary import summary
+from .run_times import TimeRecord
 from .sample_stream import SampleStream
 from .schedule import exhausted, learning_rate, pose_share
 from .tensorboard_log import Journal, Pace
@@ -75,6 +76,7 @@ class Trainer:
         self.length = RunLength(t, self.clock, self.counters, self.held_out, speed)
         self.rates = Rates(self.counters)
         self.journal = Journal(folder, self.counters.step)
+        self.times = TimeRecord(folder, stream, self.engine, resumed=saved is not None)
 
     def close(self) -> None:
         """End the threads and the other processes."""
@@ -148,7 +150,8 @@ class Trainer:
         """Measure, move the priors, keep the best model, write a checkpoint."""
         assert self.held_out.validation is not None
         self.news.say("validating")
-        found = validate(self.engine, self.held_out, self.priors.initial, self.settings, self._is_ending)
+        with self.times.measure("validation"):
+            found = validate(self.engine, self.held_out, self.priors.initial, self.settings, self._is_ending)
         if found is None:
             return
         self.length.note_validation(found.result.seconds, len(self.held_out.validation))
@@ -158,7 +161,9 @@ class Trainer:
         pace = Pace(self.stream.rates(), *self.rates.since(self.counters), self.counters.stall_fraction)
         self.journal.validation(content, self.held_out.validation, found.result, self.info, pace)
         if self.settings.feedback.enabled:
-            self.move_priors(found.result)
+            with self.times.measure("feedback"):
+                self.move_priors(found.result)
+        self.journal.times(self.counters.step, self.times.write(self.counters.stall_fraction))
         self.switchboard.publish(("metrics", content))
         if self.counters.judge(found.score, doubtful=self.engine.watch.doubtful):
             best_model.save(self.folder, self.engine.average, self.info, content)
@@ -192,7 +197,8 @@ class Trainer:
         if board.abandoned.is_set():
             return
         self._count()
-        document = summary(self.counters, self.engine, self.held_out, tested, self.priors, stopped=stopped)
+        times = self.times.write(self.counters.stall_fraction)
+        document = summary(self.counters, self.engine, self.held_out, tested, self.priors, times, stopped=stopped)
         files.write_json(self.folder / run_folder.SUMMARY, document)
         shown = best_model.results(tested, self.held_out.test, effort)
         self.journal.finish(shown, self.priors.initial, self.priors.model)

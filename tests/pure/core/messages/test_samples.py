@@ -66,6 +66,29 @@ def frames_of(s: Sample) -> list[bytes]:
     return [bytes(f) for f in encode_sample(s, RUN)]
 
 
+def test_seconds_round_trip_and_may_be_missing() -> None:
+    timed = replace(sample(), seconds={"draw": 0.0015, "render": 0.25, "wait": 0.0})
+    assert decode_sample(frames_of(timed), CONTRACT).seconds == timed.seconds
+    assert "seconds" not in json.loads(frames_of(sample())[0])  # as older workers send it
+    assert decode_sample(frames_of(sample()), CONTRACT).seconds == {}
+
+
+@pytest.mark.parametrize("value", [None, "1", True, -0.001, 1e9, [1.0], {}, 10**400])
+def test_hostile_seconds_are_refused(value: Any) -> None:
+    header, image = frames_of(sample())
+    changed = {**json.loads(header), "seconds": {"render": value}}
+    with pytest.raises(MessageError, match="render took"):
+        decode_sample([json.dumps(changed).encode(), image], CONTRACT)
+
+
+def test_seconds_of_unknown_parts_take_no_memory() -> None:
+    header, image = frames_of(sample())
+    changed = {**json.loads(header), "seconds": {"render": 1.0, **{f"part {i}": "x" for i in range(1000)}}}
+    assert decode_sample([json.dumps(changed).encode(), image], CONTRACT).seconds == {"render": 1.0}
+    with pytest.raises(MessageError, match="seconds"):
+        decode_sample([json.dumps({**changed, "seconds": [1.0]}).encode(), image], CONTRACT)
+
+
 def test_sample_round_trip() -> None:
     for seed in range(20):
         s = sample(seed)
