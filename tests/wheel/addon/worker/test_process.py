@@ -22,6 +22,7 @@ from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.completion import complete
 from robot_keypoints.core.settings.schema import RenderSettings, Settings
+from robot_keypoints.core.step_times import BESIDE, SIMULATION
 
 RUN = "0123456789abcdef"
 
@@ -110,6 +111,9 @@ def test_a_uniform_worker_streams_valid_samples_and_ends_with_its_parent(run, tr
     assert len({s.latents.bins["joint/elbow_joint"] for s in samples}) > 5
     assert len({s.image.tobytes() for s in samples}) == 40
     assert any((s.visibility > 0).all() and (s.image[..., 3] > 0).any() for s in samples)
+    # How long it took comes with each sample, and how long the one before took to send.
+    assert all(set(SIMULATION) <= set(s.seconds) and s.seconds["render"] > 0 for s in samples)
+    assert not set(BESIDE) & set(samples[0].seconds) and all(set(BESIDE) <= set(s.seconds) for s in samples[1:])
     assert worker.stdin is not None
     worker.stdin.close()
     assert worker.wait(5) == 0
