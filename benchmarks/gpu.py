@@ -31,10 +31,10 @@ import torch
 from photographs import errors_on
 from pose import problems
 from recorded_training import Course, held_out, model_info, never
-from recording import Recording
 from robot_keypoints.core.settings.asset_folders import training_themes
 from robot_keypoints.core.settings.schema import Settings, TrainingSettings
 from robot_keypoints.trainer.commands import doctor
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.evaluation import keypoint_metrics
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.inference.predictor import Predictor

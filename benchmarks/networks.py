@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import Recording
 from robot_keypoints.core.settings.schema import TrainingSettings
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.evaluation import keypoint_metrics
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.images import sensor_effects

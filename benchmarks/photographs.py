@@ -272,7 +272,7 @@ def measure(options: argparse.Namespace, seeds: Sequence[int]) -> None:
     recording: Any = None
     if options.recording is not None:
         from recorded_training import HELD_OUT
-        from recording import Recording
+        from robot_keypoints.trainer.datasets.recording import Recording
 
         recording = Recording.load(options.recording)
         if len(recording.images) <= HELD_OUT:

@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from feedback import PRECISION, TEST, VALIDATION, Data, summary
 from numpy.typing import NDArray
-from recording import Recording
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, orbit
 from robot_keypoints.core.robot.visibility import SURE
 from robot_keypoints.core.settings.completion import load_robot
 from robot_keypoints.core.settings.schema import TrainingSettings
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
 from robot_keypoints.trainer.evaluation.keypoint_metrics import errors_percent
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
@@ -46,6 +45,7 @@ from robot_keypoints.trainer.training.engine import Batch, Engine
 from robot_keypoints.trainer.training.replay_store import RawBatch
 from robot_keypoints.trainer.training.schedule import learning_rate, pose_share
 from scipy.stats import ttest_1samp
+from shrunk_recording import PRECISION, TEST, VALIDATION, Data, summary
 from torch import Tensor
 
 MAPS = "maps alone"

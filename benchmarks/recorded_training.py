@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recording import Recording
 from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
 from robot_keypoints.trainer.images.fixed_compositor import FixedCompositor
 from robot_keypoints.trainer.networks import device, factory

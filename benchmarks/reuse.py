@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from feedback import TEST, VALIDATION, Data, augmented, begin, errors, summary
-from recording import Recording, as_sample
+from recording import as_sample
 from robot_keypoints.core.messages.samples import Sample
 from robot_keypoints.core.scene.scene_model import SceneDraw
 from robot_keypoints.core.settings.schema import TrainingSettings
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.training.replay_store import ReplayStore
 from robot_keypoints.trainer.training.schedule import learning_rate
+from shrunk_recording import TEST, VALIDATION, Data, augmented, begin, errors, summary
 
 
 class Recorded:

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import Recording, as_sample
+from recording import as_sample
 from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.networks import device, factory
 from robot_keypoints.trainer.training import setup
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline

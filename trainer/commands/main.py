@@ -54,6 +54,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "report": _report,
         "serve": _serve,
         "models": _models,
+        "experiment": _experiment,
         "doctor": _doctor,
     }
     try:
@@ -261,11 +262,42 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the models that come along, with their errors")
     models.add_argument("--json", action="store_true", help="print the list as JSON on stdout")
 
+    _add_experiment(commands)
+
     doctor = commands.add_parser("doctor", help="check that everything works, and say how to mend what does not")
     doctor.add_argument("--blender", default="", metavar="COMMAND", help="Blender to check instead of the bpy wheel")
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
     _add_progress(doctor)
     return parser
+
+
+def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    experiment = commands.add_parser("experiment", help="compare ways to train, many trainings each")
+    kinds = experiment.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
+    feedback = kinds.add_parser("feedback", help="pairs of trainings with feedback and without, on the same renderings")
+    feedback.add_argument(
+        "source", type=Path, metavar="SOURCE", help="a recording, or the folder of an experiment to go on with"
+    )
+    feedback.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the experiment")
+    feedback.add_argument("--jobs", type=int, default=1, metavar="J", help="trainings at a time (default: 1)")
+    feedback.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
+    feedback.add_argument("--pairs", type=int, metavar="N", help="pairs of trainings (default: 30)")
+    feedback.add_argument("--images", type=int, metavar="M", help="that each training learns from (default: 16000)")
+    feedback.add_argument(
+        "--every", type=int, metavar="K", help="images between two measurements and updates (default: 1000)"
+    )
+    feedback.add_argument("--batch", type=int, metavar="B", help="images of each step (default: 32)")
+    feedback.add_argument(
+        "--adaptive-share", type=float, dest="share", metavar="A",
+        help="share of the images from the simulator that adapts (default: 0.5)",
+    )  # fmt: skip
+    feedback.add_argument("--rule", choices=("evidence", "selection"), help="what moves the priors")
+    feedback.add_argument("--strength", type=float, metavar="S", help="how strongly (default: 1)")
+    feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
+    feedback.add_argument("--learning-rate", type=float, metavar="R", help="throughout (default: 0.002)")
+    feedback.add_argument("--seed", type=int, metavar="N", help="of the first pair (default: 1)")
+    feedback.add_argument("--share-of-jobs", help=argparse.SUPPRESS)
+    feedback.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
 
 
 def _add_progress(command: argparse.ArgumentParser) -> None:
@@ -408,6 +440,18 @@ def _models(options: argparse.Namespace, begun: float) -> int:
     from . import models
 
     return models.report(as_json=options.json)
+
+
+def _experiment(options: argparse.Namespace, begun: float) -> int:
+    from . import experiment
+
+    names = ("pairs", "images", "every", "batch", "share", "rule", "strength", "shrink", "learning_rate", "seed")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    experiment_options = experiment.ExperimentOptions(
+        source=options.source, out=options.out, jobs=options.jobs, device=options.device, given=given,
+        share_of_jobs=options.share_of_jobs,
+    )  # fmt: skip
+    return experiment.run(experiment_options, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace, begun: float) -> int:
