@@ -15,7 +15,8 @@ from ..footage import calibration_files
 from ..footage.calibration import calibrate as solved
 from ..footage.footage_file import load_footage
 from ..footage.marker_observing import observe_markers
-from ..footage.model_keypoints import keypoint_blocks
+from ..footage.model_calibration import calibrate_by_model
+from ..footage.model_keypoints import find_keypoints, keypoint_blocks
 from ..footage.recording import MarkerObservation
 from ..inference.joint_deviations import joint_deviations
 from ..inference.predictor import Predictor
@@ -65,11 +66,15 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     observations: tuple[MarkerObservation, ...] = ()
     if options.markers and (footage.markers or options.model is None):
         footage, observations = observe_markers(footage, show_progress("markers"))
-    keypoints = None
+    found = None
     if options.model is not None:
         predictor = Predictor.load(options.model, device.choose("auto"))
-        keypoints = keypoint_blocks(footage, predictor, show_progress("keypoints"))
-    result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
+        found = find_keypoints(footage, predictor, show_progress("keypoints"))
+    if found is not None and not observations:
+        result = calibrate_by_model(footage, found, offsets).calibration
+    else:
+        keypoints = None if found is None else keypoint_blocks(footage, found)
+        result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if out is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``robot-keypoints label``: labels for the images of a recording, from its markers and joint positions.
+"""``robot-keypoints label``: labels for the images of a recording, from its markers or a model, and joint positions.
 
 Read :func:`label` from top to bottom.
 """
@@ -32,8 +32,13 @@ from ..footage.frame_reader import read_frames
 from ..footage.joint_problem import Placement
 from ..footage.labelling import Labelled, Method, label_frames
 from ..footage.marker_observing import observe_markers
+from ..footage.model_calibration import calibrate_by_model
+from ..footage.model_keypoints import ModelKeypoints, find_keypoints, keypoint_blocks
+from ..footage.model_labelling import label_by_model
 from ..footage.recording import Footage, MarkerObservation
 from ..inference.joint_deviations import joint_deviations
+from ..inference.predictor import Predictor
+from ..networks import device
 from ..pose.kinematic_filter import SensorModel
 from ..reports import page
 from .calibrate import show_progress
@@ -55,6 +60,8 @@ class LabelOptions:
     Attributes:
         footage: see :mod:`..footage.footage_file`.
         out: folder of the data set, which must not be there yet.
+        model: whose keypoints place the cameras where there are no markers, and help to place them where there are.
+        markers: whether markers count.
         format: ``coco`` or ``ndds``.
         method: how images are labelled in which no marker can be relied on.
         robot: its URDF, instead of what the footage says.
@@ -64,6 +71,8 @@ class LabelOptions:
 
     footage: Path
     out: Path
+    model: Path | None = None
+    markers: bool = True
     format: str = "coco"
     method: Method = "smoother"
     robot: Path | None = None
@@ -77,17 +86,19 @@ def label(options: LabelOptions, *, as_json: bool = False) -> int:
     Raises:
         UserError: if anything that was given is of no use, or the folder can't be written; nothing is written then.
     """
+    if options.model is None and not options.markers:
+        raise UserError("Without markers a model is needed: add --model MODEL, or leave --no-markers out")
     if options.most is not None and not 0 < options.most < math.inf:
         raise UserError(f"--most-deviation is {options.most:g}: give a number of pixels above zero")
     with new_folder(options.out) as folder:
         footage = load_footage(options.footage, options.robot)
         offsets = given_offsets(footage, options.joints_deviation)
-        footage, observations = observe_markers(footage, show_progress("markers"))
-        calibration = calibrate(footage, observations, offsets=offsets or usual_offsets(footage))
+        if options.markers and (footage.markers or options.model is None):
+            calibration, keypoints, labelled = label_by_markers(footage, options, offsets)
+        else:
+            calibration, keypoints, labelled = label_without_markers(footage, options, offsets)
         for warning in calibration.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        keypoints = joint_keypoints(footage.robot)
-        labelled = label_calibrated(calibration, keypoints, options, offsets)
         drawn = _write_images(folder, labelled, calibration, keypoints, options)
         report = label_report.page_of(labelled, calibration.observations, drawn, calibration.warnings)
         page.write(folder / REPORT, report)
@@ -98,6 +109,54 @@ def label(options: LabelOptions, *, as_json: bool = False) -> int:
     else:
         print(_as_text(summary))
     return 0
+
+
+Labelling = tuple[Calibration, Sequence[Keypoint], Labelled]
+
+
+def label_by_markers(footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None) -> Labelling:
+    """Labels by markers, and by what the joints did since; a model's keypoints only help to place the cameras.
+
+    Raises:
+        UserError: if no image can be labelled.
+    """
+    footage, observations = observe_markers(footage, show_progress("markers"))
+    keypoints: Sequence[Keypoint] = joint_keypoints(footage.robot)
+    evidence = None
+    if options.model is not None:
+        found = keypoints_of(footage, options.model)
+        keypoints, evidence = found.keypoints, keypoint_blocks(footage, found)
+    calibration = calibrate(footage, observations, offsets=offsets or usual_offsets(footage), keypoints=evidence)
+    return calibration, keypoints, label_calibrated(calibration, keypoints, options, offsets)
+
+
+def label_without_markers(footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None) -> Labelling:
+    """Labels by the joint positions, before cameras that the model's keypoints in all images have placed.
+
+    Raises:
+        UserError: if no image can be labelled.
+    """
+    assert options.model is not None
+    found = keypoints_of(footage, options.model)
+    confirmed = calibrate_by_model(footage, found, offsets)
+    labelled = label_by_model(confirmed, found.keypoints, most_deviation(footage, options))
+    if not labelled.labels:
+        raise UserError(f"No image of {footage.source} can be labelled by the model: {_most_frequent(labelled)}")
+    return confirmed.calibration, found.keypoints, labelled
+
+
+def keypoints_of(footage: Footage, model: Path) -> ModelKeypoints:
+    """What a model finds in all images."""
+    return find_keypoints(footage, Predictor.load(model, device.choose("auto")), show_progress("keypoints"))
+
+
+def most_deviation(footage: Footage, options: LabelOptions) -> float:
+    """The largest standard deviation of a keypoint, in pixels, with which an image is labelled."""
+    return options.most or MOST_SHARE * max(math.hypot(*c.size) for c in footage.cameras)
+
+
+def _most_frequent(labelled: Labelled) -> str:
+    return Counter(labelled.left_out.values()).most_common(1)[0][0]
 
 
 @contextmanager
@@ -155,10 +214,9 @@ def label_calibrated(
     footage = calibration.footage
     problem, excluded = calibrated_problem(calibration, keypoints, offsets)
     good = [o for o in calibration.observations if o.quality.high]
-    diagonal = max(math.hypot(*c.size) for c in footage.cameras)
-    labelled = label_frames(problem, good, keypoints, options.method, options.most or MOST_SHARE * diagonal)
+    labelled = label_frames(problem, good, keypoints, options.method, most_deviation(footage, options))
     if not labelled.labels:
-        why = Counter(labelled.left_out.values()).most_common(1)[0][0]
+        why = _most_frequent(labelled)
         raise UserError(f"No image of {footage.source} can be labelled by --method {options.method}: {why}")
     return labelled.with_left_out(excluded)
 
@@ -242,8 +300,8 @@ def _write_images(
 
 def summarise(labelled: Labelled, options: LabelOptions) -> dict[str, Any]:
     """What came of it, as JSON values."""
-    frames = labelled.problem.footage.frames
-    model = labelled.problem.recording.model
+    frames = labelled.footage.frames
+    sensors = None if labelled.filtered is None else labelled.filtered.problem.recording.model
     off = [label.reprojection for label in labelled.labels if label.reprojection is not None]
     return {
         "out": str(options.out), "format": options.format, "method": labelled.method,
@@ -252,7 +310,8 @@ def summarise(labelled: Labelled, options: LabelOptions) -> dict[str, Any]:
         "left_out": {frames[p].name: why for p, why in sorted(labelled.left_out.items())},
         "deviation_px": float(np.median([label.deviation for label in labelled.labels])),
         "reprojection_px": float(np.median(off)) if off else None,
-        "joint_offset_deviation": float(model.offset.mean()), "joint_error_deviation": float(model.error.mean()),
+        "joint_offset_deviation": None if sensors is None else float(sensors.offset.mean()),
+        "joint_error_deviation": None if sensors is None else float(sensors.error.mean()),
     }  # fmt: skip
 
 

@@ -208,7 +208,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="say where cameras are, from a recording of the robot")
     calibrate.add_argument("footage", type=Path, metavar="FOOTAGE.toml", help="images, joint positions and markers")
     calibrate.add_argument("--robot", type=Path, metavar="URDF", help="the robot, instead of what FOOTAGE.toml says")
-    calibrate.add_argument("--model", type=Path, metavar="MODEL", help="take its keypoints besides, or without markers")
+    calibrate.add_argument(
+        "--model", type=builtin_models.resolve, metavar="MODEL", help="take its keypoints besides, or without markers"
+    )
     calibrate.add_argument("--no-markers", action="store_true", help="leave the markers out, and go by --model alone")
     calibrate.add_argument(
         "--joints-deviation", metavar=DEVIATION["metavar"],
@@ -219,7 +221,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     calibrate.add_argument("--json", action="store_true", help="print the calibration as JSON on stdout")
 
-    label = commands.add_parser("label", help="label the images of a recording, from its markers and joint positions")
+    label = commands.add_parser("label", help="label the images of a recording, from its markers or a model")
     label.add_argument("footage", type=Path, metavar="FOOTAGE.toml", help="images, joint positions and markers")
     label.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set, a new one")
     label.add_argument(
@@ -231,6 +233,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "it (backward), or by both (smoother, default)",
     )  # fmt: skip
     label.add_argument("--robot", type=Path, metavar="URDF", help="the robot, instead of what FOOTAGE.toml says")
+    label.add_argument(
+        "--model", type=builtin_models.resolve, metavar="MODEL",
+        help="without markers: label images that its keypoints confirm",
+    )  # fmt: skip
+    label.add_argument("--no-markers", action="store_true", help="leave the markers out, and go by --model alone")
     label.add_argument(
         "--joints-deviation", metavar=DEVIATION["metavar"],
         help="standard deviation of the joints' offsets (default: estimated)",
@@ -406,7 +413,8 @@ def _label(options: argparse.Namespace, begun: float) -> int:
     from . import label as label_command
 
     label_options = label_command.LabelOptions(
-        footage=options.footage, out=options.out, format=options.format, method=options.method, robot=options.robot,
+        footage=options.footage, out=options.out, model=options.model, markers=not options.no_markers,
+        format=options.format, method=options.method, robot=options.robot,
         joints_deviation=options.joints_deviation, most=options.most_deviation,
     )  # fmt: skip
     return label_command.label(label_options, as_json=options.json)

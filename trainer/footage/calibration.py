@@ -46,6 +46,8 @@ class CameraResult:
     Attributes:
         pose: ``T_cam_link`` of :attr:`.Camera.link`; ``T_cam_base`` of a camera that rests.
         covariance: ``(6, 6)`` of the small motion (ω, v) of the camera frame, radians and metres.
+        with_offsets: covariance of the same motion and then of the joints' offsets, in the order of
+            :attr:`Calibration.offsets`, ``(6 + O, 6 + O)``.
         without: how far its pose would move without each moment, ``(G, 6)``.
         reprojection: root mean square error of each of its images that count, pixels.
     """
@@ -53,6 +55,7 @@ class CameraResult:
     camera: Camera
     pose: Floats
     covariance: Floats
+    with_offsets: Floats
     without: Floats
     reprojection: tuple[float, ...]
 
@@ -373,12 +376,14 @@ class _Problem:
         setup = self._setup([*self._marker_blocks(accepted, 1.0), *self._blocks])
         placement = fit.placement
         cameras = {}
+        first = 6 * (len(setup.cameras) + len(setup.mounts))
         for k, name in enumerate(setup.cameras):
             part = slice(6 * k, 6 * k + 6)
+            both = [*range(6 * k, 6 * k + 6), *range(first, first + len(setup.offsets))]
             errors = [e for j, (e, _) in accepted.items() if self._camera_of(j) == name]
             cameras[name] = CameraResult(
-                self.footage.camera(name), placement.cameras[name], fit.covariance[part, part], fit.without[:, part],
-                tuple(errors),
+                self.footage.camera(name), placement.cameras[name], fit.covariance[part, part],
+                fit.covariance[np.ix_(both, both)], fit.without[:, part], tuple(errors),
             )  # fmt: skip
         base = 6 * len(setup.cameras)
         mounts = {n: fit.covariance[base + 6 * k : base + 6 * k + 6, base + 6 * k : base + 6 * k + 6]

@@ -24,7 +24,7 @@ ELLIPSE = 2.45
 """Standard deviations: the ellipse holds a keypoint with 95 %."""
 
 CORNERS = 48
-COLOURS = {"marker": (53, 208, 79), "filter": (255, 160, 40), "smoother": (70, 160, 255)}
+COLOURS = {"marker": (53, 208, 79), "filter": (255, 160, 40), "smoother": (70, 160, 255), "model": (200, 120, 255)}
 
 
 def draw_label(

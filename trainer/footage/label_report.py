@@ -13,7 +13,7 @@ import torch
 from ..reports import figures
 from ..reports.page import Block, Gallery, Number, Numbers, Page, Picture, Section, Table, Text
 from . import label_curves
-from .labelling import FrameLabel, Labelled
+from .labelling import Filtered, FrameLabel, Labelled
 from .recording import MarkerObservation
 
 SHOWN = 12
@@ -28,6 +28,7 @@ SOURCES = {
     "marker": "a marker in the image",
     "filter": "markers at other times and the joints, by a Kalman filter",
     "smoother": "markers before and after and the joints, by a Kalman smoother",
+    "model": "the joints, before a camera that a model's keypoints have placed",
 }
 
 
@@ -49,7 +50,7 @@ def page_of(
         drawn: JPEGs by the frame's place.
         warnings: sentences of the calibration.
     """
-    footage = labelled.problem.footage
+    footage = labelled.footage
     subtitle = (
         f"Footage: {footage.source}",
         f"Robot: {footage.robot.name}; cameras: {', '.join(c.name for c in footage.cameras)}",
@@ -60,7 +61,7 @@ def page_of(
         Section("Summary", [Numbers(_headlines(labelled)), *map(Text, warnings)]),
         Section("Left out", _left_out(labelled)),
         Section("Overlays", _overlays(labelled, drawn)),
-        Section("Motion", _motion(labelled)),
+        *([] if labelled.filtered is None else [Section("Motion", _motion(labelled.filtered))]),
         Section("Images", [_images(labelled, observations)]),
     ]
     return Page(f"Labels of {footage.source.name}", subtitle, sections)
@@ -68,7 +69,7 @@ def page_of(
 
 def _headlines(labelled: Labelled) -> list[Number]:
     labels = labelled.labels
-    numbers = [Number("Labelled", f"{len(labels):,}", f"of {len(labelled.problem.footage.frames):,} images")]
+    numbers = [Number("Labelled", f"{len(labels):,}", f"of {len(labelled.footage.frames):,} images")]
     for source, meaning in SOURCES.items():
         count = sum(label.source == source for label in labels)
         if count:
@@ -79,12 +80,13 @@ def _headlines(labelled: Labelled) -> list[Number]:
         numbers.append(Number("Standard deviation", f"{deviation:.2f} px", "of the least known keypoint, median"))
     off = [label.reprojection for label in labels if label.reprojection is not None]
     if off:
-        numbers.append(Number("Reprojection", f"{np.median(off):.2f} px", "of marker corners by the labels, median"))
+        what = "of marker corners, or a model's keypoints, by the labels, median"
+        numbers.append(Number("Reprojection", f"{np.median(off):.2f} px", what))
     return numbers
 
 
 def _left_out(labelled: Labelled) -> list[Block]:
-    frames = labelled.problem.footage.frames
+    frames = labelled.footage.frames
     if not labelled.left_out:
         return [Text("Every image was labelled.")]
     rows = [[frames[p].name, frames[p].camera, why] for p, why in sorted(labelled.left_out.items())]
@@ -95,7 +97,7 @@ def _left_out(labelled: Labelled) -> list[Block]:
 def _overlays(labelled: Labelled, drawn: Mapping[int, bytes]) -> list[Block]:
     if not drawn:
         return [Text("No image was labelled.")]
-    frames = labelled.problem.footage.frames
+    frames = labelled.footage.frames
     by_frame = {label.frame: label for label in labelled.labels}
     pictures = [
         Picture(
@@ -105,16 +107,16 @@ def _overlays(labelled: Labelled, drawn: Mapping[int, bytes]) -> list[Block]:
         for p, data in sorted(drawn.items())
     ]  # fmt: skip
     legend = (
-        "Green: told by a marker in the image. Blue: by the smoother. Orange: by a filter. Ellipses hold a keypoint "
-        "with 95 %."
+        "Green: told by a marker in the image. Blue: by the smoother. Orange: by a filter. Violet: by a model. "
+        "Ellipses hold a keypoint with 95 %."
     )
     return [Text(legend), Gallery(pictures)]
 
 
-def _motion(labelled: Labelled) -> list[Block]:
-    model = labelled.problem.recording.model
-    link = labelled.problem.layout.links[0]
-    reference = labelled.problem.layout.reference
+def _motion(filtered: Filtered) -> list[Block]:
+    model = filtered.problem.recording.model
+    link = filtered.problem.layout.links[0]
+    reference = filtered.problem.layout.reference
     where = "the room" if reference is None else f"the camera {reference}"
     sentence = (
         f"Where {link} is in the frame of {where}, with bands of two standard deviations; dots are images in which a "
@@ -123,9 +125,9 @@ def _motion(labelled: Labelled) -> list[Block]:
     )
     return [
         Text(sentence),
-        figures.picture(label_curves.pose_figure(labelled), f"Place of {link} over time"),
+        figures.picture(label_curves.pose_figure(filtered), f"Place of {link} over time"),
         Text("What the labels' joints differ by from the sensors' readings."),
-        figures.picture(label_curves.joints_figure(labelled), "Corrections of the joints over time"),
+        figures.picture(label_curves.joints_figure(filtered), "Corrections of the joints over time"),
     ]
 
 
@@ -134,14 +136,14 @@ def _angle(deviations: torch.Tensor) -> str:
 
 
 def _images(labelled: Labelled, observations: Sequence[MarkerObservation]) -> Table:
-    frames = labelled.problem.footage.frames
+    frames = labelled.footage.frames
     seen: dict[int, list[MarkerObservation]] = {}
     for o in observations:
         seen.setdefault(o.frame, []).append(o)
     rows = [_image(label, frames[label.frame].name, seen.get(label.frame, ())) for label in labelled.labels]
     caption = (
-        "Deviation: of the least known keypoint. Reprojection: of marker corners by the label, and by the marker's own "
-        "best pose. "
+        "Deviation: of the least known keypoint. Reprojection: of marker corners, or of the model's keypoints, by the "
+        "label, and by the marker's own best pose. "
     )
     shown = "" if len(rows) <= LISTED else f"The first {LISTED:,} of {len(rows):,}."
     columns = (
@@ -155,6 +157,6 @@ def _image(label: FrameLabel, name: str, seen: Sequence[MarkerObservation]) -> l
     off = NONE if label.reprojection is None else f"{label.reprojection:.2f}"
     row = [name, label.source, f"{label.deviation:.2f}", off]
     if best is None:
-        return [*row, NONE, NONE, NONE, "No marker was found."]
+        return [*row, NONE, NONE, NONE, NONE if label.source == "model" else "No marker was found."]
     q = best.quality
     return [*row, f"{q.reprojection:.2f}", f"{q.share:.0%}", f"{q.sharpness:.1f}", " ".join(q.reasons)]

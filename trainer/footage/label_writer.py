@@ -68,9 +68,9 @@ def label_document(
     That is
 
     - of the image ``footage``: its ``camera``, ``file``, ``frame`` (of a video, else None) and ``time`` (or None);
-    - of the robot ``source`` (``marker``, ``filter`` or ``smoother``), ``covariance`` of ``T_cam_base`` (6 × 6, of its
-      error (ω, v) from the left, radians and metres), ``joint_deviations``, ``keypoint_covariances`` (2 × 2, pixels²;
-      None where the keypoint isn't seen), and ``quality`` of each marker in the image.
+    - of the robot ``source`` (``marker``, ``filter``, ``smoother`` or ``model``), ``covariance`` of ``T_cam_base``
+      (6 × 6, of its error (ω, v) from the left, radians and metres), ``joint_deviations``, ``keypoint_covariances``
+      (2 × 2, pixels²; None where the keypoint isn't seen), and ``quality`` of each marker in the image.
     """
     instance = {
         "robot": "", "kind": kind, "box": _box(label.keypoints, intrinsics), "T_cam_base": label.T_cam_base.tolist(),

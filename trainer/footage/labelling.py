@@ -18,12 +18,12 @@ from ...core.robot.keypoints import Keypoint
 from ..pose.kinematic_filter import Estimate, Links, State, backward, forward, seen, smooth
 from ..pose.rigid_motion import cross_matrix
 from .filter_problem import FilterProblem
-from .recording import ROOM, Floats, MarkerObservation
+from .recording import ROOM, Floats, Footage, MarkerObservation
 
 Method = Literal["marker", "forward", "backward", "smoother"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-Source = Literal["marker", "filter", "smoother"]
+Source = Literal["marker", "filter", "smoother", "model"]
 
 CALIBRATED = 0.002
 """Radians and metres that cameras and mounts are taken to be off by where each image stands alone."""
@@ -53,12 +53,13 @@ class FrameLabel:
 
     Attributes:
         frame: its place in :attr:`.Footage.frames`.
-        source: whether its own marker tells it, or a filter or the smoother from markers at other times.
+        source: whether its own marker tells it, a filter or the smoother from markers at other times, or the joint
+            positions and a camera that a model's keypoints have placed.
         T_cam_base: ``(4, 4)``, and the covariance of its error from the left ``(6, 6)``, radians and metres.
         joints: corrected positions, radians or metres, and their standard deviations.
         links: ``T_cam_link`` of all links.
-        reprojection: root mean square distance in pixels of this image's marker corners from where the label puts them;
-            None where it shows none.
+        reprojection: root mean square distance in pixels of this image's marker corners, or of the model's keypoints,
+            from where the label puts them; None where it shows none.
     """
 
     frame: int
@@ -80,20 +81,29 @@ class FrameLabel:
 
 
 @dataclass(frozen=True)
+class Filtered:
+    """A filter's problem, and what the filter or the smoother found."""
+
+    problem: FilterProblem
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
 class Labelled:
     """Labels of footage.
 
     Attributes:
+        method: one of :data:`METHODS`, or ``model``.
         labels: in the order of the footage's frames.
         left_out: reasons by the frame's place, each a sentence.
-        estimate: what the filter or the smoother found.
+        filtered: None where no filter was used.
     """
 
-    problem: FilterProblem
-    method: Method
+    footage: Footage
+    method: str
     labels: tuple[FrameLabel, ...]
     left_out: Mapping[int, str]
-    estimate: Estimate
+    filtered: Filtered | None = None
 
     def with_left_out(self, reasons: Mapping[int, str]) -> Labelled:
         """The same with more frames that were left out."""
@@ -138,13 +148,18 @@ def label_frames(
             source: Source = "marker" if shown else "smoother" if method == "smoother" else "filter"
             label = _label(problem, place, k, estimate.states[k], links[k], every[k], keypoints, shown, source)
             if label.deviation > most:
-                left_out[place] = (
-                    "No keypoint is inside the image." if math.isinf(label.deviation)
-                    else f"Its keypoints are known to {label.deviation:.1f} pixels only."
-                )  # fmt: skip
+                left_out[place] = known_too_badly(label)
                 continue
             labels[place] = label
-    return Labelled(problem, method, tuple(labels[p] for p in sorted(labels)), left_out, estimate)
+    ordered = tuple(labels[p] for p in sorted(labels))
+    return Labelled(footage, method, ordered, left_out, Filtered(problem, estimate))
+
+
+def known_too_badly(label: FrameLabel) -> str:
+    """Why an image is left out whose keypoints' deviation is too large."""
+    if math.isinf(label.deviation):
+        return "No keypoint is inside the image."
+    return f"Its keypoints are known to {label.deviation:.1f} pixels only."
 
 
 def run(problem: FilterProblem, method: Method) -> Estimate:
@@ -204,18 +219,19 @@ def _keypoint(
     offset = torch.tensor(keypoint.offset, dtype=torch.float64)
     point = link[:3, :3] @ offset + link[:3, 3]
     slope = twist[3:] - cross_matrix(point) @ twist[:3]
-    spread = (slope @ covariance @ slope.mT).numpy()
-    xyz = point.numpy()
+    return labelled_keypoint(keypoint.name, intrinsics, point.numpy(), (slope @ covariance @ slope.mT).numpy())
+
+
+def labelled_keypoint(name: str, intrinsics: Intrinsics, xyz: Floats, spread: Floats) -> LabelledKeypoint:
+    """A keypoint in an image, from its place in the camera's frame ``(3,)``, metres, and the covariance ``(3, 3)``."""
     pixel = intrinsics.project(xyz)[0][0]
     place = (float(xyz[0]), float(xyz[1]), float(xyz[2]))
     steps = np.eye(3) * 1e-5 * max(abs(place[2]), 1e-3)
     around = (intrinsics.project(xyz + steps)[0] - intrinsics.project(xyz - steps)[0]) / (2 * steps[0, 0])
     if not (np.isfinite(pixel).all() and np.isfinite(around).all()):
-        return LabelledKeypoint(keypoint.name, None, place, None, False)
+        return LabelledKeypoint(name, None, place, None, False)
     inside = bool(intrinsics.contains(pixel)[0])
-    return LabelledKeypoint(
-        keypoint.name, (float(pixel[0]), float(pixel[1])), place, around.T @ spread @ around, inside
-    )
+    return LabelledKeypoint(name, (float(pixel[0]), float(pixel[1])), place, around.T @ spread @ around, inside)
 
 
 def _corner_errors(observation: MarkerObservation, intrinsics: Intrinsics, pose: Tensor) -> Floats:
