@@ -15,6 +15,7 @@ from .services import (
     contact_sheet,
     model_evaluation,
     quick_start,
+    run_report,
     scene_check,
     timer,
     trainer_environment,
@@ -96,7 +97,7 @@ def register() -> None:
     overlay.register()
     for service in (
         training_run.RUNNER, trainer_environment.SERVICE, contact_sheet.SERVICE, scene_check.SERVICE,
-        model_evaluation.SERVICE,
+        model_evaluation.SERVICE, run_report.SERVICE,
     ):  # fmt: skip
         timer.watch(service.tick)
     for live in (model_server.SERVICE, follow_video.SERVICE, quick_start.SERVICE):
@@ -119,6 +120,7 @@ def unregister() -> None:
     contact_sheet.SERVICE.forget()
     scene_check.SERVICE.forget()
     model_evaluation.SERVICE.forget()
+    run_report.SERVICE.forget()
     bpy.types.UI_MT_button_context_menu.remove(variables_operators.draw_context_menu)
     overlay.unregister()
     if _command is not None:

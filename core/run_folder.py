@@ -35,7 +35,7 @@ SUMMARY = "summary.json"
 TIMINGS = "timings.json"
 """How long the parts of simulation steps and training steps have taken so far."""
 
-HARDEST_PICTURE = "hardest.png"
+HARDEST_PICTURE = "hardest.jpg"
 """The validation images with the largest losses at the last validation."""
 
 REPORT = "report.html"

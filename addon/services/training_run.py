@@ -20,6 +20,7 @@ from ...core.settings.schema import Settings
 from ..base.saving import save_copy
 from ..properties import preferences, scene_check_report
 from ..robot import rig
+from . import hardest_images
 from .run_preparation import new_folder, ready_settings
 from .timer import ensure_timer
 
@@ -30,6 +31,8 @@ class Runner:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.started = 0.0
+        self.hardest = hardest_images.Sheet()
+        """The hardest images of the last update."""
         self._fingerprint: Hashable = None
         self._obstruction = Obstruction()
 
@@ -100,6 +103,7 @@ class Runner:
         """End the run and show nothing of it any more."""
         self.abandon()
         self.session = None
+        self.hardest.forget()
         self._fingerprint = None
 
     def tick(self) -> bool:
@@ -117,6 +121,7 @@ class Runner:
         if found.draws and found is not self._obstruction:
             scene_check_report.keep_obstruction(found)
             self._obstruction = found
+        self.hardest.refresh(self.session.folder, len(self.session.status.metrics))
         fingerprint = _fingerprint(self.session.status)
         changed = fingerprint != self._fingerprint
         self._fingerprint = fingerprint

@@ -25,6 +25,15 @@ class RecordedLayout:
 
     column = box = split = row
 
+    def panel(self, name: str, default_closed: bool = False) -> tuple[RecordedLayout, RecordedLayout | None]:
+        return RecordedLayout(self.shown), None if default_closed else RecordedLayout(self.shown)
+
+    def template_icon(self, icon: int, scale: float) -> None:
+        assert icon >= 0 and scale > 0  # without a window no icon has a number
+
+    def separator(self) -> None:
+        self.shown.append("")
+
     def label(self, text: str = "", icon: str = "NONE", icon_value: int = 0) -> None:
         _check_icon(icon)
         self.shown.append(text)

@@ -72,16 +72,17 @@ class Compared:
     confidences: Floats
 
 
-def draw(image: NDArray[np.uint8], compared: Compared) -> bytes:
-    """The part of the picture with the keypoints as JPEG, :data:`WIDTH` pixels large, with truth and prediction.
+def draw(image: NDArray[np.uint8], compared: Compared, width: int = WIDTH) -> bytes:
+    """The part of the picture with the keypoints as JPEG, with truth and prediction.
 
     Args:
         image: RGB ``(H, W, 3)``.
+        width: pixels of the larger side of what is drawn.
     """
     known = np.flatnonzero(~np.isnan(compared.percent)).tolist()
     left, top, right, bottom = part(np.concatenate([compared.true[known], compared.predicted[known]]), image.shape)
     picture = Image.fromarray(image[top:bottom, left:right]).convert("RGB")
-    scale = WIDTH / max(picture.size)
+    scale = width / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     large = picture.resize((size[0] * FINER, size[1] * FINER), Image.Resampling.BICUBIC)
     canvas = ImageDraw.Draw(large)

@@ -139,7 +139,7 @@ def _version(line: Any, initial: SceneModel) -> PriorVersion:
     if type(step) is not int or type(version) is not int:
         raise ValueError("a version of the priors has no number")
     model = initial.with_concentrations(line["concentrations"], version)
-    explained = line.get("explained", {})
+    explained = line.get("evidence", {}).get("explained", {})
     if not isinstance(explained, dict) or not all(finite(v) and 0 <= v <= 1 for v in explained.values()):
         raise ValueError("the explained shares are no table of shares")
     return PriorVersion(step, model, {k: float(v) for k, v in explained.items()})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...core import files, run_folder
 from ...core.settings.schema import Settings
+from ..evaluation import hardest_sheet
 from ..evaluation.evaluate import Evaluation
 from ..networks.model_file import ModelInfo
 from . import best_model, feedback, resuming, run_state, uncertainty
@@ -163,6 +164,8 @@ class Trainer:
         if self.settings.feedback.enabled:
             with self.times.measure("feedback"):
                 self.move_priors(found.result)
+        sheet = self.folder / run_folder.HARDEST_PICTURE
+        hardest_sheet.write(sheet, self.held_out.validation, found.result, self.info.keypoints)
         self.journal.times(self.counters.step, self.times.write(self.counters.stall_fraction))
         self.switchboard.publish(("metrics", content))
         if self.counters.judge(found.score, doubtful=self.engine.watch.doubtful):

@@ -10,7 +10,7 @@ from ....core.processes.run_status import Phase
 from ...base import user_errors
 from ...properties import preferences
 from ...properties.from_dataclass import fields
-from ...services import training_run
+from ...services import run_report, training_run
 
 
 class KEYPOINTS_OT_start_training(bpy.types.Operator):
@@ -112,10 +112,35 @@ class KEYPOINTS_OT_continue_training(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class KEYPOINTS_OT_report_run(bpy.types.Operator):
+    """Write a page about this run and show it in the browser: curves, priors, the hardest images, times, settings"""
+
+    bl_idname = "robot_keypoints.report_run"
+    bl_label = "Report"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if training_run.RUNNER.session is None:
+            cls.poll_message_set("Start a training first")
+            return False
+        if run_report.SERVICE.running:
+            cls.poll_message_set("A report is being written")
+            return False
+        return True
+
+    @user_errors.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session = training_run.RUNNER.session
+        assert session is not None
+        run_report.SERVICE.begin(session.folder)
+        return {"FINISHED"}
+
+
 CLASSES = (
     KEYPOINTS_OT_start_training,
     KEYPOINTS_OT_pause_training,
     KEYPOINTS_OT_resume_training,
     KEYPOINTS_OT_stop_training,
     KEYPOINTS_OT_continue_training,
+    KEYPOINTS_OT_report_run,
 )

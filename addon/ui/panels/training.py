@@ -11,7 +11,8 @@ from ....core.processes.run_status import Phase, ProcessStatus, Status
 from ...base import plots
 from ...base.formatting import chosen, count, duration, plural, shown_name, span
 from ...properties import choice_names, preferences, scene_robots
-from ...services import training_run
+from ...services import run_report, training_run
+from ...services.jobs import State
 from .. import plot_icons
 from . import base as panels, learning_settings, scenery as scenery_panel
 
@@ -113,6 +114,36 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
         row.operator("robot_keypoints.open_path", text="Open Folder", icon="FILE_FOLDER").path = str(
             training_run.RUNNER.session.folder
         )
+    if status.metrics:
+        _draw_report(layout, context)
+        _draw_hardest_images(layout, context)
+
+
+def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    service = run_report.SERVICE
+    layout.operator("robot_keypoints.report_run", icon="DOCUMENTS")
+    if service.running:
+        row = layout.row(align=True)
+        row.progress(factor=service.progress, text=service.message)
+        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = service.name
+    elif service.state is State.FAILED:
+        panels.warning(layout, context, service.reason)
+
+
+def _draw_hardest_images(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    sheet = training_run.RUNNER.hardest
+    picture = sheet.picture
+    if picture is None:
+        return
+    body = panels.section(layout, "hardest_images", "Hardest Images", "of the last update", closed=False)
+    if body is not None:
+        unit = panels.unit(context)
+        scale = max(6.0, ((context.region.width if context.region else 300) - 3.6 * unit) / unit)
+        icon = plot_icons.picture("hardest", sheet.number, lambda: picture)
+        body.template_icon(icon, scale=scale)
+        words = body.row()
+        words.active = False
+        words.label(text="green: true, pink: predicted")
 
 
 def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status: Status) -> None:

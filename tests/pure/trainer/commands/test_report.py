@@ -127,7 +127,7 @@ def test_mistakes(
 
 def test_what_explains_the_losses_is_shown(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "priors.jsonl").read_text(encoding="utf-8").splitlines()]
-    lines[-1]["explained"] = {"joint/upper": 0.125}
+    lines[-1]["evidence"] = {"explained": {"joint/upper": 0.125}}
     (run / "priors.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert cli.main(["report", str(run)]) == 0
     assert "12.5 %" in (run / "report.html").read_text(encoding="utf-8")
