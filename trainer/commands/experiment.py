@@ -26,8 +26,8 @@ class ExperimentOptions:
     """What was asked for on the command line.
 
     Attributes:
-        source: a recording, a settings file, or the folder of an experiment to go on with.
-        out: the experiment's folder; None where ``source`` is one.
+        source: a recording, or the folder of an experiment: to go on with, or to take the pool of.
+        out: the experiment's folder; None goes on with ``source``.
         device: as ``training.device`` names it.
         given: fields of :class:`.FeedbackExperiment` that were given.
         share_of_jobs: ``i/J`` makes the i-th of J shares of the trainings and nothing else, as one of the processes.
@@ -108,8 +108,12 @@ def _make_pool(options: ExperimentOptions, experiment: FeedbackExperiment, folde
     from ..datasets.recording import Recording
     from ..experiments import pool_making
 
-    if options.source == folder.parent:
+    if options.source.resolve() == folder.parent.resolve():
         raise UserError(f"{folder.parent} has no pool yet: give the recording that it is made of, and --out")
+    if (options.source / POOL / pool.DOCUMENT).exists():
+        _say(f"taking the pool of {options.source}")
+        pool.share(options.source / POOL, folder)
+        return
     _say("making the pool")
     pool_making.make(Recording.load(options.source), experiment.shrink, folder)
 

@@ -283,7 +283,10 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     kinds = experiment.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     feedback = kinds.add_parser("feedback", help="pairs of trainings with feedback and without, on the same renderings")
     feedback.add_argument(
-        "source", type=Path, metavar="SOURCE", help="a recording, or the folder of an experiment to go on with"
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="a recording, or the folder of an experiment: to go on with, or with --out to take the pool of",
     )
     feedback.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the experiment")
     feedback.add_argument("--jobs", type=int, default=1, metavar="J", help="trainings at a time (default: 1)")

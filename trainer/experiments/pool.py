@@ -7,6 +7,8 @@ and pictures for backgrounds and shapes. Its ``pool.json`` is written last, so a
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...core import files
 from ...core.errors import UserError
 from ...core.input_files import read_json
 from ...core.scene.prior import Prior
@@ -139,6 +142,23 @@ class Pool:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, OSError) as problem:
             raise UserError(f"The pool in {folder} is damaged ({problem}): {mend}") from problem
+
+
+def share(source: Path, target: Path) -> None:
+    """Have a pool's files in another folder as well, without their room where the file system can do that.
+
+    Raises:
+        WriteError: if they can't be written.
+    """
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.glob("*.npy")):
+        with files.Replacement(target / path.name) as temporary:
+            temporary.unlink()
+            try:
+                os.link(path, temporary)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(path, temporary)
+    files.write_bytes(target / DOCUMENT, (source / DOCUMENT).read_bytes())
 
 
 def effective_share(ratios: Floats) -> float:

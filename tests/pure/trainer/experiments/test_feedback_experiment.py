@@ -97,6 +97,12 @@ def test_the_command_writes_a_table_and_a_figure_and_goes_on_where_it_was(
     after = {path: path.stat().st_mtime_ns for path in trainings}
     assert [path.name for path in trainings if before[path] != after[path]] == [trainings[1].name]
 
+    other = tmp_path / "other"
+    assert main(["experiment", "feedback", str(out), "--out", str(other), *SMALL, "--rule", "selection"]) == 0
+    assert "taking the pool of" in capfd.readouterr().err
+    images = other / "pool" / "images.npy"
+    assert images.read_bytes() == (out / "pool" / "images.npy").read_bytes()
+
     assert main([*line, "--strength", "3"]) == 2
     assert "--strength was 1.0 when" in capfd.readouterr().err
 
