@@ -104,17 +104,26 @@ UNKNOWN = ("error_percent", "median_error_percent")
 
 @dataclass(frozen=True)
 class Posterior:
-    """The concentrations of every variable at one version."""
+    """The concentrations of every variable at one version.
+
+    Attributes:
+        explained: share of the losses' variance that lies between a variable's bins, 0 … 1, as far as it is sure; of
+            variables of which it is known.
+    """
 
     version: int
     concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    explained: Mapping[str, float] = field(default_factory=dict)
 
     def encode(self, run_id: str) -> bytes:
         """The message as JSON."""
         tables = {k: list(v) for k, v in self.concentrations.items()}
         return dump(
-            {"schema": SCHEMA, "type": "posterior", "run": run_id, "version": self.version, "concentrations": tables}
-        )
+            {
+                "schema": SCHEMA, "type": "posterior", "run": run_id, "version": self.version,
+                "concentrations": tables, "explained": dict(self.explained),
+            }
+        )  # fmt: skip
 
     @classmethod
     def decode(cls, data: bytes | memoryview, run_id: str) -> Posterior:
@@ -134,7 +143,9 @@ class Posterior:
             if not isinstance(theta, list) or not all(finite(t) and t > 0 for t in theta) or not theta:
                 raise MessageError(f"the concentrations of {name!r} are not positive numbers")
             result[name] = tuple(float(t) for t in theta)
-        return cls(whole_number(header, "version"), result)
+        explained = header.get("explained", {})
+        _check_table("shares of the losses", explained)
+        return cls(whole_number(header, "version"), result, {name: float(v) for name, v in explained.items()})
 
 
 def encode_event(run_id: str, event: Event) -> bytes:

@@ -49,6 +49,7 @@ class Status:
         progress: the trainer's latest ``progress`` event.
         metrics: every validation so far, oldest first.
         concentrations: the latest posterior, by variable; ``version`` counts the updates.
+        explained: share of the losses' variance that each variable is known to explain, 0 … 1.
         notices: things that went wrong and were mended, oldest first.
         warnings: what the builder of the scene had to say about the robots.
         obstruction: what stands in the robots' way in a scene of the user's own, once somebody has looked.
@@ -62,6 +63,7 @@ class Status:
     metrics: list[Metrics] = field(default_factory=list)
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
     version: int = 0
+    explained: dict[str, float] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     obstruction: Obstruction = field(default_factory=Obstruction)

@@ -314,6 +314,7 @@ class Session:
         if isinstance(news, Posterior):
             self.status.concentrations = dict(news.concentrations)
             self.status.version = news.version
+            self.status.explained = dict(news.explained)
         elif news[0] == "progress":
             self.status.progress = news[1]
             self._note_rates(news[1])

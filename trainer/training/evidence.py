@@ -78,7 +78,8 @@ class Evidence:
         self._sums = np.zeros((4, *shape))
         self._fresh = np.zeros((4, *shape))
         self._counts = np.zeros(shape, np.int64)
-        self._mean: float | None = None
+        self._counted = np.zeros(shape, np.int64)
+        self._mean = 0.0
         self._found: dict[str, Difficulty] = {}
 
     def add(self, bins: Integers, losses: Floats, weights: Floats | None = None) -> None:
@@ -103,7 +104,7 @@ class Evidence:
         if not len(losses):
             return
         present = float(np.average(losses, weights=weights))
-        mean = present if self._mean is None else self._mean
+        mean = self._mean or present
         self._mean = mean + (1.0 - (1.0 - 1.0 / MEMORY) ** len(losses)) * (present - mean)
         scores = (losses / mean if mean > 0 else np.ones(len(losses))).clip(0.0, MOST_LOSS)
         image, variable = np.nonzero(bins >= 0)
@@ -122,7 +123,7 @@ class Evidence:
         """
         self._sums = (1.0 - self._settings.forgetting) * self._sums + self._fresh
         self._fresh = np.zeros_like(self._fresh)
-        self._counts = np.zeros_like(self._counts)
+        self._counted, self._counts = self._counts, np.zeros_like(self._counts)
         self._found = {}
         variables = []
         for i, variable in enumerate(self._initial.variables):
@@ -143,12 +144,20 @@ class Evidence:
         return {name: found.ratios.tolist() for name, found in self._found.items()}
 
     def counts(self) -> dict[str, list[int]]:
-        """Images in each bin since the last posterior."""
+        """Images in each bin that came between the last two posteriors."""
         return {
-            v.name: self._counts[i, : v.prior.bins].tolist()
+            v.name: self._counted[i, : v.prior.bins].tolist()
             for i, v in enumerate(self._initial.variables)
             if v.adapt and not v.prior.constant
         }
+
+    def record(self) -> dict[str, Any]:
+        """What the last posterior came from, as plain JSON values."""
+        s = self._settings
+        return {
+            "counts": self.counts(), "ratios": self.ratios(), "explained": self.explained(),
+            "strength": s.strength, "forgetting": s.forgetting, "floor": s.floor,
+        }  # fmt: skip
 
     @property
     def state(self) -> dict[str, Any]:
@@ -168,8 +177,8 @@ class Evidence:
         counts = np.array(state["counts"], np.int64)
         if not sums.shape == fresh.shape == self._sums.shape or counts.shape != self._counts.shape:
             raise ValueError("the evidence is that of another scene")
-        mean = None if state["mean"] is None else float(state["mean"])
-        numbers = np.array([*sums.ravel(), *fresh.ravel(), *counts.ravel(), mean or 0.0])
+        mean = float(state["mean"])
+        numbers = np.concatenate([sums.ravel(), fresh.ravel(), counts.ravel(), [mean]])
         if not np.isfinite(numbers).all() or numbers.min() < 0:
             raise ValueError("the evidence is not made of sums")
         self._sums, self._fresh, self._counts, self._mean = sums, fresh, counts, mean

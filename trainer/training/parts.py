@@ -16,6 +16,7 @@ from ..networks.factory import KeypointNetwork, NetworkConfig
 from . import distributed
 from .batch_pipeline import Pipeline
 from .distributed import Followers
+from .draws import Draws
 from .engine import Engine
 from .held_out_sets import HeldOut
 from .replay_store import ReplayStore
@@ -32,12 +33,14 @@ class Parts:
         held_out: validation and test images, not there yet.
         pipeline: makes batches of the stream's samples.
         followers: the other processes that share each batch; None where this one is alone.
+        draws: of the renderings in the pipeline's store.
     """
 
     engine: Engine
     held_out: HeldOut
     pipeline: Pipeline
     followers: Followers | None
+    draws: Draws
 
     @classmethod
     def set_up(
@@ -67,9 +70,10 @@ class Parts:
         process_group = None if followers is None else followers.process_group
         engine = Engine(network, t, decided, process_group, [k.robot for k in settings.keypoints])
         held_out = HeldOut(folder, settings)
-        pipeline = _pipeline(settings, stream, where, count)
+        draws = Draws.of(settings)
+        pipeline = _pipeline(settings, stream, where, count, draws)
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers
-        return cls(engine, held_out, pipeline, followers)
+        return cls(engine, held_out, pipeline, followers, draws)
 
     def begin(self, settings: Settings) -> None:
         """The weights are what the first step starts from."""
@@ -89,12 +93,13 @@ def _network(settings: Settings, config: NetworkConfig, where: torch.device, *, 
     return network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _pipeline(settings: Settings, stream: SampleStream, where: torch.device, count: int) -> Pipeline:
+def _pipeline(settings: Settings, stream: SampleStream, where: torch.device, count: int, draws: Draws) -> Pipeline:
     t, render = settings.training, settings.render
     with device.enough_memory(t.batch_size):
         store = ReplayStore(
             render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
             memory=t.store_mb << 20, reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed, hard_share=t.hard_share,
+            draws=draws,
         )  # fmt: skip
     # A thread that finishes the next batch needs a core, or a graphics card that leaves one.
     ahead = where.type == "cuda" or (os.cpu_count() or 1) > torch.get_num_threads()

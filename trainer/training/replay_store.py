@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...core.messages.samples import Sample
 from ...core.scene.scene_model import SceneModel
 from ..images import sensor_effects
+from .draws import Draws
 
 
 class Source(Protocol):
@@ -71,13 +72,15 @@ class ReplayStore:
 
     def __init__(
         self, width: int, height: int, keypoints: int, model: SceneModel, *, batch: int, memory: int, reuse: int,
-        fresh_share: float, seed: int, hard_share: float = 0.0,
+        fresh_share: float, seed: int, hard_share: float = 0.0, draws: Draws | None = None,
     ) -> None:  # fmt: skip
         """Take the memory for renderings.
 
         Args:
             model: what the values of reused renderings are drawn from: the initial priors.
             memory: bytes for images; at least one batch is kept whatever this says.
+            draws: is told of every sample, and says which priors the values of reused ones follow; None leaves them at
+                the initial ones.
         """
         self.capacity = max(batch, memory // (width * height * 4))
         self.batch = batch
@@ -94,7 +97,8 @@ class ReplayStore:
         self._values = np.empty((self.capacity, len(sensor_effects.NAMES)))
         self._depths = np.empty((self.capacity, keypoints))
         self._cameras = np.empty((self.capacity, 9))
-        self._effects = SceneModel(tuple(v for v in model.variables if v.name in sensor_effects.NAMES))
+        self._draws = Draws(model) if draws is None else draws
+        self._initial = self._adapted = _effects(model)
         self._uses = np.full(self.capacity, reuse, np.int64)  # a slot at its limit is free
         self._number = np.zeros(self.capacity, np.int64)  # counted from 1; 0 where a slot was never used
         self._loss = np.zeros(self.capacity)
@@ -126,14 +130,19 @@ class ReplayStore:
         values = self._values[slots]
         for own, slot in zip(values, slots, strict=True):
             if self._uses[slot] > 1:
-                own[:] = sensor_effects.row(self._effects.sample(rng).values)
+                adaptive = rng.random() < self._draws.adaptive
+                own[:] = sensor_effects.row((self._adapted if adaptive else self._initial).sample(rng).values)
         return RawBatch(
             self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots],
             self._depths[slots], self._cameras[slots],
         )  # fmt: skip
 
     def note(self, numbers: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:
-        """Remember the losses of samples that were trained on; those no longer stored are passed over."""
+        """Remember the losses of samples that were trained on; those no longer stored are passed over.
+
+        The priors that reused samples follow are the latest ones as of this call: it comes between two batches.
+        """
+        self._adapted = _effects(self._draws.model)
         if not self.hard_share:
             return
         order = np.argsort(self._number, kind="stable")
@@ -174,4 +183,10 @@ class ReplayStore:
             self._loss[slot] = 0.0
             self._count += 1
             self._number[slot] = self._count
+            self._draws.remember(self._count, sample)
         return free
+
+
+def _effects(model: SceneModel) -> SceneModel:
+    """The variables that the trainer applies."""
+    return SceneModel(tuple(v for v in model.variables if v.name in sensor_effects.NAMES))

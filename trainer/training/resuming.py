@@ -19,7 +19,7 @@ def save(folder: Path, state: RunState, parts: Parts, priors: Priors) -> None:
     if parts.engine.watch.doubtful:
         return
     state.version, state.concentrations = priors.model.version, priors.model.concentrations()
-    state.data = parts.pipeline.state
+    state.evidence, state.data = priors.evidence.state, parts.pipeline.state
     run_state.save(folder, state, parts.engine)
 
 
@@ -33,6 +33,8 @@ def restore(folder: Path, saved: Checkpoint, parts: Parts, priors: Priors) -> Ru
     state = run_state.restore(folder, saved, parts.engine)
     try:
         priors.restore(state.concentrations, state.version)
+        if state.evidence:
+            priors.evidence.restore(state.evidence)
         parts.pipeline.state = state.data
     except (LookupError, TypeError, ValueError) as problem:
         raise UserError(run_state.unfit(folder)) from problem

@@ -85,6 +85,7 @@ class RunState:
         latest: content of the last validation.
         train_loss: running mean.
         version, concentrations: of the priors.
+        evidence: what may move them next; none in runs of before it was gathered.
         data: of the pipeline.
     """
 
@@ -93,6 +94,7 @@ class RunState:
     train_loss: float | None = None
     version: int = 0
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
     def note_step(self, loss: float, images: int) -> None:
@@ -174,7 +176,8 @@ def _state(content: dict[str, Any]) -> RunState:
     for name, counts in state.concentrations.items():
         for count in counts:
             _number(name, count)
-    _whole_numbers("data", state.data)
+    _numbers("evidence", state.evidence, whole=False)
+    _numbers("data", state.data, whole=True)
     engine = content["engine"]
     _number("engine.steps", engine["steps"], whole=True)
     _number("engine.watch.high", engine["watch"]["high"], whole=True)
@@ -192,16 +195,16 @@ def _number(name: str, value: Any, *, whole: bool = False, low: float = 0) -> No
         raise ValueError(f"{name} is {str(value)[:40]}")
 
 
-def _whole_numbers(name: str, value: Any) -> None:
-    """Refuse anything but counts in tables and lists."""
+def _numbers(name: str, value: Any, *, whole: bool) -> None:
+    """Refuse anything but numbers from 0 on in tables and lists."""
     if isinstance(value, dict):
         for key, entry in value.items():
-            _whole_numbers(f"{name}.{key}", entry)
+            _numbers(f"{name}.{key}", entry, whole=whole)
     elif isinstance(value, list):
         for entry in value:
-            _whole_numbers(name, entry)
+            _numbers(name, entry, whole=whole)
     else:
-        _number(name, value, whole=True)
+        _number(name, value, whole=whole)
 
 
 def unfit(folder: Path) -> str:

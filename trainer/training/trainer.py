@@ -57,7 +57,7 @@ class Trainer:
         self.folder, self.settings, self.info = folder, settings, info
         self.stream, self.switchboard = stream, switchboard
         self.clock, self.news = Clock(started), News(switchboard)
-        self.priors = Priors(folder, settings.scene_model(), switchboard)
+        self.priors = Priors(folder, settings.scene_model(), settings.feedback, switchboard)
         run_state.clean(folder)
         saved = run_state.find(folder) if resume else None
         self.parts = Parts.set_up(
@@ -72,6 +72,7 @@ class Trainer:
             self.clock.add(self.state.counters.seconds)
         self.counters = self.state.counters
         self.earlier = replace(self.counters)  # of earlier sittings
+        self.parts.draws.model = self.priors.model
         self.parts.begin(settings)
         t, speed = settings.training, self.engine.precision.seconds_per_image
         self.length = RunLength(t, self.clock, self.counters, self.held_out, speed)
@@ -141,6 +142,7 @@ class Trainer:
         if found is None:
             return None
         self.parts.pipeline.done(prepared, found.losses)
+        self.priors.note_losses(self.parts.draws.first_uses(prepared.numbers), found.losses)
         self.state.note_step(found.loss, total)
         self.length.note_step(time.monotonic() - begin, total)
         if self.counters.step % CURVES_EVERY == 1:
@@ -174,17 +176,30 @@ class Trainer:
         self.news.say("training")
 
     def move_priors(self, result: Evaluation) -> None:
-        """Count the hardest validation images into the posteriors that adaptive workers draw from."""
+        """Move the posteriors that adaptive workers draw from, by the losses of fresh images or by the hardest ones of
+        the validation."""
+        settings, priors = self.settings.feedback, self.priors
+        if settings.rule == "evidence":
+            priors.follow_evidence(self.counters.step)
+        elif (update := self._selection(result)) is not None:
+            priors.move(update.model, self.counters.step, "selection", update.record(settings))
+        else:
+            return
+        self.parts.draws.model = priors.model
+        self.journal.priors(self.counters.step, priors.model)
+
+    def _selection(self, result: Evaluation) -> feedback.Update | None:
+        """The hardest validation images counted into the posteriors; None if a request to stop came meanwhile."""
         assert self.held_out.validation is not None
         scores = uncertainty.scores(
             result, self.engine.average, self.held_out.validation, self.engine.precision, self.settings, self._is_ending
         )
         if scores is None:
-            return
-        settings, priors = self.settings.feedback, self.priors
-        update = feedback.update(priors.model, priors.initial, self.held_out.latents, scores, settings)
-        priors.move(update, self.counters.step, settings)
-        self.journal.priors(self.counters.step, priors.model)
+            return None
+        priors = self.priors
+        return feedback.update(
+            priors.model, priors.initial, self.held_out.latents, scores, self.settings.feedback
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Keep everything, test the best model, write the reports."""

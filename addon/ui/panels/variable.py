@@ -114,15 +114,20 @@ def _draw_choices(box: bpy.types.UILayout, item: Any, names: tuple[str, ...]) ->
     if rest:
         column.progress(factor=sum(rest) / total, text=f"{len(rest)} others: {100 * sum(rest) / total:.0f} %")
     if posterior is not None:
-        _draw_version(box)
+        _draw_version(box, item)
 
 
-def _draw_version(layout: bpy.types.UILayout) -> None:
+def _draw_version(layout: bpy.types.UILayout, item: Any) -> None:
+    """How often the posterior has moved, and how much of what is hard goes by this variable."""
     status = training_run.RUNNER.status
-    if status is not None:
-        row = layout.row()
-        row.active = False
-        row.label(text=f"after {plural(status.version, 'update')}")
+    if status is None:
+        return
+    column = layout.column(align=True)
+    column.active = False
+    column.label(text=f"after {plural(status.version, 'update')}")
+    explained = status.explained.get(item.name)
+    if explained is not None:
+        column.label(text=f"{100 * explained:.1f} % of losses" if explained > 0 else "no evidence yet")
 
 
 def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: Any) -> None:
@@ -157,4 +162,4 @@ def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: A
         text=f"{quantity(item.low + top * width, item.unit)} … {quantity(item.low + (top + 1) * width, item.unit)}"
     )
     words.label(text=f"{posterior[top] / sum(posterior) * item.bins:.1f} × uniform")
-    _draw_version(words)
+    _draw_version(words, item)

@@ -160,7 +160,7 @@ def test_the_image_is_not_copied_on_the_way_out() -> None:
 
 
 def test_posterior_round_trip() -> None:
-    sent = Posterior(3, {"joint/a": (1.0, 2.5), "light/strength": (0.1,)})
+    sent = Posterior(3, {"joint/a": (1.0, 2.5), "light/strength": (0.1,)}, {"joint/a": 0.12})
     assert Posterior.decode(sent.encode(RUN), RUN) == sent
 
 

@@ -60,8 +60,9 @@ def test_a_run_is_paused_stopped_resumed_and_finished(tmp_path: Path) -> None:
     versions = [line["version"] for line in lines(run_folder / "priors.jsonl")]
     assert versions == list(range(len(versions))) and len(versions) >= 3
     initial, *moved = lines(run_folder / "priors.jsonl")
-    assert "selection" not in initial
-    assert all(line["selection"]["selected"] == len(line["selection"]["indices"]) > 0 for line in moved)
+    assert "rule" not in initial and {line["rule"] for line in moved} == {"evidence"}
+    counts = [sum(line["evidence"]["counts"]["joint/lower"]) for line in moved]
+    assert min(counts) > 0 and sum(counts) <= first["images_rendered"] - 24 - 16  # each rendering once at most
 
     settings = synthetic.settings(epochs=first["images_trained"] // 64 + 2)
     save(settings, run_folder / "settings.toml")

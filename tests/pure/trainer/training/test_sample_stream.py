@@ -17,6 +17,7 @@ from robot_keypoints.core.messages.samples import SampleContract, encode_sample
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.training.draws import Draws
 from robot_keypoints.trainer.training.replay_store import RawBatch, ReplayStore
 from robot_keypoints.trainer.training.sample_stream import DropLog, SampleStream
 
@@ -180,6 +181,41 @@ def test_a_rendering_has_its_own_effects_first_and_others_when_it_is_used_again(
     assert all(values[0] == own[key] for key, values in seen.items())
     assert len(again) == sum(len(values) - 1 for values in seen.values()) > 50
     assert all(0.01 <= value <= 0.02 for value in again) and np.std(again) > 0.002
+
+
+def test_reused_renderings_have_effects_of_the_latest_posterior_in_the_share_that_adapts() -> None:
+    noise = sensor_effects.NAMES.index("sensor/noise")
+    prior = NOISE["sensor/noise"].prior
+    middle = (prior.low + prior.high) / 2
+    lower = [1e6 if edge < middle - 1e-9 else 1e-6 for edge in prior.edges[:-1]]
+
+    def low_ones(adaptive: float) -> float:
+        """Share of the reused renderings with values in the lower half, once only these are likely."""
+        stream, draws = Waiting(40), Draws(NOISE, adaptive)
+        store = store_of(reuse=1000, fresh_share=1.0, draws=draws)  # type: ignore[arg-type]
+        for _ in range(5):
+            first = store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+        draws.model = NOISE.with_concentrations({"sensor/noise": lower}, 1)
+        store.note(first.numbers, np.zeros(8))  # type: ignore[union-attr]
+        found = [store.next_batch(stream, lambda: False) for _ in range(40)]  # type: ignore[arg-type]
+        return float(np.mean([batch.values[:, noise] < middle for batch in found if batch is not None]))
+
+    plain = low_ones(0.0)
+    assert abs(plain - prior.marginal[: prior.bins // 2].sum()) < 0.08
+    assert low_ones(1.0) == 1.0 and abs(low_ones(0.5) - (1.0 + plain) / 2) < 0.08
+
+
+def test_only_the_first_use_of_a_rendering_is_told_with_its_draw() -> None:
+    stream, draws = Waiting(60), Draws(NOISE)
+    bins = {s.keypoints.tobytes(): s.latents.bins["sensor/noise"] for s in stream.samples}
+    column = [v.name for v in NOISE.variables].index("sensor/noise")
+    told: Counter[bytes] = Counter()
+    for batch in batches(store_of(draws=draws), stream):  # type: ignore[arg-type]
+        first = draws.first_uses(batch.numbers)
+        keys = [batch.keypoints[i].tobytes() for i in first.places]
+        assert first.bins[:, column].tolist() == [bins[key] for key in keys] and not first.versions.any()
+        told.update(keys)
+    assert set(told.values()) == {1} and len(told) > 50
 
 
 def test_fresh_samples_are_rationed_once_there_are_stored_ones() -> None:

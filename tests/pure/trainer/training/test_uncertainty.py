@@ -86,9 +86,10 @@ def test_uncertainty_without_dropout_is_refused() -> None:
     with pytest.raises(ValueError, match="no dropout"):
         uncertainty.spreads(light(0.0), data(), CPU, 4, 3, seed=5)
     settings = synthetic.settings()
-    unsure = replace(settings, feedback=FeedbackSettings(select="uncertainty"))
+    unsure = replace(settings, feedback=FeedbackSettings(rule="selection", select="uncertainty"))
     with pytest.raises(UserError, match=r"set training\.dropout") as refusal:
         check(unsure)
     assert "\n" not in str(refusal.value)
     check(replace(unsure, training=replace(unsure.training, dropout=0.1)))
     check(replace(unsure, feedback=replace(unsure.feedback, enabled=False)))
+    check(replace(unsure, feedback=replace(unsure.feedback, rule="evidence")))
