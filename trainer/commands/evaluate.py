@@ -50,6 +50,7 @@ class EvaluateOptions:
             mean instead of the folder's own annotations.
         html: file for the report.
         plot, reliability: files for the figures.
+        raters_plot: file for the people's spread on a photograph.
         calibrate: file for a model that has learned its covariances from the images.
         robot: URDF in place of the model's own robot.
         add_limit: of the area under ADD's curve, metres.
@@ -64,6 +65,7 @@ class EvaluateOptions:
     html: Path | None = None
     plot: Path | None = None
     reliability: Path | None = None
+    raters_plot: Path | None = None
     calibrate: Path | None = None
     robot: Path | None = None
     add_limit: float | None = None
@@ -181,12 +183,17 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool 
     title = f"{_title(options.model)} on {{}} {'photographs' if ratings else 'images'} of {options.data.resolve().name}"
     counted = title.format(f"{len(found.items):,}")
     if options.html is not None:
-        _write_report(options.html, counted, document, found, poses, spread)
+        _write_report(options.html, counted, document, found, poses, spread, ratings)
     if options.plot is not None:
         from ..evaluation import error_plot
 
         error_plot.draw_errors(options.plot, found.measurement, counted, spread)
         print(f"plot: {options.plot}", file=sys.stderr)
+    if options.raters_plot is not None and ratings is not None:
+        from ..evaluation import rater_kernels
+
+        name = rater_kernels.write(options.raters_plot, ratings)
+        print(f"people's spread on {name}: {options.raters_plot}", file=sys.stderr)
     if options.reliability is not None:
         _draw_reliability(options.reliability, title, found.reliability, calibrated)
     if found.answers.unreadable:
@@ -202,6 +209,12 @@ def _check_files(options: EvaluateOptions) -> None:
         raise UserError(f"--add-limit is {options.add_limit:g}: give metres, such as 0.1")
     if options.html is not None:
         page.check_path(options.html, "--html")
+    if options.raters_plot is not None:
+        from ..evaluation import rater_kernels
+
+        if not options.people:
+            raise UserError("--raters-plot draws people's annotations: give them with --raters")
+        rater_kernels.check_path(options.raters_plot)
     if options.plot is None and options.reliability is None:
         return
     from ..evaluation import error_plot
@@ -213,13 +226,13 @@ def _check_files(options: EvaluateOptions) -> None:
 
 def _write_report(
     path: Path, title: str, document: Mapping[str, Any], found: Measured, poses: PoseErrors | None,
-    people: Floats | None,
+    people: Floats | None, ratings: rater_spread.Ratings | None,
 ) -> None:  # fmt: skip
     from ..evaluation import evaluation_report
 
     evaluated = evaluation_report.Evaluated(
         title, document, found.measurement, found.reliability, found.true, found.answers.predicted, found.items, poses,
-        people,
+        people, ratings,
     )  # fmt: skip
     page.write(path, evaluation_report.page_of(evaluated))
     print(f"report: {path}", file=sys.stderr)

@@ -169,6 +169,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="several people's COCO files of the images in DIR (or a folder of these): measure against their mean, "
         "and tell how far they lie apart",
     )  # fmt: skip
+    evaluate.add_argument(
+        "--raters-plot", type=Path, metavar="FILE", help="draw on a photograph how far people lie apart (.png)"
+    )
     evaluate.add_argument("--json", action="store_true", help="print the measures as JSON on stdout")
     _add_progress(evaluate)
 
@@ -381,6 +384,7 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
 
     evaluate_options = evaluate_command.EvaluateOptions(
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
+        raters_plot=options.raters_plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
         joints_deviation=options.joints_deviation, decoder=options.decoder,
     )  # fmt: skip

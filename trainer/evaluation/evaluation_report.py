@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 from ..datasets.annotations import Item
 from ..reports import figures
 from ..reports.page import Block, Gallery, Number, Numbers, Page, Picture, Section, Table, Text
-from . import confidence_plot, error_plot, image_errors, pose_metrics, reliability, reliability_plot
+from . import (
+    confidence_plot,
+    error_plot,
+    image_errors,
+    pose_metrics,
+    rater_kernels,
+    reliability,
+    reliability_plot,
+)
 from .image_errors import Compared
 from .keypoint_metrics import Measurement
 from .pose_metrics import PoseErrors
+from .rater_spread import Ratings
 from .reliability import Reliability
 
 Floats = NDArray[np.float64]
@@ -27,6 +36,9 @@ WORST = 12
 
 LISTED = 200
 """Images that are listed at most, the worst ones first."""
+
+SPREADS = 2
+"""Photographs on which the people's spread is drawn, those with most annotations."""
 
 NONE = "–"
 
@@ -42,6 +54,7 @@ class Evaluated:
         items: the images.
         poses: None where there are none to compare with.
         people: distances of people's annotations to the mean of the others' ``(R, N, J)``, percent; or None.
+        ratings: what the people annotated in the same images; or None.
     """
 
     title: str
@@ -53,6 +66,7 @@ class Evaluated:
     items: Sequence[Item]
     poses: PoseErrors | None = None
     people: Floats | None = None
+    ratings: Ratings | None = None
 
 
 def page_of(found: Evaluated) -> Page:
@@ -77,7 +91,7 @@ def page_of(found: Evaluated) -> Page:
         Section("Confidence", _confidence(found)),
         Section("Covariances", _covariances(found)),
         Section("Pose", _pose(d)),
-        *([Section("People", [_people(d)])] if "raters" in d else []),
+        *([Section("People", [_people(d), *_kernels(found)])] if "raters" in d else []),
         Section("Images", [_images(found, order)]),
         Section("Not measured", _left_out(d)),
     ]
@@ -241,6 +255,18 @@ def _people(d: Mapping[str, Any]) -> Table:
         caption,
         total=True,
     )
+
+
+def _kernels(found: Evaluated) -> list[Block]:
+    ratings = found.ratings
+    if ratings is None:
+        return []
+    pictures = []
+    for i in rater_kernels.most_annotated(ratings, SPREADS):
+        name = ratings.items[i].name
+        data = rater_kernels.draw(ratings.items[i].picture().pixels, ratings.points[:, i], ratings.names)
+        pictures.append(Picture(data, "image/png", f"{name} with the spread of people's annotations", name))
+    return [Text(rater_kernels.LEGEND), Gallery(pictures)]
 
 
 def _person(name: str, entry: Mapping[str, Any], model: Mapping[str, Any] | None) -> list[str]:

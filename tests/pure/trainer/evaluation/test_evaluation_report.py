@@ -125,10 +125,27 @@ def test_people_are_compared_in_the_pictures_that_can_be_read(
         path.write_bytes((tmp_path / "data" / "annotations.json").read_bytes())
     (tmp_path / "data" / "a.png").write_bytes(b"\x89PNG no more")
     page = tmp_path / "report.html"
-    raters = ["--raters", *map(str, people), "--html", str(page)]
+    plot = tmp_path / "spread.png"
+    raters = ["--raters", *map(str, people), "--html", str(page), "--raters-plot", str(plot)]
     code, document, _ = evaluate(capsys, model(tmp_path / "m.safetensors"), tmp_path / "data", *raters)
     assert code == 2 and list(document["raters"]["per_photograph"]) == ["b.png"]
-    assert "2 people on 1 photograph" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "2 people on 1 photograph" in text
+    assert text.count("data:image/png;base64,") == 1 and Image.open(plot).size == (1280, 960)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--raters-plot", "{}/spread.png"], "give them with --raters"),
+    (["--raters-plot", "{}/spread.jpg", "--raters", "{}/data"], "does not end with .png"),
+    (["--raters-plot", "{}/no/spread.png", "--raters", "{}/data"], "can't be written"),
+])  # fmt: skip
+def test_a_spread_that_could_not_be_drawn_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    photographs(tmp_path / "data", ["a.png"])
+    command = [model(tmp_path / "m.safetensors"), tmp_path / "data", *(a.format(tmp_path) for a in arguments)]
+    code, document, errors = evaluate(capsys, *command)
+    assert code == 2 and document is None and words in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("name", "words"), [("r.txt", "does not end with .html"), ("no/r.html", "There is no folder")])
