@@ -13,22 +13,19 @@ as WebP with alpha, to carry to a machine that has no Blender; ``Recording.load`
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_keypoints.core import files
 from robot_keypoints.core.messages.samples import Sample
+from robot_keypoints.core.processes.programs import Programs
 from robot_keypoints.core.scene.scene_model import SceneDraw
 from robot_keypoints.core.settings import completion, toml_file
 from robot_keypoints.core.settings.schema import Settings
-from robot_keypoints.trainer.datasets.recording import COUNT, ROBOT, Recording
-
-RUN = "recording"
+from robot_keypoints.trainer.datasets import recording_maker
+from robot_keypoints.trainer.datasets.recording import Recording
 
 
 def as_sample(
@@ -40,37 +37,6 @@ def as_sample(
         image=image, keypoints=keypoints, depths=np.ones(len(keypoints)), visibility=visibility, latents=latents,
         version=0, worker=0, sequence=number, camera_matrix=np.eye(3), base_in_camera=np.eye(4),
     )  # fmt: skip
-
-
-def record(folder: Path, settings: Settings, count: int) -> None:
-    """Render with two workers, from the initial priors."""
-    import common  # which needs Blender's library
-
-    folder.mkdir(parents=True)
-    files.write_json(folder / ROBOT, completion.load_robot(settings.robot).to_dict())
-    settings = replace(settings, workers=replace(settings.workers, count=2, adaptive=0))
-    render, joints = settings.render, len(settings.keypoints)
-    names = [v.name for v in settings.variables]
-
-    def array(name: str, shape: tuple[int, ...], dtype: type) -> Any:
-        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)  # type: ignore[no-untyped-call]
-
-    images = array("images", (count, render.height, render.width, 4), np.uint8)
-    keypoints = array("keypoints", (count, joints, 2), np.float64)
-    visibility = array("visibility", (count, joints), np.int64)
-    values = array("values", (count, len(names)), np.float64)
-    with common.two_workers(folder, settings, RUN) as (receiver, _):
-        for number in range(count):
-            sample = receiver.receive(120.0)
-            if sample is None:
-                sys.exit(f"no sample came for two minutes: see {folder / 'logs'}")
-            images[number] = sample.image
-            keypoints[number] = sample.keypoints
-            visibility[number] = sample.visibility
-            values[number] = [sample.latents.values[n] for n in names]
-            if (number + 1) % 500 == 0 or number + 1 == count:
-                (folder / COUNT).write_text(str(number + 1), encoding="utf-8")
-                print(f"{number + 1} of {count}", file=sys.stderr, flush=True)
 
 
 def described(file: Path) -> Settings:
@@ -103,9 +69,9 @@ def main() -> None:
         Recording.load(options.folder).pack(options.pack, options.quality)
         return
     settings = described(options.settings) if options.settings else ur10(options.size, options.preset)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Blender prints several lines per frame
-    record(options.folder, settings, options.count)
-    os._exit(0)  # Blender as a library can wait for ever when it is taken down
+    settings = replace(settings, workers=replace(settings.workers, count=2, adaptive=0))
+    programs = Programs.with_python(sys.executable)
+    recording_maker.record(options.folder, settings, programs, options.count, lambda: False, print)
 
 
 if __name__ == "__main__":

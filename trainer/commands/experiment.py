@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,24 @@ from .endings import noted
 
 MOST_JOBS = 256
 
+RENDERINGS = 6000
+"""Of a pool that is rendered, if nothing else is asked for."""
+
+RECORDING = "recording"
+"""Folder of such renderings within the pool's."""
+
 
 @dataclass(frozen=True)
 class ExperimentOptions:
     """What was asked for on the command line.
 
     Attributes:
-        source: a recording, or the folder of an experiment: to go on with, or to take the pool of.
+        source: a settings file to render a pool from, a recording, or the folder of an experiment: to go on with, or
+            to take the pool of.
         out: the experiment's folder; None goes on with ``source``.
         device: as ``training.device`` names it.
+        renderings: of a pool that is rendered from settings.
+        workers, blender: to render it with; see :class:`.RenderOptions`.
         given: fields of :class:`.FeedbackExperiment` that were given.
         share_of_jobs: ``i/J`` makes the i-th of J shares of the trainings and nothing else, as one of the processes.
     """
@@ -38,6 +48,9 @@ class ExperimentOptions:
     jobs: int = 1
     device: str = "auto"
     given: dict[str, Any] = field(default_factory=dict)
+    renderings: int = RENDERINGS
+    workers: int | None = None
+    blender: str = ""
     share_of_jobs: str | None = None
 
 
@@ -62,9 +75,11 @@ def run(options: ExperimentOptions, *, as_json: bool = False) -> int:
     lock = FolderLock(folder)
     try:
         experiment.save(folder)
-        if not (folder / POOL / pool.DOCUMENT).exists():
-            _make_pool(options, experiment, folder / POOL)
         with noted() as received:
+            if not (folder / POOL / pool.DOCUMENT).exists():
+                code = _make_pool(options, experiment, folder / POOL, received)
+                if code:
+                    return code
             done = feedback_experiment.run_all(
                 folder, experiment, options.device, options.jobs, lambda: bool(received), _say
             )
@@ -104,7 +119,10 @@ def _experiment(options: ExperimentOptions, folder: Path) -> FeedbackExperiment:
     return experiment
 
 
-def _make_pool(options: ExperimentOptions, experiment: FeedbackExperiment, folder: Path) -> None:
+def _make_pool(
+    options: ExperimentOptions, experiment: FeedbackExperiment, folder: Path, received: Sequence[int]
+) -> int:  # fmt: skip
+    """The pool of the recording that is given, or of one that is rendered into the pool's folder; the exit code."""
     from ..datasets.recording import Recording
     from ..experiments import pool_making
 
@@ -113,9 +131,38 @@ def _make_pool(options: ExperimentOptions, experiment: FeedbackExperiment, folde
     if (options.source / POOL / pool.DOCUMENT).exists():
         _say(f"taking the pool of {options.source}")
         pool.share(options.source / POOL, folder)
-        return
+        return 0
+    source = options.source
+    if source.suffix == ".toml":
+        source = folder / RECORDING
+        code = _render(options, source, received)
+        if code:
+            return code
     _say("making the pool")
-    pool_making.make(Recording.load(options.source), experiment.shrink, folder)
+    pool_making.make(Recording.load(source), experiment.shrink, folder)
+    return 0
+
+
+def _render(options: ExperimentOptions, folder: Path, received: Sequence[int]) -> int:
+    """A recording as the settings file says, or the rest of one; the exit code."""
+    from ..datasets.recording_maker import record
+    from ..datasets.render_workers import RenderingError, StoppedError
+    from ..experiments.pool_making import FEWEST
+    from . import render
+
+    if options.renderings < FEWEST:
+        raise UserError(f"--renderings is {options.renderings}: it must be {FEWEST} at least")
+    wanted = render.RenderOptions(options.source, workers=options.workers, blender=options.blender)
+    rendered = render.load_source(wanted)
+    try:
+        record(folder, rendered, render.find_programs(rendered), options.renderings, lambda: bool(received), _say)
+    except StoppedError:
+        _say("stopped; the same command goes on")
+        return 128 + received[0]
+    except RenderingError as problem:
+        _say(f"error: {problem}")
+        return 1
+    return 0
 
 
 def _report(folder: Path, experiment: FeedbackExperiment, *, as_json: bool) -> None:

@@ -289,7 +289,8 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "source",
         type=Path,
         metavar="SOURCE",
-        help="a recording, or the folder of an experiment: to go on with, or with --out to take the pool of",
+        help="settings to render a pool from, a recording, or the folder of an experiment to go on with, or with --out "
+        "to take the pool of",
     )
     feedback.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the experiment")
     feedback.add_argument("--jobs", type=int, default=1, metavar="J", help="trainings at a time (default: 1)")
@@ -309,6 +310,11 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
     feedback.add_argument("--learning-rate", type=float, metavar="R", help="throughout (default: 0.002)")
     feedback.add_argument("--seed", type=int, metavar="N", help="of the first pair (default: 1)")
+    feedback.add_argument(
+        "--renderings", type=int, default=6000, metavar="R", help="of a pool that is rendered (default: 6000)"
+    )
+    feedback.add_argument("--workers", type=int, metavar="W", help="number of Blender workers for that")
+    feedback.add_argument("--blender", default="", metavar="COMMAND", help="Blender to render with")
     feedback.add_argument("--share-of-jobs", help=argparse.SUPPRESS)
     feedback.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
 
@@ -464,6 +470,7 @@ def _experiment(options: argparse.Namespace, begun: float) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     experiment_options = experiment.ExperimentOptions(
         source=options.source, out=options.out, jobs=options.jobs, device=options.device, given=given,
+        renderings=options.renderings, workers=options.workers, blender=options.blender,
         share_of_jobs=options.share_of_jobs,
     )  # fmt: skip
     return experiment.run(experiment_options, as_json=options.json)
