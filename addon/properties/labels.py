@@ -144,8 +144,11 @@ FEEDBACK = {
     "select": Words("Choose by", "Which validation images shape the posteriors", {
         "loss": ("Loss", "Those with the highest loss"),
         "uncertainty": ("Uncertainty", "Those on which the network disagrees with itself under dropout"),
+        "perturbation": ("Perturbation", "Those of which copies, a little shifted, brighter or noisier, get other "
+                         "answers"),
     }),
-    "passes": Words("Passes", "How often each validation image is looked at under dropout", extra={"soft_max": 32}),
+    "passes": Words("Passes", "How often each validation image is looked at, under dropout or perturbed",
+                    extra={"soft_max": 32}),
     "threshold": Words("Threshold", "Images above so many times the mean shape the posteriors; 0 goes by the share",
                        extra={"soft_max": 10.0}),
     "strength": Words("Strength", "How far the posteriors follow what is hard", extra={"soft_max": 10.0}),

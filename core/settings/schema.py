@@ -229,9 +229,10 @@ class FeedbackSettings:
         rule: ``evidence`` compares the losses of all images before they are first trained on, bin by bin, and leaves a
             variable at its prior until its bins differ by more than chance; ``selection`` counts the bins of a selected
             set S of validation samples, as in [Heindl2019].
-        select: what makes a validation sample a candidate for the selected set S: its ``loss``, as in
-            [Heindl2019], or its ``uncertainty`` under Monte-Carlo dropout [Gal2016].
-        passes: of Monte-Carlo dropout.
+        select: what makes a validation sample a candidate for the selected set S: its ``loss``, or how far the answers
+            differ under Monte-Carlo dropout [Gal2016], ``uncertainty``, or over perturbed copies of the image,
+            ``perturbation``; all three as in [Heindl2019].
+        passes: of Monte-Carlo dropout; perturbed copies of each image.
         share: share of the validation samples, the highest ones, that form S.
         threshold: samples above this many times the mean form S instead; 0 goes by the share.
         strength: weight of each sample of S in the posterior's counts; by evidence the power that the bins' losses
@@ -242,7 +243,7 @@ class FeedbackSettings:
 
     enabled: bool = True
     rule: str = _choice("evidence", "selection")
-    select: str = _choice("loss", "uncertainty")
+    select: str = _choice("loss", "uncertainty", "perturbation")
     passes: int = _limits(8, 2, 256)
     share: float = _limits(0.25, 0.01, 1.0)
     threshold: float = _limits(0.0, 0.0)

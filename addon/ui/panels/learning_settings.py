@@ -104,8 +104,9 @@ def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, props
 def _draw_selection(column: bpy.types.UILayout, f: Any, t: Any) -> None:
     """What forms the selected set S."""
     column.prop(f, "select")
-    if f.select == "uncertainty":
+    if f.select != "loss":
         column.prop(f, "passes")
+    if f.select == "uncertainty":
         column.prop(t, "dropout")
     column.prop(f, "threshold")
     share = column.row()

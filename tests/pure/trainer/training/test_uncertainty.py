@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
 from robot_keypoints.trainer.networks.device import Precision
 from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig, build
 from robot_keypoints.trainer.training import uncertainty
+from torch import Tensor
 
 CPU = Precision(torch.device("cpu"), False, 0.001)
 COUNT = 6
@@ -68,6 +70,52 @@ def test_leaving_more_out_spreads_more() -> None:
     less.load_state_dict(network.state_dict())
     fewer = uncertainty.spreads(less, images, CPU, COUNT, 6, seed=5)
     assert more is not None and fewer is not None and fewer.mean() < more.mean()
+
+
+def test_perturbed_copies_are_moved_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds a bright spot wherever it is shifted to never disagrees with itself; what always says the same does,
+    by as much as the copies are shifted."""
+    images = torch.zeros(COUNT, 3, 32, 48, dtype=torch.uint8)
+    spots = [(8 + 3 * i, 10 + i) for i in range(COUNT)]
+    for i, (x, y) in enumerate(spots):
+        images[i, :, y, x] = 200
+    data = EvaluationSet(images, np.array(spots, np.float64)[:, None])
+    seen: list[Tensor] = []
+
+    def brightest(network: object, shown: Tensor, *rest: object, **more: object) -> tuple[SimpleNamespace, None]:
+        seen.append(shown)
+        flat = shown[:, 1].flatten(1).argmax(1)
+        return SimpleNamespace(positions=torch.stack([flat % 48, flat // 48], -1)[:, None].float()), None
+
+    def fixed(network: object, shown: Tensor, *rest: object, **more: object) -> tuple[SimpleNamespace, None]:
+        return SimpleNamespace(positions=torch.full((len(shown), 1, 2), 9.0)), None
+
+    monkeypatch.setattr(uncertainty, "SHIFT", 0.05)
+    monkeypatch.setattr(uncertainty.two_passes, "find_keypoints", brightest)
+    network = light(0.0)
+    found = uncertainty.spreads(network, data, CPU, COUNT, 8, seed=5, perturbed=True)
+    assert found is not None and np.allclose(found, 0.0)
+    assert len(seen) == 8 and not torch.equal(seen[0], seen[1])
+    assert len({round(float(s[0].max()), 2) for s in seen}) > 3  # the gains
+    monkeypatch.setattr(uncertainty.two_passes, "find_keypoints", fixed)
+    found = uncertainty.spreads(network, data, CPU, COUNT, 8, seed=5, perturbed=True)
+    assert found is not None and found.min() > 1.0 and np.ptp(found) < 1e-9
+
+
+def test_perturbed_copies_need_no_dropout_and_follow_from_the_seed() -> None:
+    network, images = light(0.0), data()
+    before = torch.get_rng_state()
+    first = uncertainty.spreads(network, images, CPU, 4, 5, seed=5, perturbed=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first is not None and first[0] == 0.0 and (first[1:] > 0).all()
+    assert np.array_equal(first, uncertainty.spreads(network, images, CPU, 4, 5, seed=5, perturbed=True))  # type: ignore[arg-type]
+    settings = Settings(feedback=FeedbackSettings(rule="selection", select="perturbation", passes=3))
+    result = evaluate(network, images, CPU, 4)
+    assert result is not None
+    scores = uncertainty.scores(result, network, images, CPU, settings)
+    assert scores is not None and scores.shape == (COUNT,) and not np.array_equal(scores, result.losses)
+    settings = synthetic.settings()
+    check(replace(settings, feedback=FeedbackSettings(rule="selection", select="perturbation")))
 
 
 def test_the_setting_decides() -> None:
