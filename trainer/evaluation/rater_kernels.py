@@ -101,14 +101,14 @@ def draw(image: NDArray[np.uint8], points: Floats, names: Sequence[str]) -> byte
         _lay(canvas, middles[j], covariances[j] * np.outer(factors, factors), colours[j])
     result = Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
     pencil = ImageDraw.Draw(result)
-    radius = max(size) / 640
+    radius = max(size) / 1280  # small, so that they don't hide the kernels of people who agree
     for j in shown:
         for u, v in places[~np.isnan(places[:, j]).any(-1), j].tolist():
-            pencil.ellipse([u - radius, v - radius, u + radius, v + radius], fill=(255, 255, 255), outline=(0, 0, 0))
+            pencil.ellipse([u - radius, v - radius, u + radius, v + radius], fill=(255, 255, 255))
     entries = [
         (middles[j].tolist(), one_line(names[j])[:32], tuple(int(c) for c in colours[j])) for j in shown
     ]  # fmt: skip
-    image_overlay.draw_names(pencil, size, entries, 4 * radius)
+    image_overlay.draw_names(pencil, size, entries, 8 * radius)
     buffer = io.BytesIO()
     result.save(buffer, "PNG")
     return buffer.getvalue()

@@ -23,6 +23,9 @@ STATE_COLOURS = {
     "rendering": plots.GREEN,
     "ended": plots.GREY,
 }
+LEAST_EXPLAINED = 0.005
+"""Share of the losses that is shown as 1 %."""
+
 ENGINES = {"cycles": "Cycles", "eevee": "EEVEE", "workbench": "Workbench"}
 
 
@@ -265,6 +268,10 @@ def _draw_hardest(layout: bpy.types.UILayout, context: bpy.types.Context, status
         words.append(f"{shown_name(name)} {where}")
     if words:
         panels.advice(layout, context, "hardest now: " + ", ".join(words), "ZOOM_ALL")
+    shares = sorted(status.explained.items(), key=lambda entry: -entry[1])[:3]
+    sure = [f"{shown_name(name)} {100 * share:.0f} %" for name, share in shares if share >= LEAST_EXPLAINED]
+    if sure:
+        panels.advice(layout, context, "explain the losses: " + ", ".join(sure), "BLANK1")
 
 
 def _draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> None:

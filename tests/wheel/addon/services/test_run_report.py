@@ -53,6 +53,7 @@ def ended(folder: Path) -> Any:
     """A run that is over, as the panel knows it."""
     status = Status(Phase.DONE)
     status.metrics = [{"step": 1, "images": 8, "loss": 2.0, "mean_error_percent": 3.0, "median_error_percent": 2.0}]
+    status.version, status.explained = 3, {"joint/elbow_joint": 0.123, "light/strength": 0.0001}
     session = SimpleNamespace(
         folder=folder, status=status, settings=None, poll=lambda: status, abandon=lambda: None
     )  # fmt: skip
@@ -100,7 +101,8 @@ def test_the_hardest_images_are_read_once_for_each_validation(tmp_path: Path, mo
     training_run.RUNNER.tick()
     assert len(reads) == 2
     said = " ".join(draw(KEYPOINTS_PT_training))
-    assert "Hardest Images" in said
+    assert "Hardest Images" in said and "strength" not in said
+    assert "elbow" in said.lower() and "12 %" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a picture", b"\xff\xd8\xff" * 100])
