@@ -21,10 +21,10 @@ from ...core.step_times import RunTimes
 
 T = TypeVar("T")
 
-LONGEST_LINE = 64 << 20
+LONGEST_LINE = 16 << 20
 """Bytes of a line."""
 
-LARGEST = 512 << 20
+LARGEST = 128 << 20
 """Bytes that are read of a file of lines."""
 
 MEND = "the report goes without it"
