@@ -100,7 +100,8 @@ class Session:
                     "another one built from settings.toml"
                 )
             missing = not scene.exists()
-            if missing or (self.settings.robot.kind == "armature" and not self.resume):
+            looks = missing or (self.settings.robot.kind == "armature" and not self.resume)
+            if looks and self.settings.renders:
                 self._say("building the scene" if missing else "looking at the scene")
                 arguments = ["scene", "--run", str(self.folder)]
                 self._spawn("scene", [*self.programs.blender, *arguments])
@@ -217,7 +218,7 @@ class Session:
     def _watch_workers(self) -> None:
         if self._endpoints is None or "scene" in self._children or self._ending():
             return
-        for index in range(self.settings.workers.count):
+        for index in range(self.settings.rendering_workers):
             name = f"worker {index + 1}"
             child = self._children.get(name)
             if child is None:
@@ -335,7 +336,7 @@ class Session:
             trainer.rate = progress.get("steps_per_second", 0.0)
             trainer.state = "training"
         rates = progress.get("workers", {})
-        for index in range(self.settings.workers.count):
+        for index in range(self.settings.rendering_workers):
             status = self.status.processes.get(f"worker {index + 1}")
             if status is not None and str(index) in rates and status.name in self._children:
                 status.rate = rates[str(index)]

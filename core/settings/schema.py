@@ -22,6 +22,13 @@ MOST_INPUT = 2048 * 2048
 """Pixels of the network's input at most: the network of [Heindl2019] takes 3 GB for one such image."""
 
 
+HELD_OUT = 0.2
+"""Share of the images of data sets that is held out where nothing else is there to measure a model by."""
+
+NOTHING = 1e-6
+"""Shares that differ by less are the same."""
+
+
 def _limits(default: Any, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -177,7 +184,9 @@ class TrainingSettings:
         fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
         reuse: how often one rendering may be trained on, each time under another background.
         hard_share: share of the images drawn from the store that are chosen by their loss when last used.
-        store_mb: memory for renderings kept for reuse, in MiB.
+        store_mb: memory for renderings kept for reuse, in MiB, and as much for decoded images of data sets.
+        start_from: a model, as a file or by the name of one that comes along, whose weights the run starts from
+            (fine-tuning); empty starts from scratch.
         processes: of the trainer, at most one for each graphics card; 0 takes as many as there are cards, and one on a
             CPU. Two of one thread each are faster there than one of two, which wait for each other's every operation.
     """
@@ -219,6 +228,33 @@ class TrainingSettings:
     reuse: int = _limits(4, 1, 1000)
     hard_share: float = _limits(0.0, 0.0, 1.0)
     store_mb: int = _limits(512, 1)
+    start_from: str = ""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """A data set of annotated images that is learned from, beside renderings or instead of them.
+
+    Attributes:
+        path: a folder of COCO keypoints or NDDS, or a COCO file.
+        split: the part of it that is learned from, where it has several: a folder in ``path``, or a COCO file there or
+            in its ``annotations/``, without ``.json``. Empty takes ``path`` as it is.
+        validation_split: likewise the part that is held out whole, for validation and test.
+        held_out: share of the images learned from that is held out for these instead, chosen by the seed. Where no
+            data set of a run without renderings holds anything out, it is :data:`HELD_OUT`.
+        share: of each batch, rounded to whole images and at least one. Shares of 1 in total leave renderings away.
+        weight: of the loss of its images.
+        most_deviation: labels of a larger standard deviation than so many times that of the belief maps' targets are
+            left out; 0 leaves none out.
+    """
+
+    path: str
+    split: str = ""
+    validation_split: str = ""
+    held_out: float = _limits(0.0, 0.0, 0.9)
+    share: float = _limits(0.5, 0.001, 1.0)
+    weight: float = _limits(1.0, 0.0, 1000.0)
+    most_deviation: float = _limits(3.0, 0.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -298,6 +334,17 @@ class Settings:
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)
+    data: tuple[DataSettings, ...] = ()
+
+    @property
+    def renders(self) -> bool:
+        """Whether any of the images learned from are renderings, so that Blender is needed."""
+        return sum(d.share for d in self.data) < 1.0 - NOTHING
+
+    @property
+    def rendering_workers(self) -> int:
+        """Blender workers that a run starts."""
+        return self.workers.count if self.renders else 0
 
     def scene_model(self) -> SceneModel:
         """The scene's probabilistic model at version 0."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from .. import files
+from .. import builtin_models, files
 from ..errors import UserError
 from ..input_files import read_toml
 from .renamed import with_new_names
@@ -49,10 +49,14 @@ def load(path: str | os.PathLike[str]) -> Settings:
     scene = replace(settings.scene, worlds=_absolute(settings.scene.worlds, folder))
     augmentation = replace(settings.augmentation, backgrounds=_absolute(settings.augmentation.backgrounds, folder))
     stream = replace(settings.stream, keys=_absolute(settings.stream.keys, folder))
-    training = replace(settings.training, weights=_absolute(settings.training.weights, folder))
+    training = replace(
+        settings.training, weights=_absolute(settings.training.weights, folder),
+        start_from=_model(settings.training.start_from, folder),
+    )  # fmt: skip
+    sets = tuple(replace(d, path=_absolute(d.path, folder)) for d in settings.data)
     return replace(
         settings, robot=robot, others=tuple(others), scene=scene, augmentation=augmentation, stream=stream,
-        training=training,
+        training=training, data=sets,
     )  # fmt: skip
 
 
@@ -77,6 +81,12 @@ def _with_kinds(data: dict[str, Any]) -> dict[str, Any]:
 
 def _absolute(path: str, folder: Path) -> str:
     return str(folder / os.path.expanduser(path)) if path else ""  # which leaves strangers' homes as they stand
+
+
+def _model(word: str, folder: Path) -> str:
+    """A model's file; one that comes along keeps its name, unless a file has it."""
+    path = _absolute(word, folder)
+    return word if word.lower() in builtin_models.models() and not os.path.isfile(path) else path
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..errors import UserError
 from ..scene import catalogue
 from .asset_folders import themes, training_themes, worlds
-from .schema import MOST_INPUT, Settings
+from .schema import MOST_INPUT, NOTHING, Settings
 
 
 def check(settings: Settings) -> None:
@@ -53,6 +53,21 @@ def check(settings: Settings) -> None:
     except ValueError as problem:
         raise UserError(f"The variables can't be used: {problem}") from problem
     _check_scene(settings)
+    _check_data(settings)
+
+
+def _check_data(settings: Settings) -> None:
+    total = sum(d.share for d in settings.data)
+    if any(not d.path for d in settings.data):
+        raise UserError("A data set has no path: say where its images are")
+    if total > 1.0 + NOTHING:
+        raise UserError(f"The shares of the data sets add up to {total:g}: lower them to 1 in total at most")
+    sources, size = len(settings.data) + settings.renders, settings.training.batch_size
+    if sources > size:
+        raise UserError(
+            f"A batch of {size} images can't be shared among {sources} sources: raise training.batch_size, or give "
+            "fewer data sets"
+        )
 
 
 def _check_scene(settings: Settings) -> None:

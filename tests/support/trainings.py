@@ -71,16 +71,21 @@ class Recorded:
             np.stack([s.image for s in some]), np.stack([s.keypoints for s in some]),
             np.stack([s.visibility for s in some]), values, np.arange(8), np.stack([s.depths for s in some]),
             np.tile([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], (8, 1)),
+            np.ones((8, len(some[0].depths))),
         )  # fmt: skip
 
     def note(self, numbers: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
         pass
 
 
+def streaming(folder: Path, settings: Settings, *, resume: bool) -> trainer.Trainer:
+    """A trainer whose batches are made as in any run, of samples that are always there."""
+    quiet, info = Quiet(settings), setup.model_info(settings, folder)
+    return trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+
+
 def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -> trainer.Trainer:
-    quiet = Quiet(settings)
-    info = setup.model_info(settings, folder)
-    made = trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+    made, quiet = streaming(folder, settings, resume=resume), Quiet(settings)
     state = made.parts.pipeline.state
     made.parts.pipeline.close()
     augmenter = setup.make_batch_augmenter(settings, torch.device("cpu"), settings.training.seed)

@@ -111,6 +111,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train as a settings file says")
     train.add_argument("settings", type=Path, nargs="?", metavar="SETTINGS.toml")
+    train.add_argument(
+        "--from", dest="start_from", metavar="MODEL",
+        help=f"start from this model's weights (fine-tuning): a file, or {builtin_models.names()}",
+    )  # fmt: skip
     train.add_argument("--resume", type=Path, metavar="RUN", help="go on with an earlier run")
     train.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME)")
     train.add_argument("--workers", type=int, metavar="N", help="number of Blender workers")
@@ -338,15 +342,18 @@ def _demo(options: argparse.Namespace, begun: float) -> int:
 
 
 def _train(options: argparse.Namespace, begun: float) -> int:
-    from ...core.settings import completion, toml_file, validation
+    from ...core.input_files import read_toml
+    from ...core.settings import toml_file
     from ..datasets.render_workers import chosen_blender
-    from . import run_display
+    from . import run_display, training_settings
 
     if (options.resume is None) == (options.settings is None):
         raise UserError("train needs either SETTINGS.toml or --resume RUN: give one of them")
     if options.resume is not None:
         if options.out is not None:
             raise UserError("--out can't be given with --resume: a resumed run stays in its own folder")
+        if options.start_from is not None:
+            raise UserError("--from can't be given with --resume: a resumed run goes on from its own weights")
         if not (options.resume / run_folder.SETTINGS).is_file():
             raise UserError(f"There is no run in {options.resume}: give the folder that holds its settings.toml")
     path = options.settings if options.resume is None else options.resume / run_folder.SETTINGS
@@ -361,11 +368,10 @@ def _train(options: argparse.Namespace, begun: float) -> int:
     if options.resume is not None:
         rewrite = options.workers is not None or bool(options.blender)
         return run_display.follow(options.resume, settings, resume=True, rewrite=rewrite, as_json=options.json)
-    robot = None
-    if settings.robot.kind != "armature":
-        robot, *others = completion.load_robots(settings)
-        settings = completion.complete(settings, robot, *others)
-    validation.check(settings)
+    if options.start_from is not None:
+        word = os.path.abspath(options.start_from) if os.path.isfile(options.start_from) else options.start_from
+        settings = replace(settings, training=replace(settings.training, start_from=word))
+    settings, robot = training_settings.completed(settings, read_toml(path, "choose another settings file"))
     if options.out is not None and (options.out / run_folder.SETTINGS).exists():
         raise UserError(f"There is a run in {options.out} already: choose another --out, or --resume it")
     out = options.out or _free_folder(Path("runs", path.stem))

@@ -35,6 +35,8 @@ class Annotation:
         robot: number of the robot in its scene, or its name; None where the file does not say.
         pose: ``T_cam_base``, rows of 4 × 4, metres; None where it is not known.
         joints: positions, radians or metres; None where they are not known.
+        variances: of the keypoints' places, by name, pixels²: half the trace of the covariance. Without those of which
+            nothing is told.
     """
 
     points: Mapping[str, tuple[float, float, int]]
@@ -42,6 +44,7 @@ class Annotation:
     robot: int | str | None = None
     pose: tuple[tuple[float, ...], ...] | None = None
     joints: Mapping[str, float] | None = None
+    variances: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Keypoints lie at places that arithmetic reaches.
@@ -148,3 +151,21 @@ def pose_of(
         if not all(map(math.isfinite, joints.values())):
             raise ValueError(f"the joints of {name} are not all finite numbers")
     return pose, joints
+
+
+def variances_of(entry: Mapping[str, Any], names: Sequence[str], name: str) -> Mapping[str, float]:
+    """The keypoints' variances, pixels², as far as a label's ``keypoint_covariances`` tell of them."""
+    given = entry.get("keypoint_covariances")
+    if given is None:
+        return {}
+    if not isinstance(given, list) or len(given) != len(names):
+        raise ValueError(f"{name} does not have one of its keypoint_covariances for each of {len(names)} keypoints")
+    result = {}
+    for keypoint, rows in zip(names, given, strict=True):
+        if rows is None:
+            continue
+        matrix = np.array(rows, np.float64)
+        if matrix.shape != (2, 2) or not np.isfinite(matrix).all() or matrix.diagonal().min() < 0:
+            raise ValueError(f"the covariance of {keypoint} in {name} is none of two coordinates")
+        result[keypoint] = float(matrix.trace()) / 2
+    return result

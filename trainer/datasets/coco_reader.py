@@ -13,7 +13,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.input_files import open_regular, read_json
 from ...core.messages.samples import MALFORMED
-from .annotations import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated
+from .annotations import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated, variances_of
 from .picture_places import PicturePlaces
 
 LISTS = ("images", "annotations", "categories")
@@ -165,7 +165,9 @@ def _annotation(entry: Mapping[str, Any], names: Sequence[str], name: str, ours:
     area = float(entry.get("area") or 0.0)
     if not 0 <= area < math.inf:
         raise ValueError(f"the area of {name} is {area:g}")
-    return Annotation(points, area or None, entry.get("instance"), *pose_of(entry, name))
+    return Annotation(
+        points, area or None, entry.get("instance"), *pose_of(entry, name), variances_of(entry, names, name)
+    )
 
 
 def _size(image: Mapping[str, Any], name: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Truth:
         area: of the robot, pixels²; None where it is not known.
         several: whether one of several robots had to be chosen.
         robot: the annotation that belongs to the model's first robot; None where there is none.
+        variances: of the points, pixels² ``(J,)``; 0 where the annotation tells of none.
     """
 
     points: Floats
@@ -32,10 +33,19 @@ class Truth:
     area: float | None
     several: bool
     robot: Annotation | None = None
+    variances: Floats = field(default_factory=lambda: np.zeros(0))
 
 
-def check_names(data: Annotated, names: Sequence[str], model: object) -> tuple[str, ...]:
+EVALUATE = "evaluate with images of the model's own robot"
+"""What helps where an evaluation's images are of another robot."""
+
+
+def check_names(data: Annotated, names: Sequence[str], model: object, remedy: str = EVALUATE) -> tuple[str, ...]:
     """The model's keypoints that the data knows, by either name.
+
+    Args:
+        model: what has the names, in a sentence.
+        remedy: what to do where these are another robot's.
 
     Raises:
         UserError: if these are too few to be the same robot's.
@@ -46,8 +56,7 @@ def check_names(data: Annotated, names: Sequence[str], model: object) -> tuple[s
         both = f"only {', '.join(shared)}" if shared else "none"
         raise UserError(
             f"{data.source} has the keypoints {_some(data.names)} and {model} has {_some(names)}, of which {both} "
-            f"{'is' if len(shared) < 2 else 'are'} the same: evaluate with images of the model's own robot, "
-            "or rename the keypoints"
+            f"{'is' if len(shared) < 2 else 'are'} the same: {remedy}, or rename the keypoints"
         )
     return shared
 
@@ -64,6 +73,7 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
     """
     points = np.full((len(names), 2), np.nan)
     visibility = np.full(len(names), OUTSIDE if complete else UNKNOWN, np.int64)
+    variances = np.zeros(len(names))
     groups: dict[str, list[tuple[int, str]]] = {}
     whole = any(n in r.points for r in item.robots for n in names if "/" in n)
     for j, name in enumerate(names):
@@ -88,7 +98,8 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
                 visibility[j] = seen
                 if seen > 0:
                     points[j] = u, v
-    return Truth(points, visibility, area, several, first)
+                    variances[j] = chosen.variances.get(short, 0.0)
+    return Truth(points, visibility, area, several, first, variances)
 
 
 def _size(robot: Annotation) -> float:

@@ -16,7 +16,7 @@ from ...core.input_files import open_regular, read_json
 from ...core.messages.samples import MALFORMED
 from ...core.robot import visibility as keypoint_visibility
 from ..images import image_file
-from .annotations import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated
+from .annotations import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated, variances_of
 from .ndds_writer import CORNER, NOT_FOUND
 
 PICTURES = (".rgb.png", ".rgb.jpg", ".rgb.jpeg", ".png", ".jpg", ".jpeg")
@@ -113,4 +113,6 @@ def _robot(entry: Mapping[str, Any], width: int, height: int, known: Mapping[str
             v,
             max(keypoint_visibility.OCCLUDED, min(visibility, keypoint_visibility.VISIBLE)) if seen else OUTSIDE,
         )
-    return Annotation(points, None, entry.get("name"), *pose_of(known, str(entry.get("name") or "the robot")))
+    label = str(entry.get("name") or "the robot")
+    places = [str(k["name"]) for k in known.get("keypoints", ())]
+    return Annotation(points, None, entry.get("name"), *pose_of(known, label), variances_of(known, places, label))

@@ -110,7 +110,7 @@ class SampleSet:
             array = getattr(self, name)
             if array.dtype != kind or array.shape != shape:
                 raise ValueError(f"{name} are {array.dtype}, {array.shape}")
-        if not n or len(self.latents) != n or not np.isin(self.visibility, (0, 1, 2)).all():
+        if not n or len(self.latents) != n or not np.isin(self.visibility, (-1, 0, 1, 2)).all():
             raise ValueError("the samples don't belong together")
         if not all(math.isfinite(v) for h in self.latents for v in h.values.values()):
             raise ValueError("a latent value is no number")

@@ -28,17 +28,19 @@ OCCLUDED = 1
 
 
 def weights_of(visibility: Tensor, occluded_weight: float) -> Tensor | None:
-    """What each keypoint weighs: ``occluded_weight`` where something hides it, else 1; None where all weigh 1.
+    """What each keypoint weighs: ``occluded_weight`` where something hides it, nothing where it isn't annotated, else
+    1; None where all weigh 1.
 
     Args:
-        visibility: as COCO has it, ``(B, J)``: 0 outside, 1 occluded, 2 visible.
+        visibility: as COCO has it, ``(B, J)``: 0 outside, 1 occluded, 2 visible; -1 not annotated.
 
     Returns:
         ``(B, J)`` float32 on the same device.
     """
-    if occluded_weight == 1.0:
+    unknown = visibility < 0
+    if occluded_weight == 1.0 and not bool(unknown.any()):
         return None
-    return torch.where(visibility == OCCLUDED, occluded_weight, 1.0).float()
+    return torch.where(visibility == OCCLUDED, occluded_weight, 1.0).float().masked_fill(unknown, 0.0)
 
 
 def squash(loss: str, logits: Tensor) -> Tensor:

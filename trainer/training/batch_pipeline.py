@@ -28,7 +28,7 @@ POLL_SECONDS = 0.1
 
 
 class Store(Protocol):
-    """Gives batches: a :class:`.ReplayStore`."""
+    """Gives batches: a :class:`.ReplayStore`, or a :class:`.MixedStore`."""
 
     batches: int
     waited: float
@@ -62,15 +62,18 @@ class BatchAugmenter:
     """Makes batches of training images on the device from raw ones."""
 
     def __init__(
-        self, augmentation: Augmentation, target: torch.device, occluded_weight: float, *, poses: bool = False
-    ) -> None:
+        self, augmentation: Augmentation, target: torch.device, occluded_weight: float, *, poses: bool = False,
+        weighs: bool = False,
+    ) -> None:  # fmt: skip
         """Remember how batches are made.
 
         Args:
             poses: whether batches are to tell what a pose is measured by.
+            weighs: whether each keypoint has a weight of its own, as those of data sets do.
         """
         self.augmentation = augmentation
         self._poses = poses
+        self._weighs = weighs
         self._device = target
         self._occluded_weight = occluded_weight
 
@@ -88,6 +91,9 @@ class BatchAugmenter:
             made = self.augmentation(renderings, keypoints, raw.values)
             images = factory.normalise(made.images).contiguous(memory_format=torch.channels_last)
             weights = losses.weights_of(visibility, self._occluded_weight)
+            if self._weighs:
+                own = torch.from_numpy(raw.weights).float()
+                weights = own if weights is None else own * weights
             weights = None if weights is None else weights.to(self._device)
             truth = self._truth(raw) if self._poses else (None, None)
             return Batch(images, made.keypoints, weights, made.to_rendering, *truth)

@@ -32,7 +32,9 @@ def follow(folder: Path, settings: Settings, *, resume: bool) -> None:
         torch.cuda.set_device(where)
     process_group = distributed.join(where)
     decided, _ = process_group.hear()
-    torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, process_group.size))
+    torch.set_num_threads(
+        device.threads_beside(settings.rendering_workers * settings.workers.threads, process_group.size)
+    )
     net = factory.build(model_info(settings, folder).network)  # the weights come from the first process
     net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = Precision(where, bool(decided["bfloat16"]), float(decided["seconds_per_image"]))

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import torch
 from ...core.settings.schema import Settings
 from ..networks import device, factory
 from ..networks.factory import KeypointNetwork, NetworkConfig
-from . import distributed
-from .batch_pipeline import Pipeline
+from . import data_sets, distributed, mixed_store, starting_model
+from .batch_pipeline import Pipeline, Store
+from .data_sets import Partition
 from .distributed import Followers
 from .draws import Draws
 from .engine import Engine
 from .held_out_sets import HeldOut
+from .mixed_store import MixedStore
 from .replay_store import ReplayStore
 from .sample_stream import SampleStream
 from .setup import make_batch_augmenter
@@ -60,8 +64,8 @@ class Parts:
         t = settings.training
         where = device.choose(t.device)
         count = distributed.processes(t, where)
-        torch.set_num_threads(device.threads_beside(settings.workers.count * settings.workers.threads, count))
-        network = _network(settings, config, where, pretrained=t.pretrained and not resumed)
+        torch.set_num_threads(device.threads_beside(settings.rendering_workers * settings.workers.threads, count))
+        network = _network(settings, config, where, resumed=resumed)
         decided = device.decide(network, t.precision, t.batch_size, *settings.input_size, precision)
         followers = None
         if count > 1:
@@ -69,9 +73,10 @@ class Parts:
             followers.process_group.tell(decided.to_dict())
         process_group = None if followers is None else followers.process_group
         engine = Engine(network, t, decided, process_group, [k.robot for k in settings.keypoints])
-        held_out = HeldOut(folder, settings)
+        data = data_sets.partitions(settings)
+        held_out = HeldOut(folder, settings, data)
         draws = Draws.of(settings)
-        pipeline = _pipeline(settings, stream, where, count, draws)
+        pipeline = _pipeline(settings, stream, where, count, draws, data)
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers
         return cls(engine, held_out, pipeline, followers, draws)
 
@@ -87,20 +92,41 @@ class Parts:
             self.followers.close()
 
 
-def _network(settings: Settings, config: NetworkConfig, where: torch.device, *, pretrained: bool) -> KeypointNetwork:
-    torch.manual_seed(settings.training.seed)
-    network = factory.build(config, pretrained=pretrained, weights=settings.training.weights)
+def _network(settings: Settings, config: NetworkConfig, where: torch.device, *, resumed: bool) -> KeypointNetwork:
+    t = settings.training
+    torch.manual_seed(t.seed)
+    fresh = t.pretrained and not resumed and not t.start_from
+    network = factory.build(config, pretrained=fresh, weights=t.weights)
+    if t.start_from and not resumed:
+        start, info = starting_model.load(t.start_from)
+        starting_model.check(t.start_from, info, config, [k.name for k in settings.keypoints])
+        network.load_state_dict(start.state_dict())
     return network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _pipeline(settings: Settings, stream: SampleStream, where: torch.device, count: int, draws: Draws) -> Pipeline:
-    t, render = settings.training, settings.render
+def _pipeline(
+    settings: Settings, stream: SampleStream, where: torch.device, count: int, draws: Draws, data: Sequence[Partition]
+) -> Pipeline:
+    t, augmenter = settings.training, make_batch_augmenter(settings, where, settings.training.seed)
+    store: Store
     with device.enough_memory(t.batch_size):
-        store = ReplayStore(
-            render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=t.batch_size,
-            memory=t.store_mb << 20, reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed, hard_share=t.hard_share,
-            draws=draws,
-        )  # fmt: skip
+        if data:
+            shares = mixed_store.shares(settings, data)
+            rest = t.batch_size - sum(share.count for share in shares)
+            sigma = t.target_sigma / 100 * math.hypot(settings.render.width, settings.render.height)
+            renderings = _replay_store(settings, rest, draws) if rest else None
+            store = MixedStore(renderings, shares, settings.scene_model(), sigma, t.seed)
+        else:
+            store = _replay_store(settings, t.batch_size, draws)
     # A thread that finishes the next batch needs a core, or a graphics card that leaves one.
     ahead = where.type == "cuda" or (os.cpu_count() or 1) > torch.get_num_threads()
-    return Pipeline(store, stream, make_batch_augmenter(settings, where, t.seed), where, ahead=ahead, shares=count)
+    return Pipeline(store, stream, augmenter, where, ahead=ahead, shares=count)
+
+
+def _replay_store(settings: Settings, batch: int, draws: Draws) -> ReplayStore:
+    t, render = settings.training, settings.render
+    return ReplayStore(
+        render.width, render.height, len(settings.keypoints), settings.scene_model(), batch=batch,
+        memory=t.store_mb << 20, reuse=t.reuse, fresh_share=t.fresh_share, seed=t.seed, hard_share=t.hard_share,
+        draws=draws,
+    )  # fmt: skip

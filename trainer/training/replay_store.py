@@ -35,7 +35,8 @@ class RawBatch:
     ``values`` are those of the variables that the trainer applies, ``(B, V)`` as from :func:`.sensor_effects.table`:
     the sample's own the first time that a rendering is used, drawn anew each time after. ``numbers`` say which samples
     they are, ``(B,)``, counted as they came into the store. ``depths`` of the keypoints ``(B, J)`` and ``cameras``
-    ``(B, 9)``, fx, fy, cx, cy, k1, k2, p1, p2, k3 in pixels, are what a pose is measured by.
+    ``(B, 9)``, fx, fy, cx, cy, k1, k2, p1, p2, k3 in pixels, are what a pose is measured by. Images of data sets have
+    the number -1 and depths that are NaN; ``weights`` of the keypoints ``(B, J)`` are 1 for renderings.
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +46,7 @@ class RawBatch:
     numbers: NDArray[np.int64]
     depths: NDArray[np.float64]
     cameras: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,7 +59,8 @@ class RawBatch:
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """All of them, in the order of the constructor."""
         return (
-            self.images, self.keypoints, self.visibility, self.values, self.numbers, self.depths, self.cameras
+            self.images, self.keypoints, self.visibility, self.values, self.numbers, self.depths, self.cameras,
+            self.weights,
         )  # fmt: skip
 
 
@@ -134,7 +137,7 @@ class ReplayStore:
                 own[:] = sensor_effects.row((self._adapted if adaptive else self._initial).sample(rng).values)
         return RawBatch(
             self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots],
-            self._depths[slots], self._cameras[slots],
+            self._depths[slots], self._cameras[slots], np.ones_like(self._depths[slots]),
         )  # fmt: skip
 
     def note(self, numbers: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:

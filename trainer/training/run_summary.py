@@ -40,7 +40,7 @@ def summary(
         "median_error_percent": found.median if found is not None else None,
         "pck": found.pck if found is not None else {},
         "per_keypoint": found.per_keypoint if found is not None else {},
-        "measured_on": "test images, drawn from the initial priors and never trained on",
+        "measured_on": held_out.measured_on,
         "model_step": tested.step if tested is not None else None,
         "priors_version": priors.model.version,
         "stopped": stopped,

@@ -32,7 +32,17 @@ def make_batch_augmenter(settings: Settings, where: torch.device, seed: int) -> 
     themes = training_themes(settings)
     augmentation = Augmentation(settings.augmentation, *settings.input_size, seed, where, themes)
     t = settings.training
-    return BatchAugmenter(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0)
+    return BatchAugmenter(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0, weighs=bool(settings.data))
+
+
+def network_config(settings: Settings) -> factory.NetworkConfig:
+    """What network a run's settings ask for.
+
+    Raises:
+        UserError: if none can be built so.
+    """
+    sigma = settings.training.target_sigma / 100 * math.hypot(*settings.input_size)
+    return factory.NetworkConfig.of(settings.training, len(settings.keypoints), sigma)
 
 
 def model_info(settings: Settings, folder: Path) -> ModelInfo:
@@ -41,12 +51,10 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     Raises:
         UserError: if no network can be built as the settings say.
     """
-    t, (width, height) = settings.training, settings.input_size
-    sigma = t.target_sigma / 100 * math.hypot(width, height)
-    config = factory.NetworkConfig.of(t, len(settings.keypoints), sigma)
+    width, height = settings.input_size
     names = tuple(k.name for k in settings.keypoints)
     return ModelInfo(
-        config,
+        network_config(settings),
         width,
         height,
         names,

@@ -93,7 +93,9 @@ class Trainer:
         t = self.settings.training
         if self.held_out.validation is None:
             self.collect()
-        while not self.switchboard.ending and not self.stream.wait(0.1):
+            if t.start_from and self.held_out.validation is not None:
+                self.validate()  # nothing worse than the model that it starts from is kept
+        while self.settings.renders and not self.switchboard.ending and not self.stream.wait(0.1):
             self._report("waiting for the workers")  # to begin, which is not counted as waiting
         self.news.say("training")
         while self.held_out.validation is not None and self._goes_on():
@@ -163,7 +165,7 @@ class Trainer:
         files.append_json_line(self.folder / run_folder.METRICS, content)
         pace = Pace(self.stream.rates(), *self.rates.since(self.counters), self.counters.stall_fraction)
         self.journal.validation(content, self.held_out.validation, found.result, self.info, pace)
-        if self.settings.feedback.enabled:
+        if self.settings.feedback.enabled and self.held_out.latents:
             with self.times.measure("feedback"):
                 self.move_priors(found.result)
         sheet = self.folder / run_folder.HARDEST_PICTURE

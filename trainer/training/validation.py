@@ -70,5 +70,6 @@ def validate(
     )  # fmt: skip
     if result is None:
         return None
-    hardest = feedback.hardest(initial, held_out.latents, result.losses, settings.feedback.share)
-    return Validation(result, localisation(result.errors, [k.name for k in settings.keypoints]), tuple(hardest))
+    names, latents = [k.name for k in settings.keypoints], held_out.latents
+    hardest = feedback.hardest(initial, latents, result.losses, settings.feedback.share) if latents else []
+    return Validation(result, localisation(result.errors, names), tuple(hardest))

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data sets that a run learns from: which images are learned from, and which are held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...core.errors import UserError
+from ...core.settings.schema import HELD_OUT, DataSettings, Settings
+from ..datasets import keypoint_matching, reader
+from ..datasets.annotations import Annotated, Item
+
+REMEDY = "learn from images of the same robot"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A data set of a run.
+
+    Attributes:
+        settings: what the run's settings say of it.
+        learned: images that are learned from.
+        held_out: images for validation and test, in an order without meaning.
+        complete: whether robots that are not annotated are known to be outside; of the images learned from, and of
+            those held out.
+    """
+
+    settings: DataSettings
+    learned: tuple[Item, ...]
+    held_out: tuple[Item, ...]
+    complete: tuple[bool, bool]
+
+
+def partitions(settings: Settings) -> list[Partition]:
+    """The data sets of a run, in the order of its settings. No image is decoded.
+
+    Which images are held out follows from their names and the run's seed, so that those of a data set that grows stay
+    held out.
+
+    Raises:
+        UserError: if annotations can't be read, are of another robot, or leave nothing to learn from or to measure by;
+            or if an image is missing.
+    """
+    data = settings.data
+    if not settings.renders and not any(d.held_out or d.validation_split for d in data):
+        data = tuple(replace(d, held_out=HELD_OUT) for d in data)
+    names, t = [k.name for k in settings.keypoints], settings.training
+    result = [_partition(d, names, t.seed, t.validation_images + t.test_images) for d in data]
+    held = sum(len(p.held_out) for p in result)
+    if held == 1:
+        raise UserError(
+            "Only one image would be held out, and validation and test need one each: give a validation_split of two"
+        )
+    return result
+
+
+def batch_counts(settings: Settings) -> list[int]:
+    """Images of each data set in a batch, at least one of each, and one rendering where there are any."""
+    size = settings.training.batch_size
+    counts = [max(1, round(d.share * size)) for d in settings.data]
+    spare = size - sum(counts) - settings.renders
+    while spare < 0:
+        counts[counts.index(max(counts))] -= 1
+        spare += 1
+    if not settings.renders:
+        counts[-1] += spare
+    return counts
+
+
+def _partition(data: DataSettings, names: Sequence[str], seed: int, most: int) -> Partition:
+    annotated = _read(data, data.split, names)
+    items = _shuffled(annotated.items, seed)
+    if data.validation_split:
+        held = _read(data, data.validation_split, names)
+        own = {item.path for item in held.items}
+        learned = [item for item in items if item.path not in own]
+        held_out = _shuffled(held.items, seed)[:most]
+        complete = annotated.complete, held.complete
+    else:
+        count = min(most, round(data.held_out * len(items)))
+        count = max(2, count) if data.held_out else 0  # one for validation, one for the test
+        held_out, learned = items[:count], items[count:]
+        complete = annotated.complete, annotated.complete
+    if not learned:
+        raise UserError(f"No image of {annotated.source} is left to learn from: hold fewer out, or annotate more")
+    return Partition(data, tuple(learned), tuple(held_out), complete)
+
+
+def _read(data: DataSettings, split: str, names: Sequence[str]) -> Annotated:
+    annotated = reader.read(_place(data, split))
+    keypoint_matching.check_names(annotated, names, "this training", REMEDY)
+    if not annotated.items:
+        raise UserError(f"{annotated.source} has no images: choose another data set")
+    missing = next((item.path for item in annotated.items if not item.path.is_file()), None)
+    if missing is not None:
+        raise UserError(f"There is no image at {missing}: put it there, or leave it out of the annotations")
+    return annotated
+
+
+def _place(data: DataSettings, split: str) -> Path:
+    """What a split is: a folder, or a COCO file."""
+    folder = Path(data.path)
+    if not split:
+        return folder
+    places = [folder / split, folder / f"{split}.json", folder / reader.FOLDER / f"{split}.json"]
+    found = next((p for p in places if p.exists()), None)
+    if found is None:
+        raise UserError(f"{folder} has no split {split!r}: it would be a folder of that name, or {split}.json")
+    return found
+
+
+def _shuffled(items: Sequence[Item], seed: int) -> list[Item]:
+    return sorted(items, key=lambda item: hashlib.sha256(f"{seed}/{item.name}".encode()).digest())
