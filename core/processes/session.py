@@ -100,8 +100,8 @@ class Session:
                     "another one built from settings.toml"
                 )
             missing = not scene.exists()
-            looks = missing or (self.settings.robot.kind == "armature" and not self.resume)
-            if looks and self.settings.renders:
+            needed = missing or (self.settings.robot.kind == "armature" and not self.resume)
+            if needed and self.settings.renders:
                 self._say("building the scene" if missing else "looking at the scene")
                 arguments = ["scene", "--run", str(self.folder)]
                 self._spawn("scene", [*self.programs.blender, *arguments])

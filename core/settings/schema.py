@@ -22,7 +22,7 @@ MOST_INPUT = 2048 * 2048
 """Pixels of the network's input at most: the network of [Heindl2019] takes 3 GB for one such image."""
 
 
-HELD_OUT = 0.2
+VALIDATION_SHARE = 0.2
 """Share of the images of data sets that is held out where nothing else is there to measure a model by."""
 
 NOTHING = 1e-6
@@ -241,7 +241,7 @@ class DataSettings:
             in its ``annotations/``, without ``.json``. Empty takes ``path`` as it is.
         validation_split: likewise the part that is held out whole, for validation and test.
         held_out: share of the images learned from that is held out for these instead, chosen by the seed. Where no
-            data set of a run without renderings holds anything out, it is :data:`HELD_OUT`.
+            data set of a run without renderings holds anything out, it is :data:`VALIDATION_SHARE`.
         share: of each batch, rounded to whole images and at least one. Shares of 1 in total leave renderings away.
         weight: of the loss of its images.
         most_deviation: labels of a larger standard deviation than so many times that of the belief maps' targets are

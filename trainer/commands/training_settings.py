@@ -27,10 +27,11 @@ def completed(settings: Settings, given: Mapping[str, Any]) -> tuple[Settings, R
     robot: Robot | None = None
     start = None
     if settings.training.start_from:
-        from ..training import starting_model  # torch, which takes seconds to import, only where it is needed
+        from ..networks import starting_model
+        from ..networks.config import NetworkConfig  # torch, which takes seconds to import, only where it is needed
 
         start = starting_model.load(settings.training.start_from)[1]
-        settings, robot = starting_model.adopt(settings, given, start)
+        settings, robot = starting_model.complete(settings, given, start)
     if not settings.renders and "robot" not in given:
         settings = _without_scene(settings, robot)
     elif settings.robot.kind != "armature":
@@ -38,12 +39,10 @@ def completed(settings: Settings, given: Mapping[str, Any]) -> tuple[Settings, R
         settings = completion.complete(settings, robot, *others)
     validation.check(settings)
     if start is not None:
-        from ..training.setup import network_config
-
-        names = [k.name for k in settings.keypoints]
-        starting_model.check(settings.training.start_from, start, network_config(settings), names)
+        config, names = NetworkConfig.of_run(settings), [k.name for k in settings.keypoints]
+        starting_model.check(settings.training.start_from, start, config, names)
     if settings.data:
-        from ..training import data_sets
+        from ..datasets import data_sets
 
         data_sets.partitions(settings)
     return settings, robot

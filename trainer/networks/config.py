@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...core.errors import UserError
-from ...core.settings.schema import DECODERS, TrainingSettings
+from ...core.settings.schema import DECODERS, Settings, TrainingSettings
 from ..maps import curve_fit
 from ..maps.losses import LOSSES
 
@@ -78,6 +79,16 @@ class NetworkConfig:
     def is_fitted(self) -> bool:
         """Whether a curve finds the keypoints."""
         return self.decoder == "curve_fit"
+
+    @classmethod
+    def of_run(cls, settings: Settings) -> NetworkConfig:
+        """The same, for the keypoints and the size of images of a whole run's settings.
+
+        Raises:
+            UserError: if no network can be built so.
+        """
+        sigma = settings.training.target_sigma / 100 * math.hypot(*settings.input_size)
+        return cls.of(settings.training, len(settings.keypoints), sigma)
 
     def resolved(self) -> NetworkConfig:
         """The settings with the network's own values in place of 0 and ``auto``, so that it says the same for ever."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ...core.scene.scene_model import SceneModel
 from ...core.settings.schema import Settings
+from ..datasets.data_sets import Partition, batch_counts
 from ..images import sensor_effects
 from .data_images import DecodedImages, drawn_view, keypoint_weights, show
-from .data_sets import Partition, batch_counts
 from .replay_store import RawBatch, ReplayStore, Source
 
 NO_CAMERA = (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

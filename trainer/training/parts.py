@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from ...core.settings.schema import Settings
-from ..networks import device, factory
+from ..datasets import data_sets
+from ..datasets.data_sets import Partition
+from ..networks import device, factory, starting_model
 from ..networks.factory import KeypointNetwork, NetworkConfig
-from . import data_sets, distributed, mixed_store, starting_model
+from . import distributed, mixed_store
 from .batch_pipeline import Pipeline, Store
-from .data_sets import Partition
 from .distributed import Followers
 from .draws import Draws
 from .engine import Engine

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,16 +34,6 @@ def make_batch_augmenter(settings: Settings, where: torch.device, seed: int) -> 
     return BatchAugmenter(augmentation, where, t.occluded_weight, poses=t.pose_weight > 0, weighs=bool(settings.data))
 
 
-def network_config(settings: Settings) -> factory.NetworkConfig:
-    """What network a run's settings ask for.
-
-    Raises:
-        UserError: if none can be built so.
-    """
-    sigma = settings.training.target_sigma / 100 * math.hypot(*settings.input_size)
-    return factory.NetworkConfig.of(settings.training, len(settings.keypoints), sigma)
-
-
 def model_info(settings: Settings, folder: Path) -> ModelInfo:
     """What the model file of the run in ``folder`` says before anything is learned.
 
@@ -54,7 +43,7 @@ def model_info(settings: Settings, folder: Path) -> ModelInfo:
     width, height = settings.input_size
     names = tuple(k.name for k in settings.keypoints)
     return ModelInfo(
-        network_config(settings),
+        factory.NetworkConfig.of_run(settings),
         width,
         height,
         names,

@@ -93,7 +93,7 @@ class Trainer:
         t = self.settings.training
         if self.held_out.validation is None:
             self.collect()
-            if t.start_from and self.held_out.validation is not None:
+            if t.start_from and len(self.held_out):
                 self.validate()  # nothing worse than the model that it starts from is kept
         while self.settings.renders and not self.switchboard.ending and not self.stream.wait(0.1):
             self._report("waiting for the workers")  # to begin, which is not counted as waiting

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...core.errors import UserError
-from ...core.settings.schema import HELD_OUT, DataSettings, Settings
-from ..datasets import keypoint_matching, reader
-from ..datasets.annotations import Annotated, Item
+from ...core.settings.schema import VALIDATION_SHARE, DataSettings, Settings
+from . import keypoint_matching, reader
+from .annotations import Annotated, Item
 
 REMEDY = "learn from images of the same robot"
 
@@ -46,7 +46,7 @@ def partitions(settings: Settings) -> list[Partition]:
     """
     data = settings.data
     if not settings.renders and not any(d.held_out or d.validation_split for d in data):
-        data = tuple(replace(d, held_out=HELD_OUT) for d in data)
+        data = tuple(replace(d, held_out=VALIDATION_SHARE) for d in data)
     names, t = [k.name for k in settings.keypoints], settings.training
     result = [_partition(d, names, t.seed, t.validation_images + t.test_images) for d in data]
     held = sum(len(p.held_out) for p in result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,9 +14,9 @@ from ...core import builtin_models
 from ...core.errors import UserError
 from ...core.robot.robot import Robot
 from ...core.settings.schema import Settings, TrainingSettings
-from ..networks import model_file
-from ..networks.factory import KeypointNetwork, NetworkConfig
-from ..networks.model_file import ModelInfo
+from . import model_file
+from .factory import KeypointNetwork, NetworkConfig
+from .model_file import ModelInfo
 
 SLOWER = 10
 """Learning from scratch is so many times as fast, where the settings give no learning rate."""
@@ -34,10 +34,9 @@ def load(word: str) -> tuple[KeypointNetwork, ModelInfo]:
     return model_file.load_model(builtin_models.resolve(word), torch.device("cpu"))
 
 
-def adopt(settings: Settings, given: Mapping[str, Any], info: ModelInfo) -> tuple[Settings, Robot | None]:
+def complete(settings: Settings, given: Mapping[str, Any], info: ModelInfo) -> tuple[Settings, Robot | None]:
     """The settings with what they leave out taken from the model that they start from: network, size of the images,
-    width of the targets, keypoints and skeleton; the learning rate is the usual
-    one over :data:`SLOWER`.
+    width of the targets, decoder, keypoints and skeleton; the learning rate is the usual one over :data:`SLOWER`.
 
     Args:
         given: the settings as they stand in their file.
@@ -47,14 +46,14 @@ def adopt(settings: Settings, given: Mapping[str, Any], info: ModelInfo) -> tupl
     """
     own = NetworkConfig.from_dict(info.network.to_dict())
     training, render = (given.get(k, {}) for k in ("training", "render"))
-    usual = next(f.default for f in fields(TrainingSettings) if f.name == "learning_rate")
     scale = info.coarse_scale
-    known = {
+    known: dict[str, Any] = {
         "network": own.kind, "stages": own.stages, "width": own.width, "stride": own.stride, "loss": own.loss,
-        "dropout": own.dropout, "target_sigma": 100 * own.sigma / math.hypot(info.width, info.height),
-        "coarse_scale": scale, "learning_rate": usual / SLOWER,
+        "dropout": own.dropout, "decoder": own.decoder, "coarse_scale": scale,
+        "target_sigma": 100 * own.sigma / math.hypot(info.width, info.height),
+        "learning_rate": TrainingSettings().learning_rate / SLOWER,
     }  # fmt: skip
-    size = {"width": round(info.width / scale), "height": round(info.height / scale)}
+    size: dict[str, Any] = {"width": round(info.width / scale), "height": round(info.height / scale)}
     settings = replace(
         settings,
         training=replace(settings.training, **{k: v for k, v in known.items() if k not in training}),
