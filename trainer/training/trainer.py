@@ -165,7 +165,7 @@ class Trainer:
         files.append_json_line(self.folder / run_folder.METRICS, content)
         pace = Pace(self.stream.rates(), *self.rates.since(self.counters), self.counters.stall_fraction)
         self.journal.validation(content, self.held_out.validation, found.result, self.info, pace)
-        if self.settings.feedback.enabled and self.held_out.latents:
+        if self._moves_priors:
             with self.times.measure("feedback"):
                 self.move_priors(found.result)
         sheet = self.folder / run_folder.HARDEST_PICTURE
@@ -176,6 +176,13 @@ class Trainer:
             best_model.save(self.folder, self.engine.average, self.info, content)
         self.save_checkpoint()
         self.news.say("training")
+
+    @property
+    def _moves_priors(self) -> bool:
+        """Whether there is anything to move them by; images of data sets tell of no latent values."""
+        settings = self.settings
+        known = settings.feedback.rule == "evidence" or bool(self.held_out.latents)
+        return settings.feedback.enabled and settings.renders and known
 
     def move_priors(self, result: Evaluation) -> None:
         """Move the posteriors that adaptive workers draw from, by the losses of fresh images or by the hardest ones of
