@@ -83,7 +83,8 @@ def _corners(
 def _box(corners: list[tuple[float, float]], width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what the corners span within the image, in whole pixels."""
     low, high = np.floor(np.min(corners, axis=0)), np.ceil(np.max(corners, axis=0)) + 1
-    left, top, right, bottom = *np.maximum(low, 0.0), *np.minimum(high, (width, height))
+    left, top = np.maximum(low, 0.0).tolist()
+    right, bottom = np.minimum(high, (width, height)).tolist()
     return int(left), int(top), int(right), int(bottom)
 
 
