@@ -13,6 +13,7 @@ from .prediction import follow_video, model_server, pose_from_photo
 from .properties import preferences, renamed, scene as scene_properties
 from .services import (
     contact_sheet,
+    footage_jobs,
     model_evaluation,
     quick_start,
     run_report,
@@ -26,6 +27,7 @@ from .ui.operators import (
     bones as bones_operators,
     draw_sample,
     environment as environment_operators,
+    footage as footage_operators,
     model as model_operators,
     photo as photo_operators,
     presets as presets_operators,
@@ -39,6 +41,7 @@ from .ui.operators import (
 )
 from .ui.panels import (
     environment as environment_panel,
+    footage as footage_panel,
     model as model_panel,
     priors as priors_panel,
     quick_start as quick_start_panel,
@@ -62,6 +65,7 @@ MODULES = (
     training_operators,
     model_operators,
     photo_operators,
+    footage_operators,
     quick_start_operators,
     quick_start_panel,
     environment_panel,
@@ -69,6 +73,7 @@ MODULES = (
     priors_panel,
     training_panel,
     model_panel,
+    footage_panel,
 )
 _command: Any = None
 
@@ -100,6 +105,8 @@ def register() -> None:
         model_evaluation.SERVICE, run_report.SERVICE,
     ):  # fmt: skip
         timer.watch(service.tick)
+    for job in footage_jobs.JOBS:
+        timer.watch(job.tick)
     for live in (model_server.SERVICE, follow_video.SERVICE, quick_start.SERVICE):
         timer.watch_live(live.tick, live.is_hurried)
     timer.ensure_timer()
@@ -121,6 +128,8 @@ def unregister() -> None:
     scene_check.SERVICE.forget()
     model_evaluation.SERVICE.forget()
     run_report.SERVICE.forget()
+    for job in footage_jobs.JOBS:
+        job.forget()
     bpy.types.UI_MT_button_context_menu.remove(variables_operators.draw_context_menu)
     overlay.unregister()
     if _command is not None:

@@ -69,32 +69,44 @@ def match(robot: RobotInScene, model: ModelDescription) -> Match:
     Raises:
         UserError: if there is no robot, or the model is of another one.
     """
-    present, rig = joint_positions.positions(robot), robot.armature.name
     if model.robot is None:
-        return Match(None, present, np.eye(4))
+        return Match(None, joint_positions.positions(robot), np.eye(4))
     try:
         known = Robot.from_dict(model.robot)
-        names = [j.name for j in known.moving_joints]
-        there = known.link_frames({})
+        known.link_frames({})
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         raise UserError("The model's robot can't be read: train the model again") from problem
+    return match_robot(robot, known, "model")
+
+
+def match_robot(robot: RobotInScene, known: Robot, whose: str) -> Match:
+    """Set the scene's robot beside the same one as something else has it.
+
+    Args:
+        whose: what that is, a ``model`` or a ``recording``.
+
+    Raises:
+        UserError: if it is another robot.
+    """
+    present, rig = joint_positions.positions(robot), robot.armature.name
+    names = [j.name for j in known.moving_joints]
     missing = [n for n in names if n not in present]
     if robot.robot is None or missing:
         lacking = f" ({plural(len(missing), 'joint')} differ, such as {missing[0]})" if missing else ""
         raise UserError(
-            f"The model is of the robot {known.name}, the rig is {rig}{lacking}: load the model's robot, or "
-            "a model of this rig"
+            f"The {whose} is of the robot {known.name}, the rig is {rig}{lacking}: load the {whose}'s robot, or "
+            f"a {whose} of this rig"
         )
     joints = {n: present[n] for n in names}
     here, there = robot.robot.link_frames(joints), known.link_frames(joints)
     common = [link for link in known.links if link in here]
     offsets = [here[link] @ invert(there[link]) for link in common]
     if not offsets:
-        raise UserError(f"The model's robot {known.name} and the rig {rig} share no link: load a model of this rig")
+        raise UserError(f"The {whose}'s robot {known.name} and the rig {rig} share no link: load a {whose} of this rig")
     moved = max(float(np.linalg.norm((offsets[0] @ there[n] - here[n])[:3, 3])) for n in common)
     if moved > ALIKE * known.reach():
         raise UserError(
-            f"The model's robot {known.name} has other measures than the rig {rig} ({moved:.2f} m apart): "
-            "load a model of this rig"
+            f"The {whose}'s robot {known.name} has other measures than the rig {rig} ({moved:.2f} m apart): "
+            f"load a {whose} of this rig"
         )
     return Match(known, joints, offsets[0])

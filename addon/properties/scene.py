@@ -30,7 +30,14 @@ from ...core.settings.schema import (
     TrainingSettings,
     WorkerSettings,
 )
-from . import list_items, photo as photo_properties, quick_start as quick_start_properties, scene_robots
+from . import (
+    footage as footage_properties,
+    list_items,
+    photo as photo_properties,
+    quick_start as quick_start_properties,
+    scene_robots,
+)
+from .footage import KEYPOINTS_PG_footage
 from .from_dataclass import by_the_user, fields, mirror
 from .labels import AUGMENTATION, FEEDBACK, RENDER, SCENE, STREAM, TRAINING, WORKERS
 from .list_items import (
@@ -187,6 +194,7 @@ def _group_changed(self: Any, context: bpy.types.Context) -> None:
     model_path=StringProperty(name="Model", description="The model that was loaded last"),
     overlay=PointerProperty(type=KEYPOINTS_PG_overlay),
     photo=PointerProperty(type=KEYPOINTS_PG_photo),
+    footage=PointerProperty(type=KEYPOINTS_PG_footage),
     quick_start=PointerProperty(type=KEYPOINTS_PG_quick_start),
 )  # fmt: skip
 class KEYPOINTS_PG_scene(bpy.types.PropertyGroup):
@@ -204,6 +212,7 @@ class KEYPOINTS_PG_window(bpy.types.PropertyGroup):
 CLASSES: tuple[type, ...] = (
     *list_items.CLASSES,
     *photo_properties.CLASSES,
+    *footage_properties.CLASSES,
     *quick_start_properties.CLASSES,
     KEYPOINTS_PG_render,
     KEYPOINTS_PG_workers,

@@ -66,7 +66,7 @@ RANKS: dict[str, tuple[str, ...]] = {
         "messages",
         "processes",
     ),
-    "addon": ("base", "robot", "properties", "stage prediction", "worker", "services", "ui", "registration"),
+    "addon": ("base", "robot", "properties", "stage prediction", "worker footage", "services", "ui", "registration"),
     "trainer": (
         "maps reports",
         "images",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.messages.job_progress import ProgressWriter
 from ..footage import calibration_files
 from ..footage.calibration import calibrate as solved
 from ..footage.footage_file import load_footage
@@ -47,8 +48,11 @@ class CalibrateOptions:
     out: Path | None = None
 
 
-def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
+def calibrate(options: CalibrateOptions, *, as_json: bool = False, progress: bool = False) -> int:
     """Calibrate, tell, and write.
+
+    Args:
+        progress: whether to say how far it is in lines of JSON: see :mod:`.job_progress`.
 
     Raises:
         UserError: if anything that was given is of no use; nothing is written then.
@@ -65,11 +69,11 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
         offsets = joint_deviations(options.joints_deviation, joints, footage.robot)
     observations: tuple[MarkerObservation, ...] = ()
     if options.markers and (footage.markers or options.model is None):
-        footage, observations = observe_markers(footage, show_progress("markers"))
+        footage, observations = observe_markers(footage, show_progress("markers", progress))
     found = None
     if options.model is not None:
         predictor = Predictor.load(options.model, device.choose("auto"))
-        found = find_keypoints(footage, predictor, show_progress("keypoints"))
+        found = find_keypoints(footage, predictor, show_progress("keypoints", progress))
     if found is not None and not observations:
         result = calibrate_by_model(footage, found, offsets).calibration
     else:
@@ -91,13 +95,16 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False) -> int:
     return 0
 
 
-def show_progress(what: str) -> Callable[[int, int], None]:
-    """What tells on stderr how many frames are done of how many, every :data:`EVERY` seconds."""
+def show_progress(what: str, as_json: bool = False) -> Callable[[int, int], None]:
+    """What tells how many frames are done of how many: people on stderr, every :data:`EVERY` seconds, or a program."""
     last = time.monotonic()
+    writer = ProgressWriter(True)
 
     def tell(done: int, whole: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= EVERY or done == whole:
+        if as_json:
+            writer(what, f"{what}: {done:,} of {whole:,} frames", done, whole)
+        elif time.monotonic() - last >= EVERY or done == whole:
             last = time.monotonic()
             print(f"{what}: {done} of {whole} frames", file=sys.stderr, flush=True)
 

@@ -23,11 +23,13 @@ import torch
 
 from ...core import files
 from ...core.errors import UserError
+from ...core.messages import labelled_footage
 from ...core.robot.keypoints import Keypoint, joint_keypoints
 from ..footage import label_overlay, label_report, label_writer
 from ..footage.calibration import CONTRADICTS, Calibration, calibrate
 from ..footage.filter_problem import FilterProblem, fit_deviations, joints_of, make_problem
 from ..footage.footage_file import load_footage
+from ..footage.frame_list import frame_list
 from ..footage.frame_reader import read_frames
 from ..footage.joint_problem import Placement
 from ..footage.labelling import Labelled, Method, label_frames
@@ -80,8 +82,11 @@ class LabelOptions:
     most: float | None = None
 
 
-def label(options: LabelOptions, *, as_json: bool = False) -> int:
+def label(options: LabelOptions, *, as_json: bool = False, progress: bool = False) -> int:
     """Label, write, and tell.
+
+    Args:
+        progress: whether to say how far it is in lines of JSON: see :mod:`.job_progress`.
 
     Raises:
         UserError: if anything that was given is of no use, or the folder can't be written; nothing is written then.
@@ -94,12 +99,13 @@ def label(options: LabelOptions, *, as_json: bool = False) -> int:
         footage = load_footage(options.footage, options.robot)
         offsets = given_offsets(footage, options.joints_deviation)
         if options.markers and (footage.markers or options.model is None):
-            calibration, keypoints, labelled = label_by_markers(footage, options, offsets)
+            calibration, keypoints, labelled = label_by_markers(footage, options, offsets, progress)
         else:
-            calibration, keypoints, labelled = label_without_markers(footage, options, offsets)
+            calibration, keypoints, labelled = label_without_markers(footage, options, offsets, progress)
         for warning in calibration.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        drawn = _write_images(folder, labelled, calibration, keypoints, options)
+        drawn = _write_images(folder, labelled, calibration, keypoints, options, progress)
+        labelled_footage.save(frame_list(labelled, calibration, keypoints, options.format), folder, options.out)
         report = label_report.page_of(labelled, calibration.observations, drawn, calibration.warnings)
         page.write(folder / REPORT, report)
         summary = summarise(labelled, options)
@@ -114,30 +120,34 @@ def label(options: LabelOptions, *, as_json: bool = False) -> int:
 Labelling = tuple[Calibration, Sequence[Keypoint], Labelled]
 
 
-def label_by_markers(footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None) -> Labelling:
+def label_by_markers(
+    footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None, progress: bool = False
+) -> Labelling:
     """Labels by markers, and by what the joints did since; a model's keypoints only help to place the cameras.
 
     Raises:
         UserError: if no image can be labelled.
     """
-    footage, observations = observe_markers(footage, show_progress("markers"))
+    footage, observations = observe_markers(footage, show_progress("markers", progress))
     keypoints: Sequence[Keypoint] = joint_keypoints(footage.robot)
     evidence = None
     if options.model is not None:
-        found = keypoints_of(footage, options.model)
+        found = keypoints_of(footage, options.model, progress)
         keypoints, evidence = found.keypoints, keypoint_blocks(footage, found)
     calibration = calibrate(footage, observations, offsets=offsets or usual_offsets(footage), keypoints=evidence)
     return calibration, keypoints, label_calibrated(calibration, keypoints, options, offsets)
 
 
-def label_without_markers(footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None) -> Labelling:
+def label_without_markers(
+    footage: Footage, options: LabelOptions, offsets: Mapping[str, float] | None, progress: bool = False
+) -> Labelling:
     """Labels by the joint positions, before cameras that the model's keypoints in all images have placed.
 
     Raises:
         UserError: if no image can be labelled.
     """
     assert options.model is not None
-    found = keypoints_of(footage, options.model)
+    found = keypoints_of(footage, options.model, progress)
     confirmed = calibrate_by_model(footage, found, offsets)
     labelled = label_by_model(confirmed, found.keypoints, most_deviation(footage, options))
     if not labelled.labels:
@@ -145,9 +155,10 @@ def label_without_markers(footage: Footage, options: LabelOptions, offsets: Mapp
     return confirmed.calibration, found.keypoints, labelled
 
 
-def keypoints_of(footage: Footage, model: Path) -> ModelKeypoints:
+def keypoints_of(footage: Footage, model: Path, progress: bool = False) -> ModelKeypoints:
     """What a model finds in all images."""
-    return find_keypoints(footage, Predictor.load(model, device.choose("auto")), show_progress("keypoints"))
+    predictor = Predictor.load(model, device.choose("auto"))
+    return find_keypoints(footage, predictor, show_progress("keypoints", progress))
 
 
 def most_deviation(footage: Footage, options: LabelOptions) -> float:
@@ -271,8 +282,9 @@ def _excluded(footage: Footage, observations: Sequence[MarkerObservation]) -> di
 
 
 def _write_images(
-    folder: Path, labelled: Labelled, calibration: Calibration, keypoints: Sequence[Keypoint], options: LabelOptions
-) -> dict[int, bytes]:
+    folder: Path, labelled: Labelled, calibration: Calibration, keypoints: Sequence[Keypoint], options: LabelOptions,
+    progress: bool,
+) -> dict[int, bytes]:  # fmt: skip
     """Write all images with their labels; returns those that the report shows, drawn, by the frame's place."""
     footage = calibration.footage
     data = label_writer.open_data_set(folder, options.format, footage.robot, keypoints)
@@ -282,7 +294,7 @@ def _write_images(
         seen.setdefault(o.frame, []).append(o)
     shown = set(label_report.choose_shown(labelled))
     drawn: dict[int, bytes] = {}
-    tell = show_progress("labels")
+    tell = show_progress("labels", progress)
     for camera in footage.cameras:
         assert camera.intrinsics is not None
         for place, pixels in read_frames(footage, camera.name):

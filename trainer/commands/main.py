@@ -50,6 +50,7 @@ def _run(argv: Sequence[str], begun: float) -> int:
         "predict": _predict,
         "calibrate": _calibrate,
         "label": _label,
+        "correct": _correct,
         "export": _export,
         "report": _report,
         "serve": _serve,
@@ -227,6 +228,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write JSON, ROS camera_info YAML and static transforms there"
     )
     calibrate.add_argument("--json", action="store_true", help="print the calibration as JSON on stdout")
+    _add_progress(calibrate)
 
     label = commands.add_parser("label", help="label the images of a recording, from its markers or a model")
     label.add_argument("footage", type=Path, metavar="FOOTAGE.toml", help="images, joint positions and markers")
@@ -254,6 +256,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="leave images out with a keypoint of a larger standard deviation (default: 1 %% of the diagonal)",
     )  # fmt: skip
     label.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
+    _add_progress(label)
+
+    correct = commands.add_parser("correct", help="label one frame as a person has posed the robot")
+    correct.add_argument("data", type=Path, metavar="DIR", help="data set that label has written as COCO or NDDS")
+    correct.add_argument("file", type=Path, metavar="FILE.json", help="the frame, T_cam_base and the joints' positions")
 
     export = commands.add_parser("export", help="write the network as ONNX for other runtimes, or a smaller model")
     model_argument.add(export, argv)
@@ -425,7 +432,7 @@ def _calibrate(options: argparse.Namespace, begun: float) -> int:
         out=options.out,
         joints_deviation=options.joints_deviation,
     )  # fmt: skip
-    return calibrate_command.calibrate(calibrate_options, as_json=options.json)
+    return calibrate_command.calibrate(calibrate_options, as_json=options.json, progress=options.progress)
 
 
 def _label(options: argparse.Namespace, begun: float) -> int:
@@ -436,7 +443,13 @@ def _label(options: argparse.Namespace, begun: float) -> int:
         format=options.format, method=options.method, robot=options.robot,
         joints_deviation=options.joints_deviation, most=options.most_deviation,
     )  # fmt: skip
-    return label_command.label(label_options, as_json=options.json)
+    return label_command.label(label_options, as_json=options.json, progress=options.progress)
+
+
+def _correct(options: argparse.Namespace, begun: float) -> int:
+    from . import correct as correct_command
+
+    return correct_command.correct(options.data, options.file)
 
 
 def _export(options: argparse.Namespace, begun: float) -> int:

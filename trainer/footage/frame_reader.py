@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,20 @@ def read_frames(footage: Footage, camera: str) -> Iterator[tuple[int, Pixels]]:
     for place in places:
         frame = footage.frames[place]
         yield place, _checked(image_file.read(frame.path).pixels, size, frame)
+
+
+def read_frame(path: Path, index: int | None) -> Pixels:
+    """One frame's RGB ``(h, w, 3)``: an image file's, or that of a video with this number, from 0.
+
+    Raises:
+        UserError: if it can't be read.
+    """
+    if index is None:
+        return np.ascontiguousarray(image_file.read(path).pixels[..., :3])
+    for picture in Source(str(path), "video").pictures(index + 1):
+        if picture.frame == index:
+            return np.ascontiguousarray(picture.pixels[..., :3])
+    raise UserError(f"{path} has no frame {index}: give the video that was labelled")
 
 
 def grey(pixels: Pixels) -> Pixels:

@@ -97,10 +97,13 @@ def _keypoint(keypoint: LabelledKeypoint) -> dict[str, Any]:
 
 
 def _box(keypoints: Sequence[LabelledKeypoint], intrinsics: Intrinsics) -> list[float] | None:
-    """Around the keypoints, as far as it is in the image: left, top, right, bottom."""
-    places = np.array([k.uv for k in keypoints if k.uv is not None]).reshape(-1, 2)
     if not any(k.inside for k in keypoints):
         return None
+    return box_of(np.array([k.uv for k in keypoints if k.uv is not None]).reshape(-1, 2), intrinsics)
+
+
+def box_of(places: NDArray[np.float64], intrinsics: Intrinsics) -> list[float]:
+    """Around keypoints ``(N, 2)``, as far as it is in the image: left, top, right, bottom."""
     low = np.maximum(places.min(0), -0.5)
     high = np.minimum(places.max(0), (intrinsics.width - 0.5, intrinsics.height - 0.5))
     return [float(x) for x in (*low, *high)]

@@ -7,7 +7,7 @@ from bpy.props import StringProperty
 from ....core.errors import UserError
 from ...base import user_errors
 from ...properties.from_dataclass import fields
-from ...services import contact_sheet, model_evaluation, run_report, scene_check
+from ...services import contact_sheet, footage_jobs, model_evaluation, run_report, scene_check
 from .robot import Keypoints as NeedsRobot
 
 
@@ -57,7 +57,8 @@ class KEYPOINTS_OT_cancel_job(bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        for job in (contact_sheet.SERVICE, scene_check.SERVICE, model_evaluation.SERVICE, run_report.SERVICE):
+        services = (contact_sheet, scene_check, model_evaluation, run_report)
+        for job in (*(s.SERVICE for s in services), *footage_jobs.JOBS):
             if job.name == self.job:
                 job.cancel()
         return {"FINISHED"}
