@@ -18,7 +18,7 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings import toml_file, validation
 from robot_keypoints.core.settings.schema import DataSettings, Settings
 from robot_keypoints.trainer.commands import main as cli
-from robot_keypoints.trainer.datasets import data_sets
+from robot_keypoints.trainer.datasets import data_sets, keypoint_matching, reader
 from robot_keypoints.trainer.networks.model_file import load_model
 from robot_keypoints.trainer.training import data_images, mixed_store
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
@@ -182,6 +182,35 @@ def test_covariances_of_a_label_reach_the_batch(tmp_path: Path) -> None:
     assert raw is not None
     # σ is 1 here; views are up to a quarter larger or smaller than the image.
     assert 1 / (1 + 1.25**2) - 1e-9 <= raw.weights.min() < raw.weights.max() <= 1 / (1 + 1.25**-2) + 1e-9
+
+
+def test_covariances_of_ndds_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", SIZE).save(tmp_path / "000000.rgb.png")
+    places = [{"name": n, "projected_location": [10.5, 10.5]} for n in dots.NAMES]
+    covariances = [[[4.0, 1.0], [1.0, 2.0]], None, [[0.5, 0.0], [0.0, 0.5]]]
+    instance = {"robot": "", "keypoints": places, "keypoint_covariances": covariances}
+    document = {
+        "camera_data": {"width": 64, "height": 48}, "objects": [{"name": "", "keypoints": places}],
+        "robot_keypoints": {"instances": [instance]},
+    }  # fmt: skip
+    (tmp_path / "000000.json").write_text(json.dumps(document), encoding="utf-8")
+    data = reader.read(tmp_path)
+    assert (data.format, data.items[0].robots[0].variances) == ("NDDS", {"foot": 3.0, "hand": 0.5})
+    assert keypoint_matching.truth(data.items[0], dots.NAMES, False).variances.tolist() == [3.0, 0.0, 0.5]
+    document["robot_keypoints"]["instances"][0]["keypoint_covariances"] = covariances[:2]
+    (tmp_path / "000000.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(UserError, match="keypoint_covariances for each of 3 keypoints"):
+        reader.read(tmp_path)
+
+
+def test_paths_of_data_and_models_are_relative_to_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    for word, meant in (("ur3e", "ur3e"), ("mine.safetensors", str(tmp_path / "mine.safetensors"))):
+        file.write_text(f'[training]\nstart_from = "{word}"\n[[data]]\npath = "dots"\n', encoding="utf-8")
+        loaded = toml_file.load(file)
+        assert (loaded.training.start_from, loaded.data[0].path) == (meant, str(tmp_path / "dots"))
+        toml_file.save(loaded, tmp_path / "again.toml")
+        assert toml_file.load(tmp_path / "again.toml") == loaded
 
 
 # ---------------------------------------------------------------------------------------------------------------- views
