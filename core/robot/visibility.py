@@ -16,7 +16,7 @@ OCCLUDED, VISIBLE = 1, 2
 """As in COCO; 0 is outside."""
 
 
-def inside(points: Floats, width: int, height: int) -> Flags:
+def inside(points: Floats, width: float, height: float) -> Flags:
     """Whether pixels ``(…, 2)`` lie in the image area; NaN does not."""
     with np.errstate(invalid="ignore"):
         u, v = points[..., 0], points[..., 1]

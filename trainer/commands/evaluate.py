@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ..evaluation.pose_metrics import PoseErrors
 from ..evaluation.reliability import Reliability
 from ..images.image_file import Photograph
 from ..inference.predictor import Found, Predictor, in_whole
+from ..maps import curve_fit
 from ..networks import device
 from ..reports import page
 from . import evaluate_calibration
@@ -344,7 +346,19 @@ def measure(predictor: Predictor, data: Annotated, progress: ProgressWriter) -> 
     pixels = np.linalg.norm(given.predicted - true, axis=-1)
     percent = pixels / np.hypot(*np.array(given.sizes, float).T)[:, None] * 100.0
     visibility = np.stack([t.visibility for t in truths])
-    measurement = Measurement(names, percent, pixels, visibility, given.confidences)
+    network = predictor.info.network
+    claims = given.confidences
+    if network.is_fitted:  # which doesn't claim that a keypoint lies in the image where it is found outside
+        there = [keypoint_visibility.inside(p, *size) for p, size in zip(given.predicted, given.sizes, strict=True)]
+        claims = np.where(there, claims, 0.0)
+    margin = curve_fit.margin(network.sigma) / math.hypot(predictor.info.width, predictor.info.height)
+    truncated = np.stack([
+        _off_outside(t, p, size, margin * math.hypot(*size))
+        for t, p, size in zip(truths, given.predicted, given.sizes, strict=True)
+    ])  # fmt: skip
+    measurement = Measurement(
+        names, percent, pixels, visibility, claims, truncated, given.confidences >= keypoint_visibility.SURE
+    )  # fmt: skip
     sigmas = [data.sigmas.get(n, data.sigmas.get(n.rpartition("/")[2], SIGMA)) for n in names]
     try:
         precision = coco_oks.average_precision(truths, given.sizes, given.predicted, given.confidences, sigmas)
@@ -362,7 +376,21 @@ def _inside(truth: Truth, width: int, height: int) -> Truth:
     """Keypoints annotated beyond the image's edge count as outside."""
     beyond = (truth.visibility > 0) & ~keypoint_visibility.inside(truth.points, width, height)
     points = np.where(beyond[:, None], np.nan, truth.points)
-    return replace(truth, points=points, visibility=np.where(beyond, OUTSIDE, truth.visibility))
+    outside = None if truth.outside is None else np.where(beyond[:, None], truth.points, truth.outside)
+    return replace(truth, points=points, visibility=np.where(beyond, OUTSIDE, truth.visibility), outside=outside)
+
+
+def _off_outside(truth: Truth, predicted: Floats, size: tuple[int, int], margin: float) -> Floats:
+    """Errors in percent of the diagonal ``(J,)`` of keypoints that are outside by at most ``margin`` pixels; NaN of
+    others."""
+    if truth.outside is None:
+        return np.full(len(predicted), np.nan)
+    width, height = size
+    # Annotations of what isn't labelled say (0, 0), which is inside.
+    near = keypoint_visibility.inside(truth.outside + margin, width + 2 * margin, height + 2 * margin)
+    near &= ~keypoint_visibility.inside(truth.outside, width, height)
+    errors = np.linalg.norm(predicted - truth.outside, axis=-1) / math.hypot(width, height) * 100.0
+    return np.where(near, errors, np.nan)
 
 
 def _title(model: Path) -> str:

@@ -26,6 +26,8 @@ class Truth:
         several: whether one of several robots had to be chosen.
         robot: the annotation that belongs to the model's first robot; None where there is none.
         variances: of the points, pixels² ``(J,)``; 0 where the annotation tells of none.
+        outside: pixels ``(J, 2)`` that are annotated of keypoints outside the image, NaN of all others; None where that
+            was not asked.
     """
 
     points: Floats
@@ -34,6 +36,7 @@ class Truth:
     several: bool
     robot: Annotation | None = None
     variances: Floats = field(default_factory=lambda: np.zeros(0))
+    outside: Floats | None = None
 
 
 EVALUATE = "evaluate with images of the model's own robot"
@@ -72,6 +75,7 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
         complete: whether robots that are not annotated are known to be outside the image.
     """
     points = np.full((len(names), 2), np.nan)
+    outside = points.copy()
     visibility = np.full(len(names), OUTSIDE if complete else UNKNOWN, np.int64)
     variances = np.zeros(len(names))
     groups: dict[str, list[tuple[int, str]]] = {}
@@ -99,7 +103,9 @@ def truth(item: Item, names: Sequence[str], complete: bool) -> Truth:
                 if seen > 0:
                     points[j] = u, v
                     variances[j] = chosen.variances.get(short, 0.0)
-    return Truth(points, visibility, area, several, first, variances)
+                else:
+                    outside[j] = u, v
+    return Truth(points, visibility, area, several, first, variances, outside)
 
 
 def _size(robot: Annotation) -> float:

@@ -32,6 +32,8 @@ def table(document: dict[str, Any]) -> list[str]:
         lines.append(f"found: {d['found']:.1%} of {inside} inside the images (confidence ≥ {d['threshold']:g})")
     if d["false_positives"] is not None:
         lines.append(f"false positives: {d['false_positives']:.1%} of {_many(d['outside'], 'keypoint')} outside")
+    if document["truncated"] is not None:
+        lines.append(_cut_off(document["truncated"]))
     sure = document["confidence"]
     if sure["false_sure_share"] is not None:
         off = f"{sure['false_sure']:,} of them ({sure['false_sure_share']:.1%}) more than {sure['far_percent']:g} % off"
@@ -55,6 +57,13 @@ def table(document: dict[str, Any]) -> list[str]:
     if "raters" in document:
         lines += ["", *_people(document["raters"], document)]
     return lines
+
+
+def _cut_off(measured: dict[str, Any]) -> str:
+    percent = measured["percent"]
+    off = "" if percent is None else f", {percent['mean']:.2f} % off in the mean, {percent['median']:.2f} in the median"
+    count = _many(measured["count"], "keypoint")
+    return f"truncated: {measured['found']:.1%} of {count} just outside the images are found{off}"
 
 
 def _variances(document: dict[str, Any]) -> list[str]:

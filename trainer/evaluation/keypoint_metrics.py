@@ -114,6 +114,9 @@ class Measurement:
         percent, pixels: errors; NaN where the keypoint is outside the image or not annotated.
         visibility: 1 occluded, 2 visible, 0 outside, -1 not annotated.
         confidences: that the keypoint lies inside, where it was found, 0 … 1.
+        truncated: errors in percent of keypoints that the image just cuts off; NaN of all others. None where that
+            isn't known.
+        found: whether these were found at all; None with ``truncated``.
     """
 
     names: tuple[str, ...]
@@ -121,6 +124,8 @@ class Measurement:
     pixels: Floats
     visibility: NDArray[np.int64]
     confidences: Floats
+    truncated: Floats | None = None
+    found: NDArray[np.bool_] | None = None
 
     def of_visibility(self, value: int) -> Floats:
         """Errors in percent of the occluded or the visible ones, NaN elsewhere."""
@@ -144,7 +149,31 @@ class Measurement:
         }
         for name, value in (("visible", VISIBLE), ("hidden", OCCLUDED)):
             result[name] = distribution(np.where(seen == value, percent, np.nan))
+        result["truncated"] = None
+        if self.truncated is not None and self.found is not None:
+            result["truncated"] = cut_off(self.truncated[:, columns], self.found[:, columns])
         return {**result, "detection": detection(self.confidences[:, columns], seen)}
+
+
+def cut_off(errors: Floats, found: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """How well keypoints just outside the image were found.
+
+    Args:
+        errors: percent of the diagonal, of any shape; NaN of keypoints that lie elsewhere.
+        found: alike, whether the model is sure enough of each.
+
+    Returns:
+        ``count``, ``found`` (the share of them) and ``percent`` (the distribution of the errors of those that were
+        found); None where there are none.
+    """
+    there = ~np.isnan(errors)
+    if not there.any():
+        return None
+    return {
+        "count": int(there.sum()),
+        "found": float(found[there].mean()),
+        "percent": distribution(np.where(found, errors, np.nan)),
+    }
 
 
 def detection(confidences: Floats, visibility: NDArray[np.int64], threshold: float = SURE) -> dict[str, Any]:

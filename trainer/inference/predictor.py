@@ -128,6 +128,7 @@ class Predictor:
         network, info = model_file.load_model(path, where)
         if decoder is not None:
             network.config = replace(network.config, decoder=decoder)
+            info = replace(info, network=network.config)
         return cls(fused(network), info, where)
 
     def predict(

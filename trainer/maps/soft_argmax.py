@@ -171,12 +171,26 @@ def _fit(
         squares = unit[3] + unit[5]
         right = right + ((pull * curvature.double())[..., None] * squares)[..., None]
     normal = torch.where(valid[..., None, None], normal + RIDGE * 1e-3 * trace[..., None, None] * unit, unit)
-    factor, failed = torch.linalg.cholesky_ex(normal)
-    bad = (failed != 0) | ~factor.isfinite().flatten(-2).all(-1)
-    factor, _ = torch.linalg.cholesky_ex(torch.where(bad[..., None, None], unit, normal))
-    right = torch.where((valid & ~bad)[..., None, None], right, 0.0)
-    solution = torch.cholesky_solve(right, factor).squeeze(-1)
+    right = torch.where(valid[..., None, None], right, 0.0)
+    solution, bad = _eliminated(torch.cat([normal, right], -1), unit)
     return solution.to(basis.dtype), bad
+
+
+def _eliminated(system: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Solutions ``(…, N)`` of positive definite systems ``(…, N, N + 1)``, the last column being the right-hand side,
+    and where there are none, ``(…)``; ``unit`` is the identity ``(N, N)``.
+
+    By Gauss and Jordan, and not by a library, whose batched solutions can't be recorded as a CUDA graph.
+    """
+    bad = torch.zeros_like(system[..., 0, 0], dtype=torch.bool)
+    for j, one in enumerate(unit):
+        pivot = system[..., j, j]
+        bad = bad | ~(pivot > 0) | ~pivot.isfinite()
+        row = system[..., j, :] / torch.where(bad, 1.0, pivot)[..., None]
+        system = torch.where(
+            bad[..., None, None], 0.0, system - (system[..., :, j] - one)[..., None] * row[..., None, :]
+        )
+    return system[..., -1], bad
 
 
 def squared_errors(positions: Tensor, covariances: Tensor, truth: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,45 @@ def photographs(folder: Path, names: Sequence[str], size: tuple[int, int] = (80,
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, (90, 120, 90)).save(folder / name)
+
+
+@pytest.mark.parametrize("decoder", ["soft_argmax", "curve_fit"])
+def test_keypoints_just_outside_are_measured_apart(tmp_path: Path, decoder: str) -> None:
+    """Three that the image cuts off, one far outside, one inside; (0, 0) is what COCO says of those not labelled."""
+    info = replace(INFO, network=replace(INFO.network, sigma=4.0, decoder=decoder))  # 12 of 80 pixels are within reach
+    photographs(tmp_path, ["a.png", "b.png"], (64, 48))
+    rows = {"a.png": [(-4.5, 20, 1), (30, 20, 2), (0, 0, 0)], "b.png": [(66.5, 10, 2), (-40, 10, 1), (20, -8.5, 2)]}
+    data = dataset_reader.read(coco(tmp_path / "c.json", rows, (64, 48)))
+    points = np.array([[(-7.5, 24), (30, 20), (5, 5)], [(66.5, 10), (5, 5), (20, -8.5)]], float)
+    sure = np.array([[0.9, 0.9, 0.2], [0.8, 0.1, 0.3]])
+    measured = evaluate_command.measure(Guesses(points, sure, info), data, ProgressWriter()).measurement.to_dict()
+    assert measured["truncated"]["count"] == 3 and measured["truncated"]["found"] == pytest.approx(2 / 3)
+    assert measured["truncated"]["percent"]["count"] == 2
+    assert measured["truncated"]["percent"]["mean"] == pytest.approx(100 * (5 + 0) / 80 / 2)
+    assert measured["per_keypoint"]["knee"]["truncated"] is None
+    # A place outside the image doesn't claim to be in it, which a mean's place always does.
+    false = measured["detection"]["false_positives"]
+    assert false == (0.0 if decoder == "curve_fit" else pytest.approx(2 / 4))
+    # NDDS tells such places beside a visibility of 0.
+    [item, _] = data.items
+    item = replace(item, robots=(Annotation({"foot": (-4.5, 20.0, 0), "knee": (30.0, 20.0, 2)}, None),))
+    truth = keypoint_matching.truth(item, NAMES, True)
+    assert truth.outside is not None and truth.outside[0].tolist() == [-4.5, 20.0]
+    assert np.isnan(truth.outside[1:]).all() and np.isnan(truth.points[0]).all()
+
+
+def test_another_decoder_than_the_models_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, picture = model(tmp_path / "m.safetensors"), np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    own, same, other = (Predictor.load(path, decoder=d) for d in (None, "soft_argmax", "curve_fit"))
+    assert [p.info.network.decoder for p in (own, same, other)] == ["soft_argmax", "soft_argmax", "curve_fit"]
+    assert own.predict([picture]) == same.predict([picture]) != other.predict([picture])
+    options = evaluate_command.EvaluateOptions(
+        path, tmp_path, calibrate=tmp_path / "c.safetensors", decoder="curve_fit"
+    )  # fmt: skip
+    with pytest.raises(UserError, match="leave --decoder out"):
+        evaluate_command.evaluate(options)
+    assert cli.main(["evaluate", str(path), "--data", str(tmp_path), "--decoder", "spline"]) == 2
+    assert "invalid choice: 'spline'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [CocoDataSet, NddsDataSet])
