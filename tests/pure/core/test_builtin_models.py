@@ -20,7 +20,7 @@ LARGEST = 5_000_000
 
 
 def test_there_are_models_and_every_file_of_the_folder_is_one_of_them() -> None:
-    assert {"ur10", "ur3e"} <= set(MODELS)
+    assert {"ur10", "ur3e", "panda"} <= set(MODELS)
     listed = {p for m in MODELS.values() for p in (m.file, m.page, m.picture, m.file.with_suffix(".toml"))}
     assert listed == set(builtin_models.FOLDER.iterdir()), "a file of no model, or one that is missing"
 

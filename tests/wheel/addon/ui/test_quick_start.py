@@ -307,7 +307,7 @@ def test_a_python_without_torch_is_found_out_by_trying(environment: Environment,
 
 def test_names_of_models_that_are_not_there() -> None:
     for operator in (bpy.ops.robot_keypoints.try_model, bpy.ops.robot_keypoints.load_builtin_model):
-        assert "There is no built-in model 'ur5': choose ur10 or ur3e" in refusal(operator, name="ur5")
+        assert "There is no built-in model 'ur5': choose panda, ur10 or ur3e" in refusal(operator, name="ur5")
     assert group().overlay.image == ""
 
 
