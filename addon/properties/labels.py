@@ -112,6 +112,8 @@ TRAINING = {
                        extra={"soft_max": 8}),
     "weights": Words("Weights", "File with the pretrained features, where they can't be downloaded",
                      extra={"subtype": "FILE_PATH"}),
+    "start_from": Words("Start from", "A trained model whose network is trained on: a file, or the name of a built-in "
+                        "model"),
     "coarse_scale": Words("Coarse scale", "Size at which the network sees a whole picture, over the rendering's, but "
                           "at least 160 × 120 pixels; below 1 a second, closer pass sees the part with the robot",
                           extra={"subtype": "FACTOR"}),

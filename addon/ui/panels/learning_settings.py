@@ -34,6 +34,7 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
     if body is None:
         return
     column = panels.settings_column(body)
+    column.prop(t, "start_from", placeholder="nothing learned")
     if t.network == "vgg":
         column.prop(t, "stages")
     column.prop(t, "width")
