@@ -61,6 +61,7 @@ SUBJECTS = {
     "runs": "subjects_models:Runs",
     "labels": "subjects_labels:Labels",
     "joints": "subjects_labels:Joints",
+    "footage": "subjects_footage:FootageFiles",
     "images": "subjects_pictures:Images",
     "films": "subjects_pictures:Films",
 }

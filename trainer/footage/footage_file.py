@@ -144,6 +144,13 @@ def load_footage(path: Path, robot: Path | None = None) -> Footage:
     Raises:
         UserError: naming what can't be used.
     """
+    try:
+        return _load(path, robot)
+    except OSError as problem:  # of looking for a file, as where its name is too long
+        raise UserError(f"{path} names a file that can't be looked up ({problem.strerror}): name another") from problem
+
+
+def _load(path: Path, robot: Path | None) -> Footage:
     data: Any
     if path.suffix.lower() == ".json":
         data = read_json(path, "give a FOOTAGE.toml, or JSON of the same shape")

@@ -57,7 +57,8 @@ def _read_yaml(path: Path) -> Any:
         return yaml.safe_load(text)
     except OSError as problem:
         raise UserError(f"{path} can't be read ({problem.strerror}): choose another") from problem
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as problem:
+        # Values that are not of the type that they, or their tags, promise raise what Python's own conversions do.
         raise UserError(f"{path} is not YAML: choose another file of intrinsics") from problem
 
 

@@ -175,7 +175,7 @@ def read_joint_log(path: Path, time: str = "", episode: int | None = None, topic
         ".tsv": lambda: _read_csv(path, time),
         ".txt": lambda: _read_csv(path, time),
         ".json": lambda: _read_json(path, time),
-        ".parquet": lambda: _read_parquet(path, time, episode, {}),
+        ".parquet": lambda: _read_parquet(path, time, episode),
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -293,14 +293,20 @@ def _read_lerobot(folder: Path, time: str, episode: int) -> JointLog:
     )
     if not files:
         raise UserError(f"{folder} has no Parquet file of episode {episode}: choose another episode")
-    logs = [_read_parquet(file, time, episode, names) for file in files]
-    log = next((each for each in logs if len(each.times)), None)
-    if log is None:
-        raise UserError(f"{folder} has no samples of episode {episode}: choose another episode")
-    return log
+    for file in files:
+        columns = _parquet_columns(file, episode, names)
+        column = time_column(file, list(columns), time)
+        if len(columns[column]):
+            return _of_columns(file, columns, column)
+    raise UserError(f"{folder} has no samples of episode {episode}: choose another episode")
 
 
-def _read_parquet(path: Path, time: str, episode: int | None, names: Mapping[str, Sequence[str]]) -> JointLog:
+def _read_parquet(path: Path, time: str, episode: int | None) -> JointLog:
+    columns = _parquet_columns(path, episode, {})
+    return _of_columns(path, columns, time_column(path, list(columns), time))
+
+
+def _parquet_columns(path: Path, episode: int | None, names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
     """Columns of numbers, and of lists of numbers: ``observation.state`` becomes one column for each of its names.
 
     Args:
@@ -341,7 +347,7 @@ def _read_parquet(path: Path, time: str, episode: int | None, names: Mapping[str
                 # What was measured goes before what was commanded.
                 if label not in columns or name == "observation.state":
                     columns[label] = array[:, k]
-    return _of_columns(path, columns, time_column(path, list(columns), time))
+    return columns
 
 
 def _read_rosbag(folder: Path, topic: str) -> JointLog:

@@ -239,3 +239,18 @@ def test_logs_that_need_another_library(
     with pytest.raises(UserError) as caught:
         read_joint_log(tmp_path / first)
     assert sentence in str(caught.value)
+
+
+def test_names_and_numbers_of_any_length_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 2)
+    write_log(tmp_path / "joints.csv")
+    path = footage_file(tmp_path)
+    whole = path.read_text()
+    path.write_text(whole.replace(str(UR10), "a" * 5000))
+    with pytest.raises(UserError, match="can't be looked up"):
+        load_footage(path)
+    (tmp_path / "camera.yaml").write_text("fx: " + "1" * 5001)
+    head, _, rest = whole.partition("intrinsics = ")
+    path.write_text(f'{head}intrinsics = "camera.yaml"\n{rest.partition(chr(10))[2]}')
+    with pytest.raises(UserError, match="is not YAML"):
+        load_footage(path)
