@@ -49,6 +49,11 @@ class NetworkConfig:
     occluded_weight: float = 1.0
     decoder: str = "soft_argmax"
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a curve finds the keypoints."""
+        return self.decoder == "curve_fit"
+
     @classmethod
     def of(cls, training: TrainingSettings, keypoints: int, sigma: float) -> NetworkConfig:
         """What a run's settings ask for, resolved.
@@ -74,11 +79,6 @@ class NetworkConfig:
         if config.is_fitted:
             config = replace(config, sigma=max(sigma, curve_fit.LEAST_SIGMA * config.stride))
         return config
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether a curve finds the keypoints."""
-        return self.decoder == "curve_fit"
 
     @classmethod
     def of_run(cls, settings: Settings) -> NetworkConfig:
