@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import bpy
 from ...core.errors import UserError
 from ...core.names import free_name
 from ...core.settings import validation
-from ...core.settings.schema import Settings
+from ...core.settings.schema import DataSettings, Settings
 from ..properties import preferences, scene_robots, to_settings
 from ..robot import rig
 
@@ -44,6 +45,18 @@ def ready_settings(scene: bpy.types.Scene) -> Settings:
                 "choose another bone or object, or remove it"
             )
     return settings
+
+
+def fine_tuning(settings: Settings, data: Path, model: Path) -> Settings:
+    """The same, from a model on: half of each batch from a labelled data set, of which a tenth is held out.
+
+    Raises:
+        UserError: if that can't be.
+    """
+    learned = DataSettings(str(data), held_out=0.1, share=0.5)
+    changed = replace(settings, data=(learned,), training=replace(settings.training, start_from=str(model)))
+    validation.check(changed)
+    return changed
 
 
 def new_folder(scene: bpy.types.Scene) -> Path:

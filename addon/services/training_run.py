@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import bpy
@@ -59,15 +59,18 @@ class Runner:
         path = self.session.folder / run_folder.MODEL
         return path if path.is_file() else None
 
-    def start(self, scene: bpy.types.Scene) -> None:
+    def start(self, scene: bpy.types.Scene, change: Callable[[Settings], Settings] = lambda s: s) -> None:
         """Start a run of this scene in a new folder.
+
+        Args:
+            change: of the scene's settings, for this run only.
 
         Raises:
             UserError: naming what is missing.
         """
         if self.active:
             raise UserError("A training is running already: stop it first")
-        settings = ready_settings(scene)
+        settings = change(ready_settings(scene))
         programs = preferences.programs(settings.workers.blender)
         folder = new_folder(scene)
         session = Session(folder, settings, programs, robot=rig.robot_of(scene.robot_keypoints.armature))

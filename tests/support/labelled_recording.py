@@ -47,8 +47,8 @@ def footage(images: Path) -> LabelledFootage:
 def write(folder: Path) -> Path:
     """Images, and beside them the folder of labels, which has the list of frames only; returns that folder."""
     images, data = folder / "images", folder / "labels"
-    images.mkdir()
-    data.mkdir()
+    for needed in (images, data / "images", data / "labels"):
+        needed.mkdir(parents=True)
     for k in range(5):
         Image.fromarray(np.full((CAMERA.height, CAMERA.width, 3), 40 * k, np.uint8)).save(
             images / f"shot_{k + 1:02d}.png"

@@ -11,8 +11,9 @@ from ....core.input_files import read_json
 from ....core.messages import labelled_footage
 from ...base import user_errors
 from ...footage import footage_camera, footage_in_scene, timeline
+from ...prediction import model_server
 from ...properties.from_dataclass import fields
-from ...services import footage_jobs, timer
+from ...services import footage_jobs, run_preparation, timer, training_run
 from . import robot as robot_operators
 
 
@@ -209,6 +210,30 @@ class KEYPOINTS_OT_keep_footage_pose(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class KEYPOINTS_OT_fine_tune(bpy.types.Operator):
+    """Start a training that goes on from the loaded model: half of its images are the recording's labelled ones, half renderings of this scene"""  # noqa: E501
+
+    bl_idname = "robot_keypoints.fine_tune"
+    bl_label = "Fine-Tune"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if model_server.SERVICE.model.state is not model_server.State.READY:
+            cls.poll_message_set("Load a model first")
+            return False
+        if training_run.RUNNER.active:
+            cls.poll_message_set("A training is running")
+            return False
+        return True
+
+    @user_errors.sentences
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        data, model = data_of(context.scene), model_server.SERVICE.model.path
+        labelled_footage.load(data)
+        training_run.RUNNER.start(context.scene, lambda s: run_preparation.fine_tuning(s, data, model))
+        return {"FINISHED"}
+
+
 @fields(back=BoolProperty(name="Back", description="Towards the beginning", options={"SKIP_SAVE"}))
 class KEYPOINTS_OT_next_doubtful_frame(bpy.types.Operator):
     """Go to the next frame that is doubtful or left out"""
@@ -236,5 +261,6 @@ CLASSES = (
     KEYPOINTS_OT_place_calibrated_cameras,
     KEYPOINTS_OT_load_footage,
     KEYPOINTS_OT_keep_footage_pose,
+    KEYPOINTS_OT_fine_tune,
     KEYPOINTS_OT_next_doubtful_frame,
 )

@@ -113,6 +113,7 @@ def _draw_labels(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     for name in labels.cameras:
         text = "Load into Scene" if len(labels.cameras) == 1 else f"Load {name} into Scene"
         column.operator("robot_keypoints.load_footage", text=text, icon="SEQUENCE").camera = name
+    column.operator("robot_keypoints.fine_tune", icon="PLAY")
     if props.camera in labels.cameras:
         _draw_frame(layout, context, labels, props.camera)
 

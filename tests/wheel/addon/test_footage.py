@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -15,9 +16,11 @@ import pytest
 import robot_keypoints
 from refusals import refusal
 from robot_keypoints.addon.footage import footage_camera, footage_in_scene
+from robot_keypoints.addon.prediction import model_server
 from robot_keypoints.addon.robot import joint_positions, rig
 from robot_keypoints.addon.robot.robot_in_scene import RobotInScene
-from robot_keypoints.addon.services import footage_jobs
+from robot_keypoints.addon.services import footage_jobs, training_run
+from robot_keypoints.addon.services.run_preparation import ready_settings
 from robot_keypoints.core.camera.intrinsics import invert, transform
 from robot_keypoints.core.messages import labelled_footage
 
@@ -134,6 +137,23 @@ def test_calibrated_cameras_stand_about_the_robot_or_on_its_link(scene: bpy.type
                                    transform(recording.POSE, [[0.1, 0.2, 0.3]]), atol=1e-5)  # fmt: skip
     file.write_text("{}", encoding="utf-8")
     assert "calibration.json" in refusal(bpy.ops.robot_keypoints.place_calibrated_cameras, filepath=str(file))
+
+
+def test_fine_tuning_goes_on_from_the_model_with_the_labels(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not bpy.ops.robot_keypoints.fine_tune.poll(), "there is no model yet"
+    model = SimpleNamespace(state=model_server.State.READY, path=tmp_path / "model.safetensors")
+    monkeypatch.setattr(model_server.SERVICE, "model", model)
+    started: list[Any] = []
+    monkeypatch.setattr(
+        training_run.RUNNER, "start", lambda scene, change: started.append(change(ready_settings(scene)))
+    )
+    bpy.ops.robot_keypoints.fine_tune()
+    (settings,) = started
+    assert settings.training.start_from == str(model.path)
+    assert [(d.path, d.share, d.held_out) for d in settings.data] == [(scene.robot_keypoints.footage.data, 0.5, 0.1)]
+    assert settings.renders and not ready_settings(scene).data
 
 
 def test_what_does_not_belong_together_changes_nothing(scene: bpy.types.Scene, tmp_path: Path) -> None:

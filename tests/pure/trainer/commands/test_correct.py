@@ -27,10 +27,7 @@ def asked(folder: Path, frame: int = recording.LEFT_OUT, **changes: Any) -> Path
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = recording.write(tmp_path)
-    (folder / "images").mkdir()
-    (folder / "labels").mkdir()
-    return folder
+    return recording.write(tmp_path)
 
 
 def test_a_frame_that_was_left_out_gets_a_label(data: Path, tmp_path: Path) -> None:
