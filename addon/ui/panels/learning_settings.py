@@ -39,7 +39,6 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         column.prop(t, "stages")
     column.prop(t, "width")
     column.prop(t, "stride")
-    column.prop(t, "start_from", placeholder="scratch")
     if t.network in OWN_FEATURES:
         column.prop(t, "pretrained")
         row = column.row()
