@@ -173,6 +173,8 @@ class Evidence:
         Raises:
             KeyError, TypeError, ValueError: if it is not one of such a model.
         """
+        if not self._sums.size:
+            return  # a model without variables, of which JSON keeps no shape
         sums, fresh = np.array(state["sums"], np.float64), np.array(state["fresh"], np.float64)
         counts = np.array(state["counts"], np.int64)
         if not sums.shape == fresh.shape == self._sums.shape or counts.shape != self._counts.shape:

@@ -64,7 +64,7 @@ def store_of(settings: Settings) -> mixed_store.MixedStore:
 
 def test_a_training_on_images_alone_learns_and_a_model_is_learned_on_from(tmp_path: Path) -> None:
     data = DataSettings(str(dots.write(tmp_path / "dots", 40)), share=1.0)
-    first = settings(data, epochs=6, epoch_images=96, learning_rate=5e-3)
+    first = settings(data, epochs=4, epoch_images=32, learning_rate=5e-3)
     trainer = trained(tmp_path / "first", first)
     found = errors(tmp_path / "first")
     assert len(trainer.held_out) == 8  # a fifth
@@ -84,7 +84,7 @@ def test_a_training_on_images_alone_learns_and_a_model_is_learned_on_from(tmp_pa
     model.unlink()
     longer = replace(again, training=replace(again.training, epochs=2))
     resumed = trained(tmp_path / "second", longer, resume=True)
-    assert resumed.counters.images > 96
+    assert resumed.counters.images > 32
 
 
 def test_images_beside_renderings_are_validated_on_renderings_unless_some_are_held_out(tmp_path: Path) -> None:
