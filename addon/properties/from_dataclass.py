@@ -55,7 +55,9 @@ def mirror(cls: type, words: dict[str, Words], **updates: Any) -> dict[str, Any]
         if field.name not in words:
             continue
         word = words[field.name]
-        common = {"name": word.label, "description": word.tip, "default": field.default, **word.extra}
+        common = {"name": word.label, "description": word.tip, **word.extra}
+        if field.default is not dataclasses.MISSING:
+            common["default"] = field.default
         if field.name in updates:
             common["update"] = updates[field.name]
         limits = {

@@ -182,6 +182,17 @@ SCENE = {
     "floor": Words("Floor", "Height of the floor above the robot's base",
                    extra={"subtype": "DISTANCE", "soft_min": -2.0, "soft_max": 2.0}),
 }  # fmt: skip
+DATA = {
+    "path": Words("Path", "A folder of COCO keypoints or NDDS, as \"label\" and \"render\" write it, or a COCO file",
+                  extra={"subtype": "DIR_PATH"}),
+    "split": Words("Split", "The part of it that is learned from, where it has several"),
+    "validation_split": Words("For validation", "The part of it that is held out whole, for validation and test"),
+    "held_out": Words("Held out", "Share of its images held out for validation and test", extra={"subtype": "FACTOR"}),
+    "share": Words("Share", "Of each batch; shares of 1 in total leave renderings away", extra={"subtype": "FACTOR"}),
+    "weight": Words("Weight", "Of the loss of its images", extra={"soft_max": 10.0}),
+    "most_deviation": Words("Largest deviation", "Labels of a larger standard deviation than so many times that of the "
+                            "belief maps' targets are left out; 0 leaves none out", extra={"soft_max": 10.0}),
+}  # fmt: skip
 STREAM = {
     "host": Words("Address", "Where the trainer listens; anything but this machine itself needs keys"),
     "port": Words("Port", "First of three ports; 0 takes any free ones"),

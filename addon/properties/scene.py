@@ -23,6 +23,7 @@ from bpy.props import (
 from ...core.scene import catalogue
 from ...core.settings.schema import (
     AugmentationSettings,
+    DataSettings,
     FeedbackSettings,
     RenderSettings,
     SceneSettings,
@@ -39,7 +40,7 @@ from . import (
 )
 from .footage import KEYPOINTS_PG_footage
 from .from_dataclass import by_the_user, fields, mirror
-from .labels import AUGMENTATION, FEEDBACK, RENDER, SCENE, STREAM, TRAINING, WORKERS
+from .labels import AUGMENTATION, DATA, FEEDBACK, RENDER, SCENE, STREAM, TRAINING, WORKERS
 from .list_items import (
     KEYPOINTS_PG_edge,
     KEYPOINTS_PG_keypoint,
@@ -91,6 +92,11 @@ class KEYPOINTS_PG_augmentation(bpy.types.PropertyGroup):
 @fields(**mirror(SceneSettings, SCENE, worlds=_folder_changed))
 class KEYPOINTS_PG_rules(bpy.types.PropertyGroup):
     """:class:`SceneSettings`."""
+
+
+@fields(**mirror(DataSettings, DATA))
+class KEYPOINTS_PG_data_set(bpy.types.PropertyGroup):
+    """:class:`DataSettings`."""
 
 
 @fields(**mirror(StreamSettings, STREAM))
@@ -189,6 +195,7 @@ def _group_changed(self: Any, context: bpy.types.Context) -> None:
     feedback=PointerProperty(type=KEYPOINTS_PG_feedback),
     augmentation=PointerProperty(type=KEYPOINTS_PG_augmentation),
     stream=PointerProperty(type=KEYPOINTS_PG_stream),
+    data=CollectionProperty(type=KEYPOINTS_PG_data_set),
     run_folder=StringProperty(name="Runs", description="Folder in which each run gets a folder of its own; empty takes "
                               "the one of the preferences", subtype="DIR_PATH"),
     model_path=StringProperty(name="Model", description="The model that was loaded last"),
@@ -221,6 +228,7 @@ CLASSES: tuple[type, ...] = (
     KEYPOINTS_PG_augmentation,
     KEYPOINTS_PG_rules,
     KEYPOINTS_PG_stream,
+    KEYPOINTS_PG_data_set,
     KEYPOINTS_PG_overlay,
     KEYPOINTS_PG_scene,
     KEYPOINTS_PG_window,

@@ -14,6 +14,7 @@ from ...core.errors import UserError
 from ...core.robot.keypoints import Keypoint
 from ...core.settings.schema import (
     AugmentationSettings,
+    DataSettings,
     FeedbackSettings,
     LinkGroup,
     RenderSettings,
@@ -39,7 +40,7 @@ MIRRORED: dict[str, type] = {
     "augmentation": AugmentationSettings,
     "stream": StreamSettings,
 }
-FOLDERS = {("augmentation", "backgrounds"), ("scene", "worlds"), ("stream", "keys")}
+FOLDERS = {("augmentation", "backgrounds"), ("scene", "worlds"), ("stream", "keys"), ("data", "path")}
 
 
 def read(scene: bpy.types.Scene) -> Settings:
@@ -61,6 +62,7 @@ def read(scene: bpy.types.Scene) -> Settings:
         skeleton=tuple((e.first, e.second) for e in props.skeleton if e.first in names and e.second in names),
         variables=tuple(variable_list.read(v) for v in props.variables),
         groups=tuple(LinkGroup(g.name, tuple(link.name for link in g.links)) for g in props.links),
+        data=tuple(_read(DataSettings, d, "data") for d in props.data),
         **mirrored,
     )
 
@@ -72,13 +74,14 @@ def write(scene: bpy.types.Scene, settings: Settings) -> None:
         _write_robots(scene, settings)
         for attribute in MIRRORED:
             target, source = getattr(props, attribute), getattr(settings, attribute)
-            for field in dataclasses.fields(source):
-                if field.name != "validation_themes":
-                    setattr(target, field.name, getattr(source, field.name))
+            _write(target, source)
         choice_names.read_worlds(props)
         choice_names.read_themes(props)
         _write_themes(props, settings.augmentation.validation_themes)
         props.preset_name = ""
+        props.data.clear()
+        for data in settings.data:
+            _write(props.data.add(), data)
         props.links.clear()
         for links in settings.groups:
             item = props.links.add()
@@ -119,6 +122,12 @@ def _write_robots(scene: bpy.types.Scene, settings: Settings) -> None:
             item = props.others.add()
             item.name = item.known_as = other.name
             item.armature = found
+
+
+def _write(target: Any, source: Any) -> None:
+    for field in dataclasses.fields(source):
+        if field.name != "validation_themes":
+            setattr(target, field.name, getattr(source, field.name))
 
 
 def _write_themes(props: Any, apart: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 """Operators for what the scene is made of: further robots, groups of links, folders."""
 
 import bpy
+from bpy.props import IntProperty, StringProperty
 
 from ....core.errors import UserError
 from ...base import user_errors
@@ -176,7 +177,39 @@ class KEYPOINTS_OT_folders_reread(bpy.types.Operator):
         return {"FINISHED"}
 
 
+@fields(directory=StringProperty(subtype="DIR_PATH"))
+class KEYPOINTS_OT_data_add(bpy.types.Operator):
+    """Learn from a folder of annotated images, too"""
+
+    bl_idname = "robot_keypoints.data_add"
+    bl_label = "Add Data Set"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.robot_keypoints.data.add().path = self.directory
+        return {"FINISHED"}
+
+
+@fields(index=IntProperty())
+class KEYPOINTS_OT_data_remove(bpy.types.Operator):
+    """Don't learn from this data set; its files stay"""
+
+    bl_idname = "robot_keypoints.data_remove"
+    bl_label = "Remove Data Set"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.robot_keypoints.data.remove(self.index)
+        return {"FINISHED"}
+
+
 CLASSES = (
+    KEYPOINTS_OT_data_add,
+    KEYPOINTS_OT_data_remove,
     KEYPOINTS_OT_robot_add,
     KEYPOINTS_OT_robot_remove,
     KEYPOINTS_OT_links_add,

@@ -19,6 +19,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> 
         column = panels.settings_column(body)
         for name in ("validation_images", "test_images", "seed"):
             column.prop(t, name)
+        _draw_data(body, props)
         _draw_network(body, t)
         _draw_steps(body, t)
         _draw_replay(body, props)
@@ -27,6 +28,23 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, props: Any) -> 
     summary = f"by {f.select if f.rule == 'selection' else f.rule}" if f.enabled else "off"
     if body := panels.section(layout, "feedback", "Feedback", summary):
         _draw_feedback(body, context, props)
+
+
+def _draw_data(layout: bpy.types.UILayout, props: Any) -> None:
+    """The data sets that are learned from beside renderings."""
+    summary = f"{round(100 * min(1.0, sum(d.share for d in props.data)))} % of a batch" if props.data else "none"
+    body = panels.section(layout, "learning_data", "Data Sets", summary)
+    if body is None:
+        return
+    for index, data in enumerate(props.data):
+        box = body.box()
+        row = box.row()
+        row.prop(data, "path", text="")
+        row.operator("robot_keypoints.data_remove", text="", icon="X").index = index
+        column = panels.settings_column(box)
+        for name in ("split", "validation_split", "held_out", "share", "weight", "most_deviation"):
+            column.prop(data, name)
+    body.operator("robot_keypoints.data_add", icon="ADD")
 
 
 def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:

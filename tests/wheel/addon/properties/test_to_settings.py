@@ -77,6 +77,10 @@ def unusual(folder: Path) -> core.Settings:
             core.VariableSettings("custom/fan", -1.0, 2.0, 6, path='objects["Fan"].rotation_euler[2]', unit="rad"),
             core.VariableSettings("custom/still", 0.5, 0.5, 1, 1.0, False, False, path='objects["Fan"].location[0]'),
         ),
+        data=(
+            core.DataSettings(str(folder / "photos"), "train", "test", 0.25, 0.375, 2.0, 4.0),
+            core.DataSettings(str(folder / "worlds"), share=0.125),
+        ),
         groups=(core.LinkGroup("arm", ("upper_arm_link", "forearm_link")), core.LinkGroup("empty")),
         **parts,
     )
@@ -86,7 +90,7 @@ def assert_same(a: core.Settings, b: core.Settings) -> None:
     for attribute in to_settings.MIRRORED:
         left, right = dataclasses.asdict(getattr(a, attribute)), dataclasses.asdict(getattr(b, attribute))
         assert left == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in right.items()}
-    for attribute in ("robot", "others", "keypoints", "skeleton", "groups"):
+    for attribute in ("robot", "others", "keypoints", "skeleton", "groups", "data"):
         assert getattr(a, attribute) == getattr(b, attribute)
     assert [dataclasses.asdict(v) for v in a.variables] == [dataclasses.asdict(v) for v in b.variables]
 
