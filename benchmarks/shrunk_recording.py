@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from robot_keypoints.core.scene.scene_model import SceneDraw
+from robot_keypoints.core.scene.scene_model import SceneDraw, SceneModel
 from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet, evaluate
@@ -30,6 +30,7 @@ class Data:
     recording: Recording
     images: NDArray[np.uint8]
     keypoints: Floats
+    model: SceneModel
     effects: Floats
 
     @classmethod
@@ -42,7 +43,7 @@ class Data:
         keypoints = (np.array(recording.keypoints) + 0.5) / shrink - 0.5
         names = [v.name for v in recording.settings.variables]
         rows = [dict(zip(names, row, strict=True)) for row in recording.values.tolist()]
-        return cls(recording, images, keypoints, sensor_effects.table(rows))
+        return cls(recording, images, keypoints, recording.settings.scene_model(), sensor_effects.table(rows))
 
     @property
     def pool(self) -> int:

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from recording import Recording
 from robot_keypoints.core.robot.visibility import SURE
+from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.maps import codec, curve_fit
 from robot_keypoints.trainer.networks import factory
 from torch import Tensor
