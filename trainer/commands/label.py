@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...core import files
+from ...core import files, run_folder
 from ...core.errors import UserError
 from ...core.messages import labelled_footage
 from ...core.robot.keypoints import Keypoint, joint_keypoints
@@ -45,7 +45,6 @@ from ..pose.kinematic_filter import SensorModel
 from ..reports import page
 from .calibrate import show_progress
 
-REPORT = "report.html"
 SUMMARY = "labelling.json"
 
 MOST_SHARE = 0.01
@@ -107,7 +106,7 @@ def label(options: LabelOptions, *, as_json: bool = False, progress: bool = Fals
         drawn = _write_images(folder, labelled, calibration, keypoints, options, progress)
         labelled_footage.save(frame_list(labelled, calibration, keypoints, options.format), folder, options.out)
         report = label_report.page_of(labelled, calibration.observations, drawn, calibration.warnings)
-        page.write(folder / REPORT, report)
+        page.write(folder / run_folder.REPORT, report)
         summary = summarise(labelled, options)
         files.write_json(folder / SUMMARY, summary)
     if as_json:
@@ -332,7 +331,7 @@ def _as_text(summary: dict[str, Any]) -> str:
     lines = [f"{summary['labelled']} of {summary['images']} images labelled ({sources})"]
     left = summary["left_out"]
     lines += [f"left out: {name}: {why}" for name, why in list(left.items())[:10]]
-    lines += [f"… and {len(left) - 10} more, see {REPORT}"] if len(left) > 10 else []
+    lines += [f"… and {len(left) - 10} more, see {run_folder.REPORT}"] if len(left) > 10 else []
     lines.append(f"keypoints' standard deviation: {summary['deviation_px']:.2f} px (median of the least known ones)")
-    lines.append(f"{summary['out']}/{REPORT}")
+    lines.append(f"{summary['out']}/{run_folder.REPORT}")
     return "\n".join(lines)

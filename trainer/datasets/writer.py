@@ -170,7 +170,7 @@ class Manifest:
     def of(cls, form: str, seed: int, transparent: bool, settings: Settings, preset: str | None) -> Manifest:
         """The manifest of a data set that is made from ``settings`` as they were given."""
         content = asdict(settings)
-        for part in ("workers", "training", "feedback", "stream"):
+        for part in ("workers", "training", "feedback", "stream", "data"):
             content.pop(part)
         content["augmentation"].pop("covers")  # which only images trained on have
         for (part, name), default in LATER_SETTINGS.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import files
+from ...core import files, run_folder
 from ...core.errors import UserError
 from ...core.input_files import read_json
 from .paired_training import Course
@@ -17,7 +17,7 @@ from .settings import FeedbackExperiment
 from .statistics import Comparison, Estimate, compare
 
 COURSES = "trainings"
-SUMMARY, TABLE, FIGURE = "summary.json", "table.txt", "feedback"
+SUMMARY, TABLE, FIGURE = run_folder.SUMMARY, "table.txt", "feedback"
 
 
 def path_of(folder: Path, seed: int, *, feedback: bool) -> Path:

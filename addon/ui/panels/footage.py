@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 
+from ....core import run_folder
 from ....core.errors import UserError
 from ....core.messages import labelled_footage
 from ....core.messages.labelled_footage import LabelledFootage
@@ -105,7 +106,7 @@ def _draw_labels(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     whole = labelled == len(labels.frames)
     text = f"{labelled:,} of {plural(len(labels.frames), 'image')} labelled"
     panels.status(layout, text, plots.GREEN if whole else plots.AMBER)
-    report = Path(bpy.path.abspath(props.data)) / "report.html"
+    report = Path(bpy.path.abspath(props.data)) / run_folder.REPORT
     if report.is_file():
         layout.operator("robot_keypoints.open_path", text="Report", icon="URL").path = str(report)
     column = layout.column(align=True)

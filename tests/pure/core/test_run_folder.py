@@ -18,7 +18,8 @@ def test_the_names_are_those_of_earlier_versions(tmp_path: Path) -> None:
         "OBSTRUCTION": "obstruction.json", "MODEL": "model.safetensors", "METRICS": "metrics.jsonl",
         "PRIORS": "priors.jsonl", "SUMMARY": "summary.json", "PREDICTIONS_PICTURE": "predictions.png",
         "ERRORS_PICTURE": "errors.png", "PRIORS_PICTURE": "priors.png", "TENSORBOARD": "tensorboard",
-        "CHECKPOINTS": "checkpoints", "LATEST": "latest.safetensors", "LOGS": "logs",
+        "CHECKPOINTS": "checkpoints", "LATEST": "latest.safetensors", "LOGS": "logs", "TIMINGS": "timings.json",
+        "HARDEST_PICTURE": "hardest.jpg", "REPORT": "report.html",
     }  # fmt: skip
     assert run_folder.log(tmp_path, "worker 1") == tmp_path / "logs" / "worker 1.log"
     assert run_folder.ready(tmp_path) == tmp_path / "logs" / "trainer.json"

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import synthetic
+import torch
 from PIL import Image
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.processes.programs import LAUNCHER
@@ -36,6 +37,7 @@ INFO = ModelInfo(
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
+    torch.manual_seed(0)
     model_file.save_model(path, factory.build(INFO.network).state_dict(), INFO)
     return path
 
