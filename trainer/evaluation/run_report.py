@@ -136,11 +136,13 @@ def _found(record: RunRecord) -> Table:
         ratios = 2 ** run_curves.log_ratios(models[-1:], variable, models[0])[0]
         top, edges = int(ratios.argmax()), variable.prior.edges
         share = f"{100 * explained[variable.name]:.1f} %" if variable.name in explained else NONE
-        rows.append([variable.name, share, _bin(variable, edges, top), f"{ratios[top]:.2f} ×", f"{ratios.min():.2f} ×"])
+        stays = ratios[top] - ratios.min() < 0.01
+        found = (_bin(variable, edges, top), f"{ratios[top]:.2f} ×", f"{ratios.min():.2f} ×")
+        rows.append([variable.name, share, *((NONE,) * 3 if stays else found)])
     columns = ("Variable", "Losses explained", "Most often more", "By", "Least often")
     caption = (
         "Losses explained: share of the losses' variance that lies between the variable's bins. The factors compare "
-        "with how often a bin was drawn at first."
+        f"with how often a bin was drawn at first; {NONE}: as often."
     )
     return Table(columns, rows, caption, text_columns=(2,))
 
