@@ -19,6 +19,7 @@ SETTINGS = {
     "workers": {"count": 2, "adaptive": 1, "threads": 1},
     "render": {"width": 160, "height": 120, "samples": 1},
     "training": {"batch_size": 16, "epoch_images": 240, "epochs": 20, "validation_images": 48, "store_mb": 64},
+    "feedback": {"rule": "selection"},
 }
 """A training whose priors have changed several times within minutes, on two cores."""
 VARIABLE = "joint/elbow_joint"
