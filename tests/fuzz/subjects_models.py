@@ -51,8 +51,8 @@ def load_once(path: Path) -> None:
     """Let commands take the model in this file as it was loaded the first time."""
     kept = Predictor.load(path, torch.device("cpu"))
 
-    def load(_cls: type[Predictor], asked: Path, _device: torch.device) -> Predictor:
-        assert asked == path
+    def load(_cls: type[Predictor], asked: Path, _device: torch.device, decoder: str | None = None) -> Predictor:
+        assert asked == path and decoder is None
         return kept
 
     Predictor.load = classmethod(load)  # type: ignore[method-assign,assignment]
