@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 import time
@@ -46,7 +47,7 @@ class Picture:
     Attributes:
         source: the file's name, or ``webcam:N``.
         pixels: RGB or RGBA ``(h, w, 3 or 4)``.
-        frame, seconds: number and time of a video's frame, from 0; None for an image.
+        frame, seconds: number and time of a video's frame, from 0; None for an image. A damaged video may know no time.
         size: width and height of a picture that ``pixels`` is a smaller copy of; None where it is the picture.
     """
 
@@ -97,7 +98,8 @@ class Source:
                     break
                 live = time.monotonic() - begin
                 seconds = live if found is not None else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-                yield Picture(self.name, np.ascontiguousarray(pixels[..., ::-1]), number, seconds)
+                time_known = seconds if math.isfinite(seconds) else None
+                yield Picture(self.name, np.ascontiguousarray(pixels[..., ::-1]), number, time_known)
                 number += 1
             if number == 0 and found is not None:
                 raise UserError(f"There is no webcam {found[1]}: connect one, or choose another number")
@@ -161,7 +163,8 @@ class Source:
                 cv2.CAP_PROP_FRAME_WIDTH,
                 cv2.CAP_PROP_FRAME_HEIGHT,
             )
-            rate, count, width, height = (float(capture.get(p)) for p in properties)
+            facts = (float(capture.get(p)) for p in properties)
+            rate, count, width, height = (f if math.isfinite(f) else 0.0 for f in facts)
         finally:
             capture.release()
         return rate, max(0, round(count)), (round(width), round(height))
