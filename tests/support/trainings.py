@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from robot_keypoints.core.messages.events import Event, Posterior
 from robot_keypoints.core.settings.schema import Settings
+from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.core.step_times import StepTimes
 from robot_keypoints.trainer.images import sensor_effects
 from robot_keypoints.trainer.training import setup, trainer
@@ -91,6 +92,20 @@ def trainer_of(folder: Path, settings: Settings, *, resume: bool, ahead: bool) -
     augmenter = setup.make_batch_augmenter(settings, torch.device("cpu"), settings.training.seed)
     made.parts.pipeline = Pipeline(Recorded(settings), quiet, augmenter, torch.device("cpu"), ahead=ahead)  # type: ignore[arg-type]
     made.parts.pipeline.state = state
+    return made
+
+
+def run_whole(folder: Path, settings: Settings, *, ahead: bool) -> trainer.Trainer:
+    """A whole run in ``folder``, from its settings to its last report; closed."""
+    (folder / "logs").mkdir(parents=True)
+    save(settings, folder / "settings.toml")
+    before = torch.get_num_threads()
+    made = trainer_of(folder, settings, resume=False, ahead=ahead)
+    try:
+        made.run()
+    finally:
+        made.close()
+        torch.set_num_threads(before)
     return made
 
 

@@ -14,7 +14,7 @@ from ...footage import footage_camera, footage_in_scene, timeline
 from ...prediction import model_server
 from ...properties.from_dataclass import fields
 from ...services import footage_jobs, run_preparation, timer, training_run
-from . import robot as robot_operators
+from . import availability, robot as robot_operators
 
 
 def recording_of(scene: bpy.types.Scene) -> Path:
@@ -218,13 +218,7 @@ class KEYPOINTS_OT_fine_tune(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if model_server.SERVICE.model.state is not model_server.State.READY:
-            cls.poll_message_set("Load a model first")
-            return False
-        if training_run.RUNNER.active:
-            cls.poll_message_set("A training is running")
-            return False
-        return True
+        return availability.model_is_loaded(cls) and availability.no_training_runs(cls)
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -12,6 +12,7 @@ from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_lens, photo_source, pose_from_photo, viewport_capture
 from ...properties.from_dataclass import fields
 from ...services import model_evaluation, timer, training_run
+from . import availability
 
 
 @fields(
@@ -112,8 +113,7 @@ class KEYPOINTS_OT_evaluate_model(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if model_server.SERVICE.model.state is not model_server.State.READY:
-            cls.poll_message_set("Load a model first")
+        if not availability.model_is_loaded(cls):
             return False
         if model_evaluation.SERVICE.running:
             cls.poll_message_set("An evaluation is running: wait for it, or cancel it")
@@ -138,10 +138,7 @@ class KEYPOINTS_OT_predict(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if model_server.SERVICE.model.state is not model_server.State.READY:
-            cls.poll_message_set("Load a model first")
-            return False
-        return True
+        return availability.model_is_loaded(cls)
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:

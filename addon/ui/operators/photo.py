@@ -13,6 +13,7 @@ from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_source, pose_from_photo, robot_match
 from ...properties.from_dataclass import fields
 from ...services import timer
+from . import availability
 
 TICK = 0.02
 PATH = {
@@ -35,8 +36,7 @@ class _FromImage:
 
     @classmethod
     def poll(cls: Any, context: bpy.types.Context) -> bool:
-        if model_server.SERVICE.model.state is not model_server.State.READY:
-            cls.poll_message_set("Load a model first")
+        if not availability.model_is_loaded(cls):
             return False
         if context.scene.robot_keypoints.armature is None:
             cls.poll_message_set("Load the robot in the Robot panel first")

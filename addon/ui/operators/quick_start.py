@@ -12,8 +12,8 @@ from ....core.robot.urdf_reader import builtin_urdf
 from ...base import user_errors
 from ...properties import preset_choice, quick_start as choices, scene_robots
 from ...properties.from_dataclass import fields
-from ...services import quick_start, timer, training_run
-from . import model as model_operators, robot as robot_operators
+from ...services import quick_start, timer
+from . import availability, model as model_operators, robot as robot_operators
 
 
 @fields(
@@ -30,10 +30,7 @@ class KEYPOINTS_OT_quick_start(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if training_run.RUNNER.active:
-            cls.poll_message_set("A training is running")
-            return False
-        return True
+        return availability.no_training_runs(cls)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         props = context.scene.robot_keypoints.quick_start

@@ -11,6 +11,7 @@ from ...base import user_errors
 from ...properties import preferences
 from ...properties.from_dataclass import fields
 from ...services import run_report, training_run
+from . import availability
 
 
 class KEYPOINTS_OT_start_training(bpy.types.Operator):
@@ -21,10 +22,7 @@ class KEYPOINTS_OT_start_training(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if training_run.RUNNER.active:
-            cls.poll_message_set("A training is running")
-            return False
-        return True
+        return availability.no_training_runs(cls)
 
     @user_errors.sentences
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -5,6 +5,7 @@ import bpy
 
 from ...base import plots
 from ...base.formatting import paragraph
+from ...services.jobs import Job, State
 from .. import plot_icons
 
 PICTURE = 0.6
@@ -65,6 +66,16 @@ def warning(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, n
     """What is worth a look, where it arises; ``narrower`` by so many pixels than the panel."""
     if text:
         paragraph(layout, context, text, "ERROR", narrower=narrower)
+
+
+def job(layout: bpy.types.UILayout, context: bpy.types.Context, running: Job) -> None:
+    """How far a job is, with a button that cancels it; or why it failed."""
+    if running.running:
+        row = layout.row(align=True)
+        row.progress(factor=running.progress, text=running.message)
+        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = running.name
+    elif running.state is State.FAILED:
+        warning(layout, context, running.reason)
 
 
 def settings_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:

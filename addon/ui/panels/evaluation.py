@@ -9,7 +9,6 @@ import bpy
 
 from ...base.formatting import plural
 from ...services import model_evaluation
-from ...services.jobs import State
 from ...services.model_evaluation import Figures
 from . import base as panels
 
@@ -17,12 +16,7 @@ from . import base as panels
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context, model: Path) -> None:
     """How far the measuring is, or what came of it for this model."""
     service = model_evaluation.SERVICE
-    if service.running:
-        row = layout.row(align=True)
-        row.progress(factor=service.progress, text=service.message)
-        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = service.name
-    elif service.state is State.FAILED:
-        panels.warning(layout, context, service.reason)
+    panels.job(layout, context, service)
     figures = service.figures
     if figures is not None and figures.model == model:
         summary = f"{figures.data.name}, {plural(figures.images, 'image')}"

@@ -18,7 +18,6 @@ from ...base import plots
 from ...base.formatting import plural
 from ...footage import footage_in_scene, timeline
 from ...services import footage_jobs
-from ...services.jobs import Job, State
 from . import base as panels
 
 
@@ -48,20 +47,11 @@ class KEYPOINTS_PT_footage(panels.Sidebar, bpy.types.Panel):
                 layout, context, "Images or videos of the robot, its joint positions, and perhaps a printed marker: "
                 "FOOTAGE.toml names them"
             )  # fmt: skip
-        _draw_job(layout, context, footage_jobs.LABELLING)
-        _draw_job(layout, context, footage_jobs.CALIBRATING)
+        panels.job(layout, context, footage_jobs.LABELLING)
+        panels.job(layout, context, footage_jobs.CALIBRATING)
         if footage_jobs.CALIBRATING.calibration is not None:
             _draw_calibration(layout, footage_jobs.CALIBRATING.calibration)
         _draw_labels(layout, context)
-
-
-def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
-    if job.running:
-        row = layout.row(align=True)
-        row.progress(factor=job.progress, text=job.message)
-        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = job.name
-    elif job.state is State.FAILED:
-        panels.warning(layout, context, job.reason)
 
 
 def _draw_calibration(layout: bpy.types.UILayout, calibration: Mapping[str, Any]) -> None:
@@ -138,7 +128,7 @@ def _draw_frame(layout: bpy.types.UILayout, context: bpy.types.Context, labels: 
         text = f"by {moment.frame.source}" + (f", ± {spread:.2g} pixels" if spread is not None else "")
         panels.status(box, text, plots.GREEN)
     box.operator("robot_keypoints.keep_footage_pose", icon="CHECKMARK")
-    _draw_job(box, context, footage_jobs.CORRECTING)
+    panels.job(box, context, footage_jobs.CORRECTING)
 
 
 CLASSES = (KEYPOINTS_PT_footage,)

@@ -12,7 +12,6 @@ from ...base import plots
 from ...base.formatting import chosen, count, duration, plural, shown_name, span
 from ...properties import choice_names, preferences, scene_robots
 from ...services import run_report, training_run
-from ...services.jobs import State
 from .. import plot_icons
 from . import base as panels, learning_settings, scenery as scenery_panel
 
@@ -123,14 +122,8 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
 
 
 def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    service = run_report.SERVICE
     layout.operator("robot_keypoints.report_run", icon="DOCUMENTS")
-    if service.running:
-        row = layout.row(align=True)
-        row.progress(factor=service.progress, text=service.message)
-        row.operator("robot_keypoints.cancel_job", text="", icon="X").job = service.name
-    elif service.state is State.FAILED:
-        panels.warning(layout, context, service.reason)
+    panels.job(layout, context, run_report.SERVICE)
 
 
 def _draw_hardest_images(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -10,26 +10,16 @@ from pathlib import Path
 
 import pytest
 import synthetic
-import torch
-from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.commands import main as cli
-from trainings import trainer_of
+from trainings import run_whole
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs, with posteriors."""
     folder = tmp_path_factory.mktemp("runs") / "arm"
-    (folder / "logs").mkdir(parents=True)
     settings = synthetic.settings(width=8, precision="float32", epochs=3, epoch_images=32)
-    save(settings, folder / "settings.toml")
-    before = torch.get_num_threads()
-    trainer = trainer_of(folder, settings, resume=False, ahead=False)
-    try:
-        trainer.run()
-    finally:
-        trainer.close()
-        torch.set_num_threads(before)
+    run_whole(folder, settings, ahead=False)
     return folder
 
 

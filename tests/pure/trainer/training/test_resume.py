@@ -22,7 +22,7 @@ from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.networks.model_file import load_model
 from robot_keypoints.trainer.pose import loss as pose_loss
 from robot_keypoints.trainer.training.checkpoint import Checkpoint
-from trainings import lines, train, trainer_of
+from trainings import lines, run_whole, train, trainer_of
 
 STEPS = 50
 FIRST = 7
@@ -68,15 +68,7 @@ def test_a_run_ends_by_itself_when_it_gets_no_better(tmp_path: Path) -> None:
     settings = synthetic.settings(
         epochs=0, patience=2, learning_rate=1e-8, width=8, precision="float32", epoch_images=8
     )
-    (tmp_path / "logs").mkdir()
-    save(settings, tmp_path / "settings.toml")
-    before = torch.get_num_threads()
-    trainer = trainer_of(tmp_path, settings, resume=False, ahead=True)
-    try:
-        trainer.run()
-    finally:
-        trainer.close()
-        torch.set_num_threads(before)
+    trainer = run_whole(tmp_path, settings, ahead=True)
     errors = [json.loads(line)["mean_error_percent"] for line in lines(tmp_path / "metrics.jsonl")]
     assert min(errors[-2:]) >= min(errors[:-2]) and len(errors) == trainer.counters.step >= 3
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["stopped"] is False

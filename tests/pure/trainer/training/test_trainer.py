@@ -8,10 +8,9 @@ from pathlib import Path
 
 import synthetic
 import torch
-from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.training.checkpoint import Checkpoint
 from torch import Tensor
-from trainings import lines, trainer_of
+from trainings import lines, run_whole
 
 
 def trained(folder: Path, seed: int) -> tuple[dict[str, Tensor], list[dict[str, object]]]:
@@ -19,15 +18,7 @@ def trained(folder: Path, seed: int) -> tuple[dict[str, Tensor], list[dict[str, 
     settings = synthetic.settings(
         width=8, precision="float32", epochs=2, epoch_images=32, dropout=0.2, averaging=0.9, seed=seed
     )
-    (folder / "logs").mkdir(parents=True)
-    save(settings, folder / "settings.toml")
-    before = torch.get_num_threads()
-    trainer = trainer_of(folder, settings, resume=False, ahead=True)
-    try:
-        trainer.run()
-    finally:
-        trainer.close()
-        torch.set_num_threads(before)
+    run_whole(folder, settings, ahead=True)
     metrics = [json.loads(line) for line in lines(folder / "metrics.jsonl")]
     for entry in metrics:
         del entry["seconds"]
