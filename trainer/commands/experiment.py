@@ -80,6 +80,9 @@ def run(options: ExperimentOptions, *, as_json: bool = False) -> int:
                 code = _make_pool(options, experiment, folder / POOL, received)
                 if code:
                     return code
+            if (options.source / settings.DOCUMENT).is_file() and options.source.resolve() != folder.resolve():
+                taken = results.take_over(options.source, folder, experiment)
+                _say(f"taking {taken} trainings without feedback of {options.source}")
             done = feedback_experiment.run_all(
                 folder, experiment, options.device, options.jobs, lambda: bool(received), _say
             )

@@ -319,6 +319,7 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     feedback.add_argument("--rule", choices=("evidence", "selection"), help="what moves the priors")
     feedback.add_argument("--strength", type=float, metavar="S", help="how strongly (default: 1)")
     feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
+    feedback.add_argument("--width", type=int, metavar="C", help="of the network (default: its own)")
     feedback.add_argument("--learning-rate", type=float, metavar="R", help="throughout (default: 0.002)")
     feedback.add_argument("--seed", type=int, metavar="N", help="of the first pair (default: 1)")
     feedback.add_argument(
@@ -485,7 +486,9 @@ def _models(options: argparse.Namespace, begun: float) -> int:
 def _experiment(options: argparse.Namespace, begun: float) -> int:
     from . import experiment
 
-    names = ("pairs", "images", "every", "batch", "share", "rule", "strength", "shrink", "learning_rate", "seed")
+    names = (
+        "pairs", "images", "every", "batch", "share", "rule", "strength", "shrink", "width", "learning_rate", "seed"
+    )  # fmt: skip
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     experiment_options = experiment.ExperimentOptions(
         source=options.source, out=options.out, jobs=options.jobs, device=options.device, given=given,

@@ -36,6 +36,24 @@ def missing(folder: Path, experiment: FeedbackExperiment) -> list[tuple[int, boo
     return [(s, f) for s, f in every_training(experiment) if not path_of(folder, s, feedback=f).exists()]
 
 
+def take_over(source: Path, folder: Path, experiment: FeedbackExperiment) -> int:
+    """Copy the trainings without feedback of another experiment where they are the same; returns how many.
+
+    Raises:
+        WriteError: if they can't be written.
+    """
+    if not experiment.same_without_feedback(FeedbackExperiment.load(source)):
+        return 0
+    (folder / COURSES).mkdir(exist_ok=True)
+    taken = 0
+    for seed, feedback in missing(folder, experiment):
+        path = path_of(source, seed, feedback=feedback)
+        if not feedback and path.exists():
+            files.write_bytes(path_of(folder, seed, feedback=feedback), path.read_bytes())
+            taken += 1
+    return taken
+
+
 def load(path: Path) -> Course:
     """What a training has measured.
 

@@ -11,10 +11,14 @@ from ...core import files
 from ...core.errors import UserError
 from ...core.input_files import read_json
 from ...core.settings.schema import FeedbackSettings, TrainingSettings
+from ..networks.config import MOST_WIDTH
 
 DOCUMENT = "experiment.json"
 
 RULES = ("evidence", "selection")
+
+OF_FEEDBACK = ("pairs", "rule", "strength")
+"""Settings that a training without feedback does not depend on."""
 
 AVERAGING = 0.98
 """Of the weights: trainings are short, and what is measured at a point should not be that of long before."""
@@ -33,6 +37,7 @@ class FeedbackExperiment:
         shrink: the recording's images are used so many times smaller.
         rule, strength: see :class:`.FeedbackSettings`.
         learning_rate: the same throughout, so that each point of a curve is the end of a training so long.
+        width: of the network; 0 is its own.
     """
 
     pairs: int = 30
@@ -45,6 +50,7 @@ class FeedbackExperiment:
     strength: float = 1.0
     learning_rate: float = 2e-3
     network: str = "light"
+    width: int = 0
     seed: int = 1
 
     def check(self) -> None:
@@ -56,6 +62,7 @@ class FeedbackExperiment:
         limits: dict[str, tuple[float, float]] = {
             "pairs": (2, 10_000), "images": (1, 10**9), "every": (1, 10**9), "batch": (2, 4096), "share": (0.01, 1.0),
             "shrink": (1, 16), "strength": (1e-3, 1e3), "learning_rate": (1e-8, 1.0), "seed": (0, 2**31),
+            "width": (0, MOST_WIDTH),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -86,13 +93,18 @@ class FeedbackExperiment:
     def training(self) -> TrainingSettings:
         """The settings of each training."""
         return TrainingSettings(
-            network=self.network, batch_size=self.batch, learning_rate=self.learning_rate, schedule="constant",
-            averaging=AVERAGING, pose_weight=0.0, pretrained=False,
+            network=self.network, width=self.width, batch_size=self.batch, learning_rate=self.learning_rate,
+            schedule="constant", averaging=AVERAGING, pose_weight=0.0, pretrained=False,
         )  # fmt: skip
 
     def feedback(self) -> FeedbackSettings:
         """The rule by which the priors move."""
         return FeedbackSettings(rule=self.rule, strength=self.strength)
+
+    def same_without_feedback(self, other: FeedbackExperiment) -> bool:
+        """Whether trainings without feedback are the same in both."""
+        mine, others = asdict(self), asdict(other)
+        return all(mine[name] == others[name] for name in mine if name not in OF_FEEDBACK)
 
     def save(self, folder: Path) -> None:
         """Keep them in the experiment's folder."""

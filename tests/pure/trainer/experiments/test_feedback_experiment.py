@@ -99,7 +99,15 @@ def test_the_command_writes_a_table_and_a_figure_and_goes_on_where_it_was(
 
     other = tmp_path / "other"
     assert main(["experiment", "feedback", str(out), "--out", str(other), *SMALL, "--rule", "selection"]) == 0
-    assert "taking the pool of" in capfd.readouterr().err
+    shown = capfd.readouterr()
+    assert "taking the pool of" in shown.err and "taking 2 trainings without feedback of" in shown.err
+    assert "2 of 4 trainings to make" in shown.err
+    for path in trainings:
+        if "without" in path.name:
+            assert (other / results.COURSES / path.name).read_bytes() == path.read_bytes()
+    narrow = tmp_path / "narrow"
+    assert main(["experiment", "feedback", str(out), "--out", str(narrow), *SMALL, "--width", "4"]) == 0
+    assert "taking 0 trainings" in capfd.readouterr().err
     images = other / "pool" / "images.npy"
     assert images.read_bytes() == (out / "pool" / "images.npy").read_bytes()
 
