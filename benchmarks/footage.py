@@ -2,11 +2,15 @@
 """How far labels of rendered footage are off whose truth is known, by kinematics alone, by filters and by the smoother.
 
 Blender renders the UR10 that moves with a ChArUco board on its flange. Its joint sensors are off by up to three
-degrees (offsets, and slack that changes sides as a joint turns back), a card hides the board in half of the frames, and
-some are blurred. Images, joint log, and where the board is mounted are then all that is known. Kinematics alone are
-given the true camera, the others find it.
+degrees (offsets that each recording draws anew, and slack that changes sides as a joint turns back), a card hides the
+board in half of the frames, and some are blurred. Images, joint log, and where the board is mounted are then all that
+is known. "Kinematics" are the sensors' joints before the camera that `calibrate` finds if it takes them for true; those
+of the second row are given the true camera. All others find the camera themselves.
 
-    python benchmarks/footage.py [--frames 60] [--out DIR] [--seed 0]
+NEES is the normalised squared error of the flange's keypoint in the image, which is 2 in the mean where covariances are
+true. Errors of one recording depend on each other; the bounds are those of the 95 % interval if they were all the same.
+
+    python benchmarks/footage.py [--frames 60] [--seeds 5] [--out DIR]
 """
 
 from __future__ import annotations
@@ -14,6 +18,10 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +39,7 @@ from robot_keypoints.trainer.footage.calibration import calibrate
 from robot_keypoints.trainer.footage.footage_file import load_footage
 from robot_keypoints.trainer.footage.labelling import METHODS, label_frames
 from robot_keypoints.trainer.footage.marker_observing import observe_markers
+from scipy.stats import chi2
 
 Floats = NDArray[np.float64]
 
@@ -40,12 +49,11 @@ JOINTS = [j.name for j in ROBOT.moving_joints]
 FLANGE = "ee_link"
 KEYPOINTS = joint_keypoints(ROBOT)
 CAMERA = Intrinsics(480, 360, 495.0, 495.0, 239.5, 179.5)
-SQUARES, SQUARE, SIDE = (4, 3), 0.1, 0.08
+SQUARES, SQUARE, SIDE = (6, 4), 0.07, 0.052
 RATE = 3.0
 """Frames per second."""
-OFFSETS = np.radians([1.6, -2.4, 2.4, -2.0, 2.2, -2.4])
-SLACK = math.radians(0.6)
-"""To either side, so that sensors are off by three degrees at most."""
+OFFSET, SLACK = math.radians(2.4), math.radians(0.6)
+"""Each to either side, so that sensors are off by three degrees at most."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def imagine(count: int, seed: int) -> Truth:
     waves = np.sin(times[:, None] * speed + phase).sum(1) / 2
     middle = np.array([0.3, -1.2, 1.4, -0.6, 0.5, 0.2])
     joints = middle + np.array([0.45, 0.35, 0.35, 0.5, 0.5, 0.5]) * waves
-    sensors = joints - OFFSETS - SLACK * np.tanh(np.gradient(joints, axis=0) / 0.002)
+    offsets = random.uniform(-OFFSET, OFFSET, len(JOINTS))
+    sensors = joints - offsets - SLACK * np.tanh(np.gradient(joints, axis=0) / 0.002)
     mount = np.eye(4)
     mount[:3, :3] = cv2.Rodrigues(np.array([0.2, 1.4, 0.1]))[0]
     mount[:3, 3] = (0.06, 0.1, 0.12)
@@ -213,64 +222,116 @@ def _material(name: str, texture: Path | None) -> Any:
     return material
 
 
-def measure(truth: Truth, folder: Path) -> None:
-    """Label the footage by each method, and print how far off the labels are."""
+@dataclass(frozen=True)
+class Reading:
+    """What one method's labels of a recording are off by.
+
+    Attributes:
+        flange: millimetres, the flange's place in the camera's frame ``(K,)``; NaN where there is no label.
+        pixels: of its keypoint in the image, ``(K,)``.
+        squares: normalised squared errors of that keypoint ``(K,)``; NaN without covariances.
+    """
+
+    flange: Floats
+    pixels: Floats
+    squares: Floats
+
+
+def measure(truth: Truth, folder: Path) -> dict[str, Reading]:
+    """Label the footage by each method."""
     footage, observations = observe_markers(load_footage(folder / "footage.toml"))
     calibration = calibrate(footage, observations, offsets=usual_offsets(footage))
     good = [o for o in calibration.observations if o.quality.high]
-    count = len(truth.joints)
     flanges = [truth.camera @ links(q)[FLANGE] for q in truth.joints]
-    print(f"{count} frames, {len({o.frame for o in good})} of them with a marker that can be relied on")
-    print(f"{'':12}{'flange, mm':>26}{'keypoints, px':>26}{'chi-square':>12}")
-    print(f"{'':12}{'hidden':>13}{'all':>13}{'hidden':>13}{'all':>13}{'of 2':>12}")
-    alone = np.array([1000 * np.linalg.norm((truth.camera @ links(q)[FLANGE] - f)[:3, 3])
-                      for q, f in zip(truth.sensors, flanges, strict=True)])  # fmt: skip
-    pixels = np.array([np.linalg.norm(_project(q, truth) - _project(p, truth), axis=1).mean()
-                       for q, p in zip(truth.sensors, truth.joints, strict=True)])  # fmt: skip
-    _row("kinematics", alone, pixels, truth.hidden, math.nan)
+    plain = calibrate(footage, observations).cameras["left"].pose
+    readings = {}
+    for name, camera in (("kinematics", plain), ("with true camera", truth.camera)):
+        poses = [camera @ links(q)[FLANGE] for q in truth.sensors]
+        apart = [1000 * np.linalg.norm((p - f)[:3, 3]) for p, f in zip(poses, flanges, strict=True)]
+        pixels = [np.linalg.norm(_pixel(p) - _pixel(f)) for p, f in zip(poses, flanges, strict=True)]
+        readings[name] = Reading(np.array(apart), np.array(pixels), np.full(len(apart), np.nan))
     problem, _ = calibrated_problem(calibration, KEYPOINTS, None)
     for method in METHODS:
-        labelled = label_frames(problem, good, KEYPOINTS, method, math.inf)
-        places = np.full(count, np.nan)
-        offs = np.full(count, np.nan)
-        distances = []
-        for label in labelled.labels:
+        found = Reading(*(np.full(len(flanges), np.nan) for _ in range(3)))
+        for label in label_frames(problem, good, KEYPOINTS, method, math.inf).labels:
             k = label.frame
-            places[k] = 1000 * np.linalg.norm((label.links[FLANGE] - flanges[k])[:3, 3])
-            errors = np.array([point.uv for point in label.keypoints]) - _project(truth.joints[k], truth)
-            offs[k] = np.linalg.norm(errors, axis=1).mean()
-            spreads = np.array([point.covariance for point in label.keypoints])
-            distances.append(np.einsum("ji,jik,jk->j", errors, np.linalg.inv(spreads), errors).mean())
-        _row(method, places, offs, truth.hidden, float(np.mean(distances)))
+            point = label.keypoints[-1]
+            found.flange[k] = 1000 * np.linalg.norm((label.links[FLANGE] - flanges[k])[:3, 3])
+            if point.uv is not None and point.covariance is not None:
+                error = np.array(point.uv) - _pixel(flanges[k])
+                found.pixels[k] = np.linalg.norm(error)
+                found.squares[k] = error @ np.linalg.solve(point.covariance, error)
+        readings[method] = found
+    return readings
 
 
-def _project(joints: Floats, truth: Truth) -> Floats:
-    frames = links(joints)
-    points = [truth.camera @ frames[p.frame] @ np.array([*p.offset, 1.0]) for p in KEYPOINTS]
-    return CAMERA.project(np.array(points)[:, :3])[0]
+def _pixel(flange: Floats) -> Floats:
+    """Where the flange's keypoint is in the image, ``(2,)``."""
+    offset = np.array([*KEYPOINTS[-1].offset, 1.0])
+    return np.asarray(CAMERA.project((flange @ offset)[None, :3])[0][0])
 
 
-def _row(name: str, places: Floats, pixels: Floats, hidden: NDArray[np.bool_], distance: float) -> None:
-    cells = []
-    for values in (places, pixels):
-        for part in (values[hidden], values):
-            known = part[~np.isnan(part)]
-            cells.append(f"{known.mean():13.2f}" if len(known) else f"{'–':>13}")
-    print(f"{name:12}{''.join(cells)}{distance:12.2f}", flush=True)
+def show(hidden: NDArray[np.bool_], readings: dict[str, list[Reading]]) -> None:
+    """Print a table of means over all recordings.
+
+    Args:
+        hidden: of the frames ``(K,)``, the same in each recording.
+    """
+    print(f"{'':18}{'flange, mm':>20}{'flange, px':>20}{'NEES':>10}{'each':>8}")
+    print(f"{'':18}{'hidden':>10}{'all':>10}{'hidden':>10}{'all':>10}")
+    for name, own in readings.items():
+        cells = [_mean(getattr(r, what)[part] for r in own)
+                 for what in ("flange", "pixels") for part in (hidden, slice(None))]  # fmt: skip
+        each = " ".join(f"{np.nanmean(r.squares):.1f}" for r in own if not np.isnan(r.squares).all())
+        numbers = "".join(f"{c:10.2f}" if np.isfinite(c) else f"{'–':>10}" for c in cells)
+        square = f"{_mean(r.squares for r in own):10.2f}    {each}" if each else f"{'–':>10}"
+        print(f"{name:18}{numbers}{square}", flush=True)
+    count = len(next(iter(readings.values())))
+    low, high = (float(v) / count for v in chi2.ppf((0.025, 0.975), 2 * count))
+    print(f"NEES of {count} recordings: 2 is true, {low:.2f} to {high:.2f} within the bounds")
+
+
+def _mean(parts: Iterable[Floats]) -> float:
+    known = np.concatenate([p[~np.isnan(p)] for p in parts])
+    return float(known.mean()) if len(known) else math.nan
 
 
 def main() -> None:
     """Render and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=60, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--seeds", type=int, default=5, metavar="S", help="recordings, each of another seed")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the footage there")
     options = parser.parse_args()
     folder = options.out or scratch()
-    folder.mkdir(parents=True, exist_ok=True)
-    truth = imagine(options.frames, options.seed)
-    render(truth, folder)
-    measure(truth, folder)
+    readings: dict[str, list[Reading]] = {}
+    hidden = np.zeros(0, dtype=np.bool_)
+    for seed in range(options.seeds):
+        truth = imagine(options.frames, seed)
+        own = folder / f"{seed:02d}"
+        own.mkdir(parents=True, exist_ok=True)
+        with _silent():
+            render(truth, own)
+        for name, reading in measure(truth, own).items():
+            readings.setdefault(name, []).append(reading)
+        hidden = truth.hidden
+        print(f"recording {seed + 1} of {options.seeds}", file=sys.stderr, flush=True)
+    show(hidden, readings)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what Blender prints for each frame from stdout."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

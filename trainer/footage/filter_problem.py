@@ -55,6 +55,12 @@ SCALES = (1.0, 4.0, 16.0, 64.0)
 MEMORIES = (0.0, 0.5, 2.0, 8.0)
 """Seconds after which joints' errors are forgotten, that are tried: noise is another in each image, slack stays."""
 
+SWEEPS = 4
+"""So many times each of the deviations is chosen at most."""
+
+FINER = math.sqrt(3.0)
+"""Factor between neighbours among the deviations of offsets and errors that are tried in the end."""
+
 TRIED = 120
 """So many steps tell the deviations."""
 
@@ -201,7 +207,7 @@ def fit_deviations(problem: FilterProblem, with_offsets: bool = True) -> FilterP
     """The problem with those deviations of joints and markers under which what is seen is most likely.
 
     They are chosen out of :data:`ERRORS`, :data:`MEMORIES`, :data:`SCALES` and :data:`OFFSETS`, one after the other,
-    twice.
+    until they stay the same; those of offsets and errors then out of finer ones about them.
 
     Args:
         with_offsets: whether the deviations of the joints' offsets are sought, too; else they stay what they are.
@@ -220,9 +226,19 @@ def fit_deviations(problem: FilterProblem, with_offsets: bool = True) -> FilterP
     def likelihood(scale: float, error: float, memory: float, offset: float | None) -> float:
         return _likelihood(with_deviations(problem, scale, error, memory, offset))
 
-    for name, values in [*trials.items()] * 2:
-        tried = {value: likelihood(**{**chosen, name: value}) for value in values}
-        chosen[name] = max(tried, key=tried.__getitem__)
+    def best(name: str, values: Sequence[float]) -> float:
+        return max(values, key=lambda value: likelihood(**{**chosen, name: value}))
+
+    for _ in range(SWEEPS):
+        before = dict(chosen)
+        for name, values in trials.items():
+            chosen[name] = best(name, values)
+        if chosen == before:
+            break
+    for name in ("error", "offset") if with_offsets else ("error",):
+        middle = chosen[name]
+        assert middle is not None
+        chosen[name] = best(name, (middle, middle / FINER, middle * FINER))
     return with_deviations(problem, **chosen)  # type: ignore[arg-type]
 
 

@@ -213,8 +213,8 @@ class Estimate:
         distances: squared Mahalanobis distances (chi-square with 6 degrees of freedom) of each step's markers from
             what was expected: by a filter before they were looked at, by the smoother from all others.
         accepted: which of them were within :attr:`Recording.limit` and used.
-        log_likelihood: of all markers' poses under the model, less a constant; those beyond the limit count as if they
-            were at the limit.
+        log_likelihood: of all markers' poses under the model, less a constant; each of those beyond the limit counts
+            the same under any model, as if it could be anywhere.
     """
 
     states: tuple[State, ...]
@@ -275,9 +275,12 @@ def forward(recording: Recording, initial: State) -> Estimate:
             reading = _reading(marker, state, links)
             new = innovation(_centred(state), reading)
             away.append(squared_distance(new))
-            log_likelihood -= (min(away[-1], recording.limit) + float(new.covariance.logdet())) / 2
             taken.append(away[-1] <= recording.limit)
-            if taken[-1]:
+            if not taken[-1]:
+                # The density of one that is wrong, known to a radian and a metre, whatever was expected of it.
+                log_likelihood -= recording.limit / 2
+            else:
+                log_likelihood -= (away[-1] + float(new.covariance.logdet())) / 2
                 after = update(_centred(state), reading)
                 state = replace(state.moved(after.mean), covariance=after.covariance)
                 (links,) = recording.links([state], here)

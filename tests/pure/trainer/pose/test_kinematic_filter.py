@@ -277,6 +277,23 @@ def test_a_marker_that_contradicts_the_others_is_left_out() -> None:
     assert torch.allclose(found.states[7].object_pose, without.states[7].object_pose, atol=1e-12)
 
 
+def test_a_marker_that_is_left_out_counts_the_same_whatever_was_expected() -> None:
+    """Else a model that is too sure of itself, and leaves most markers out, is more likely than the true one."""
+    recording = replace(simulate(6, 8, MODEL, hidden=0.0).recording, limit=float(stats.chi2.ppf(0.9999, 6)))
+    step = recording.steps[-1]
+    far = torch.zeros(6, dtype=torch.float64)
+    far[3] = 1.0
+    off = replace(step, markers=(replace(step.markers[0], pose=perturbed(step.markers[0].pose, far)),))
+    for model in (MODEL, SensorModel.uniform(6, offset=math.radians(0.3), error=math.radians(0.02))):
+        wrong, without = (
+            forward(r, start(r))
+            for last in (off, replace(step, markers=()))
+            for r in [replace(recording, model=model, steps=(*recording.steps[:-1], last))]
+        )
+        assert wrong.accepted[-1] == (False,)
+        assert wrong.log_likelihood - without.log_likelihood == pytest.approx(-recording.limit / 2)
+
+
 @pytest.mark.parametrize("model", [MODEL, SensorModel.uniform(6, offset=math.radians(1))], ids=["noise", "offset"])
 def test_several_cameras_and_markers_on_several_links(model: SensorModel) -> None:
     """What is seen without noise leads to what is true, although first guesses are off by centimetres."""
