@@ -316,7 +316,7 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--adaptive-share", type=float, dest="share", metavar="A",
         help="share of the images from the simulator that adapts (default: 0.5)",
     )  # fmt: skip
-    feedback.add_argument("--rule", choices=("evidence", "selection"), help="what moves the priors")
+    feedback.add_argument("--rule", choices=("evidence", "selection", "renderings"), help="what moves the priors")
     feedback.add_argument("--strength", type=float, metavar="S", help="how strongly (default: 1)")
     feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
     feedback.add_argument("--width", type=int, metavar="C", help="of the network (default: its own)")

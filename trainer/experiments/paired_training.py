@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...core.scene.scene_model import SceneModel
 from ..evaluation.evaluate import EvaluationSet, evaluate
 from ..images.procedural import mixed
 from ..networks import factory
 from ..networks.device import Precision
+from ..networks.factory import KeypointNetwork
 from ..training.engine import Batch, Engine
 from ..training.evidence import importance
 from ..training.schedule import learning_rate
 from .pool import Pool, effective_share
 from .pool_compositor import PoolCompositor
-from .prior_updates import updates
+from .prior_updates import Following, updates
 from .settings import FeedbackExperiment
 
 Floats = NDArray[np.float64]
@@ -87,16 +87,16 @@ class Simulators:
         """Both draw from the initial priors at first."""
         self._uniform, self._following = (np.random.default_rng([seed, i]) for i in range(2))
         self._pool = pool
-        self._initial = pool.draws(pool.initial)
-        self.follow(pool.initial)
+        self._initial = pool.draws(np.ones(len(pool)))
+        self.follow(Following.of(pool, pool.initial))
         self._batch = experiment.batch
         self._second = experiment.following
 
-    def follow(self, model: SceneModel) -> None:
-        """Have the second simulator draw from ``model`` from now on."""
-        self._drawn = self._pool.draws(model)
-        self._weights = importance(self._pool.initial, model, self._pool.bins)
-        self.effective_share = effective_share(self._pool.density_ratios(model))
+    def follow(self, following: Following) -> None:
+        """Have the second simulator draw so from now on."""
+        self._drawn = self._pool.draws(following.ratios)
+        self._weights = importance(self._pool.initial, following.model, self._pool.bins)
+        self.effective_share = effective_share(following.ratios)
 
     def batches(self, steps: int) -> tuple[Integers, Floats]:
         """Indices of the pool ``(steps, B)``, and the weights of these draws: see :meth:`.PriorUpdates.see`."""
@@ -134,7 +134,7 @@ class PairedTraining:
         """One training and its errors."""
         e, pool = self._experiment, self._pool
         engine, simulators = self.begin(seed), Simulators(pool, e, seed)
-        rule = updates(pool, e.feedback(), self._precision) if feedback else None
+        rule = updates(pool, e, self._precision, self._losses) if feedback else None
         model, images = pool.initial, 0
         course = Course(seed, feedback, [], [], [], [], [], {})
         for number in range(e.measurements):
@@ -149,8 +149,9 @@ class PairedTraining:
             images += chosen.size
             self._measure(engine, images, course)
             if rule is not None and number + 1 < e.measurements:
-                model = rule.next(model, engine.average)
-                simulators.follow(model)
+                following = rule.next(model, engine.average)
+                simulators.follow(following)
+                model = following.model
                 course.effective_share.append(simulators.effective_share)
         for now, before in zip(model.variables, pool.initial.variables, strict=True):
             if feedback and before.adapt and not before.prior.constant:
@@ -165,6 +166,18 @@ class PairedTraining:
             size = some.shape[1]
             for images, keypoints in zip(torch.split(pictures, size), torch.split(points, size), strict=True):
                 yield Batch(images, keypoints)
+
+    def _losses(self, network: KeypointNetwork) -> Floats:
+        """Of each of the pool's renderings, under backgrounds that are the same each time ``(N,)``."""
+        network.eval()
+        height, width = self._pool.images.shape[1:3]
+        found = []
+        for places in np.array_split(np.arange(len(self._pool)), -(-len(self._pool) // TESTS_AT_ONCE)):
+            pictures, keypoints = self._compositor(places, int(places[0]))
+            pictures = factory.normalise(pictures).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(), self._precision.autocast():
+                found.append(network.loss(network(pictures), keypoints, width, height).double().cpu().numpy())
+        return np.concatenate(found)
 
     def _measure(self, engine: Engine, images: int, course: Course) -> None:
         result = evaluate(engine.average, self._tests, self._precision, TESTS_AT_ONCE)

@@ -100,9 +100,14 @@ class Pool:
             if before.adapt and not before.prior.constant
         ]
 
-    def draws(self, model: SceneModel) -> Callable[[Floats], Integers]:
-        """What makes indices of renderings from numbers in [0, 1): drawn with replacement, as ``model`` would."""
-        ends = self.density_ratios(model).cumsum()
+    @staticmethod
+    def draws(ratios: Floats) -> Callable[[Floats], Integers]:
+        """What makes indices of renderings from numbers in [0, 1): drawn with replacement.
+
+        Args:
+            ratios: how much more often than initially each rendering is drawn, ``(N,)``.
+        """
+        ends = ratios.cumsum()
         ends /= ends[-1]
 
         def drawn(units: Floats) -> Integers:

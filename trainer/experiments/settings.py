@@ -15,7 +15,8 @@ from ..networks.config import MOST_WIDTH
 
 DOCUMENT = "experiment.json"
 
-RULES = ("evidence", "selection")
+RULES = ("evidence", "selection", "renderings")
+"""Those of a run, and one that only an experiment can have: see :class:`.RenderingUpdates`."""
 
 OF_FEEDBACK = ("pairs", "rule", "strength")
 """Settings that a training without feedback does not depend on."""
@@ -35,7 +36,8 @@ class FeedbackExperiment:
         batch: images of each step.
         share: of the images that come from the simulator that follows the posteriors, where there is feedback.
         shrink: the recording's images are used so many times smaller.
-        rule, strength: see :class:`.FeedbackSettings`.
+        rule: see :data:`RULES`.
+        strength: see :class:`.FeedbackSettings`.
         learning_rate: the same throughout, so that each point of a curve is the end of a training so long.
         width: of the network; 0 is its own.
     """
@@ -69,7 +71,7 @@ class FeedbackExperiment:
             if not low <= value <= high:
                 raise UserError(f"{option(name)} is {value:g}: it must be between {low:g} and {high:g}")
         if self.rule not in RULES:
-            raise UserError(f"--rule is {self.rule!r}: it must be {' or '.join(RULES)}")
+            raise UserError(f"--rule is {self.rule!r}: it must be one of {', '.join(RULES)}")
         if self.every < self.batch:
             raise UserError(f"--every is {self.every}: it must be --batch, {self.batch}, at least")
         if self.images < 2 * self.every:
@@ -98,7 +100,9 @@ class FeedbackExperiment:
         )  # fmt: skip
 
     def feedback(self) -> FeedbackSettings:
-        """The rule by which the priors move."""
+        """How the priors move, by a rule that runs have."""
+        if self.rule == "renderings":
+            return FeedbackSettings(strength=self.strength)
         return FeedbackSettings(rule=self.rule, strength=self.strength)
 
     def same_without_feedback(self, other: FeedbackExperiment) -> bool:

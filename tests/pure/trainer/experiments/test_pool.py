@@ -13,6 +13,7 @@ from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
 from robot_keypoints.trainer.experiments import pool as pools
 from robot_keypoints.trainer.experiments.paired_training import Simulators
 from robot_keypoints.trainer.experiments.pool import Pool
+from robot_keypoints.trainer.experiments.prior_updates import Following
 from robot_keypoints.trainer.experiments.settings import FeedbackExperiment
 from robot_keypoints.trainer.training import evidence
 from scipy import stats
@@ -51,7 +52,7 @@ def moved(model: SceneModel) -> SceneModel:
 def test_draws_follow_the_posteriors_of_what_adapts() -> None:
     pool = pool_of(BINS**3 * 4)
     model = moved(pool.initial)
-    drawn = pool.draws(model)(np.random.default_rng(1).random(20_000))
+    drawn = pool.draws(pool.density_ratios(model))(np.random.default_rng(1).random(20_000))
     for i, variable in enumerate((*model.variables[:2], pool.initial.variables[2])):
         counts = np.bincount(pool.bins[drawn, i], minlength=BINS)
         assert stats.chisquare(counts, variable.prior.marginal * len(drawn)).pvalue > 1e-3, variable.name
@@ -78,7 +79,7 @@ def test_pairs_draw_alike_until_the_posteriors_differ_and_the_first_simulator_al
     assert np.array_equal(first[0], same[0]) and (first[1] == 1).all() and not np.array_equal(first[0], different[0])
     now = moved(pool.initial)
     now = SceneModel((*now.variables[:2], pool.initial.variables[2]), 1)
-    adapting.follow(now)
+    adapting.follow(Following.of(pool, now))
     before, after = plain.batches(50), adapting.batches(50)
     assert np.array_equal(before[0][:, :6], after[0][:, :6])
     assert not np.array_equal(before[0][:, 6:], after[0][:, 6:])
