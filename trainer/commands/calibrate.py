@@ -12,12 +12,13 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.messages.job_progress import ProgressWriter
-from ..footage import calibration_files
+from ..footage import calibration_files, moment_places
 from ..footage.calibration import calibrate as solved
 from ..footage.footage_file import load_footage
 from ..footage.marker_observing import observe_markers
 from ..footage.model_calibration import calibrate_by_model
 from ..footage.model_keypoints import find_keypoints, keypoint_blocks
+from ..footage.moment_places import keypoint_places, marker_places
 from ..footage.recording import MarkerObservation
 from ..inference.joint_deviations import joint_deviations
 from ..inference.predictor import Predictor
@@ -79,6 +80,8 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False, progress: boo
     else:
         keypoints = None if found is None else keypoint_blocks(footage, found)
         result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
+    markers = marker_places(result)
+    triangulated = [] if found is None else keypoint_places(result, found)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if out is not None:
@@ -86,12 +89,12 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False, progress: boo
             out.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise UserError(f"The folder {out} can't be made ({problem.strerror}): choose another") from problem
-        for path in calibration_files.write(result, out):
+        for path in calibration_files.write(result, out, moment_places.as_json(markers, triangulated)):
             print(f"wrote {path}", file=sys.stderr)
     if as_json:
         print(json.dumps(calibration_files.as_json(result), allow_nan=False))
     else:
-        print(calibration_files.as_text(result))
+        print("\n".join([calibration_files.as_text(result), *moment_places.as_text(markers, triangulated)]))
     return 0
 
 

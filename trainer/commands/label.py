@@ -37,6 +37,7 @@ from ..footage.marker_observing import observe_markers
 from ..footage.model_calibration import calibrate_by_model
 from ..footage.model_keypoints import ModelKeypoints, find_keypoints, keypoint_blocks
 from ..footage.model_labelling import label_by_model
+from ..footage.moment_places import with_depths
 from ..footage.recording import Footage, MarkerObservation
 from ..inference.joint_deviations import joint_deviations
 from ..inference.predictor import Predictor
@@ -134,6 +135,7 @@ def label_by_markers(
         found = keypoints_of(footage, options.model, progress)
         keypoints, evidence = found.keypoints, keypoint_blocks(footage, found)
     calibration = calibrate(footage, observations, offsets=offsets or usual_offsets(footage), keypoints=evidence)
+    calibration = with_depths(calibration)
     return calibration, keypoints, label_calibrated(calibration, keypoints, options, offsets)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A calibration as text, JSON, ROS ``camera_info`` and static transforms."""
+"""A calibration as text, JSON, ROS ``camera_info`` and static transforms, with where markers and keypoints were."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .recording import ROOM, Floats
 
 CALIBRATION = "calibration.json"
 TRANSFORMS = "static_transforms.sh"
+PLACES = "places.json"
 
 
 def spread_of(result: CameraResult) -> dict[str, Any]:
@@ -179,8 +180,11 @@ def quaternion(rotation: Floats) -> tuple[float, float, float, float]:
     return float(x), float(y), float(z), float(w)
 
 
-def write(calibration: Calibration, folder: Path) -> list[Path]:
+def write(calibration: Calibration, folder: Path, places: dict[str, Any]) -> list[Path]:
     """Write everything into a folder that exists; returns the files.
+
+    Args:
+        places: of markers and keypoints at each moment: see :mod:`.moment_places`.
 
     Raises:
         WriteError: if one can't be written.
@@ -195,4 +199,6 @@ def write(calibration: Calibration, folder: Path) -> list[Path]:
     root = calibration.footage.robot.root
     lines = [f"{static_transform(r, root)} &" for r in calibration.cameras.values()]
     files.write_text(written[-1], "\n".join(["#!/bin/sh", *lines, "wait", ""]))
+    written.append(folder / PLACES)
+    files.write_json(written[-1], places)
     return written

@@ -57,19 +57,25 @@ def grey(pixels: Pixels) -> Pixels:
     return np.asarray(np.rint(pixels.astype(np.float32) @ weights), dtype=np.uint8)
 
 
-def read_depth(frame: Frame) -> NDArray[np.float64] | None:
+def read_depth(frame: Frame, size: tuple[int, int]) -> NDArray[np.float64] | None:
     """Depths ``(h, w)`` in metres of a frame that has them, NaN where nothing was measured.
 
+    Args:
+        size: width and height of the camera's images, which depths must have as well.
+
     Raises:
-        UserError: if the file is no image of 16 bits.
+        UserError: if the file is no image of 16 bits, or has another size.
     """
     import cv2
 
     if frame.depth is None:
         return None
     width, height = image_file.size_of(frame.depth)
-    if width * height > image_file.KEPT_PIXELS:
-        raise UserError(f"{frame.depth} has {width} x {height} pixels, too many for depths: give smaller ones")
+    if (width, height) != size:
+        raise UserError(
+            f"{frame.depth} has {width} x {height} pixels, and the images of the camera {frame.camera} {size[0]} x "
+            f"{size[1]}: give depths that are registered to them"
+        )
     values = cv2.imread(str(frame.depth), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise UserError(f"{frame.depth} is no image of one channel of 16 bits: give depths in millimetres as PNG")

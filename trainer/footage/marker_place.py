@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import Intrinsics, invert
 from ...core.robot.robot import Robot
-from ..pose.rigid_motion import as_pose, cross_matrix, move
+from ..pose.rigid_motion import adjoint, as_pose, cross_matrix, move
 from .joint_problem import Block, Placement, Setup, solve, to_double
 from .marker_quality import CORNER_NOISE
 from .recording import ROOM, Floats, MarkerObservation
@@ -37,6 +37,11 @@ class Place:
 
     pose: Floats
     covariance: Floats
+
+    def seen_from(self, motion: Floats) -> Place:
+        """The same in the frame a of a motion ``T_a_ref`` ``(4, 4)``, which is taken as true."""
+        turn = adjoint(to_double(motion)).numpy()
+        return Place(motion @ self.pose, turn @ self.covariance @ turn.T)
 
 
 def place_from_cameras(
@@ -76,28 +81,30 @@ def _variance(seen: MarkerObservation) -> float:
     return max(CORNER_NOISE**2, seen.quality.reprojection**2 / 2)
 
 
-def with_depth(seen: MarkerObservation, intrinsics: Intrinsics, depth: NDArray[np.float64]) -> Place:
-    """``T_cam_marker`` of an observation, corrected by what a depth camera measures at the marker.
+def with_depth(place: Place, seen: MarkerObservation, depth: NDArray[np.float64]) -> Place | None:
+    """``T_cam_marker`` of an observation, corrected by what a depth camera measures at the marker; None where it
+    measures nothing there.
 
     Args:
+        place: ``T_cam_marker`` as it is known without, such as by ``seen`` alone.
         depth: z in metres at every pixel ``(h, w)``, in the image's own camera, NaN where nothing was measured.
     """
     u, v = seen.corners.astype(np.float32).T
     readings = cv2.remap(depth.astype(np.float32), u[None], v[None], cv2.INTER_LINEAR)[0].astype(np.float64)
-    placed = seen.points @ seen.pose[:3, :3].T + seen.pose[:3, 3]
+    placed = seen.points @ place.pose[:3, :3].T + place.pose[:3, 3]
     off = readings - placed[:, 2]
     middle = np.nanmedian(off) if np.isfinite(off).any() else np.nan
     good = np.isfinite(off) & (np.abs(off - middle) < GROSS)
     if not good.any():
-        return Place(seen.pose, seen.covariance)
+        return None
     # z of exp(ω) p + v changes by (ω × p) z + v z.
     turn = -cross_matrix(to_double(placed[good])).numpy()[:, 2]
     slope = np.concatenate([turn, np.tile([0.0, 0.0, 1.0], (len(turn), 1))], 1)
     noise = DEPTH_NOISE**2 * np.eye(len(turn)) + DEPTH_BIAS**2
-    gain = np.linalg.solve(slope @ seen.covariance @ slope.T + noise, slope @ seen.covariance).T
+    gain = np.linalg.solve(slope @ place.covariance @ slope.T + noise, slope @ place.covariance).T
     motion = to_double(gain @ off[good])
-    before = to_double(seen.pose)
+    before = to_double(place.pose)
     pose = as_pose(*move(before[:3, :3], before[:3, 3], motion)).numpy()
     left = np.eye(6) - gain @ slope
-    covariance = left @ seen.covariance @ left.T + gain @ noise @ gain.T
+    covariance = left @ place.covariance @ left.T + gain @ noise @ gain.T
     return Place(pose, covariance)

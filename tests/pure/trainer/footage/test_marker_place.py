@@ -10,7 +10,7 @@ import numpy as np
 from marker_footage import CAMERA, ROBOT, Floats
 from robot_keypoints.core.camera.intrinsics import invert
 from robot_keypoints.trainer.footage.marker_detector import Detection, board_points
-from robot_keypoints.trainer.footage.marker_place import place_from_cameras, with_depth
+from robot_keypoints.trainer.footage.marker_place import Place, place_from_cameras, with_depth
 from robot_keypoints.trainer.footage.marker_quality import observation
 from robot_keypoints.trainer.footage.recording import Marker, MarkerObservation
 
@@ -32,6 +32,10 @@ def seen(camera: Floats, random: np.random.Generator) -> MarkerObservation:
     found = observation(0, Detection(MARKER, corners + random.normal(0, NOISE, (4, 2)), points, 1.0), 1.0, CAMERA)
     assert found is not None
     return found
+
+
+def alone(found: MarkerObservation) -> Place:
+    return Place(found.pose, found.covariance)
 
 
 def off(pose: Floats) -> Floats:
@@ -65,14 +69,15 @@ def test_a_depth_image_corrects_the_distance() -> None:
     before, after = [], []
     for _ in range(15):
         found = seen(np.eye(4), random)
-        place = with_depth(found, CAMERA, plane + random.normal(0, 0.002, plane.shape))
+        place = with_depth(alone(found), found, plane + random.normal(0, 0.002, plane.shape))
+        assert place is not None
         before.append(off(found.pose)[5])
         after.append(off(place.pose)[5])
         assert place.covariance[5, 5] < found.covariance[5, 5]
     assert np.std(after) < 0.8 * np.std(before)
     # Without a reading the marker alone tells; a wall behind it is no reading of it.
     for nothing in (np.full_like(plane, np.nan), np.where(random.random(plane.shape) < 2, np.nan, plane)):
-        assert np.array_equal(with_depth(found, CAMERA, nothing).pose, found.pose)
+        assert with_depth(alone(found), found, nothing) is None
 
 
 def test_what_scatters_more_is_trusted_less() -> None:
