@@ -15,6 +15,11 @@ class UserError(Exception):
         super().__init__(one_line(sentence))
 
 
+def printable(text: str) -> str:
+    """A text without anything that a terminal would obey: what can't be printed is written out (``\\x1b``, ``\\n``)."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def one_line(text: str) -> str:
     """A text on one line, of at most :data:`LONGEST` characters and without any that a terminal would obey.
 
@@ -25,7 +30,7 @@ def one_line(text: str) -> str:
         return text
     text = text[: 8 * LONGEST] + text[-LONGEST:] if len(text) > 9 * LONGEST else text
     text = " ".join(text.split())
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    text = printable(text)
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2

@@ -10,6 +10,7 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
+from ...core import srgb
 from ...core.meshes import reader as mesh_reader
 from ...core.meshes.mesh import Colour, MeshData, Surface
 from ...core.meshes.textures import problem
@@ -87,7 +88,7 @@ class Builder:
             material.use_nodes = True
         nodes, links = material.node_tree.nodes, material.node_tree.links
         shader = nodes["Principled BSDF"]
-        linear = (*(_linear(c) for c in (red, green, blue)), 1.0)
+        linear = (*(float(c) for c in srgb.linear((red, green, blue))), 1.0)
         shader.inputs["Base Color"].default_value = linear
         shader.inputs["Roughness"].default_value = roughness
         shader.inputs["Metallic"].default_value = metallic
@@ -143,10 +144,6 @@ def _mesh(name: str, data: MeshData, textured: bool, smooth: bool) -> bpy.types.
         mesh.shade_smooth()
         mesh.set_sharp_from_angle(angle=SMOOTH_BELOW)
     return mesh
-
-
-def _linear(c: float) -> float:
-    return c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
 
 
 def reduce_triangles(objects: list[bpy.types.Object], budget: int) -> None:

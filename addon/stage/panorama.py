@@ -8,6 +8,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...core import srgb
 from ...core.camera.intrinsics import Intrinsics
 from . import hdri_files
 
@@ -140,9 +141,5 @@ def _interpolated(level: Floats, u: Single, v: Single) -> Single:
     return bottom[:, :3] * np.float32(BRIGHTEST / 65535**2)
 
 
-def _curve(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-
-
-_LINEAR = _curve(np.arange(256) / 255.0).astype(np.float32)
-_DISPLAY = np.searchsorted(_curve((np.arange(255) + 0.5) / 255.0), np.linspace(0.0, 1.0, 1 << 16)).astype(np.uint8)
+_LINEAR = srgb.linear(np.arange(256) / 255.0).astype(np.float32)
+_DISPLAY = np.searchsorted(srgb.linear((np.arange(255) + 0.5) / 255.0), np.linspace(0.0, 1.0, 1 << 16)).astype(np.uint8)

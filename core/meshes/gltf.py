@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import srgb
 from ..errors import UserError
 from ..robot.robot import Floats
 from .gltf_document import COMPRESSED, Document, Item, embedded
@@ -171,7 +172,7 @@ class _Scene:
             colours = np.pad(colours, ((0, 0), (0, 1)), constant_values=1.0)
         by_face = colours[faces].mean(axis=1)
         r, g, b, a = surface.colour or (1.0, 1.0, 1.0, 1.0)
-        factor = np.array([_linear(r), _linear(g), _linear(b), a])
+        factor = np.array([*srgb.linear((r, g, b)), a])
         if a == 1.0:
             by_face[:, 3] = 1.0  # opaque, or cut out, whatever the vertices say
         return by_colour(positions, faces, by_face * factor, surface, uv, _display)
@@ -289,10 +290,5 @@ def _placement(translation: Any, rotation: Any, scale: Any) -> Floats:
 
 def _display(linear: Colour) -> Colour:
     """Linear light to display sRGB."""
-    r, g, b = (12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in linear[:3])
+    r, g, b = (float(c) for c in srgb.display(linear[:3]))
     return r, g, b, linear[3]
-
-
-def _linear(shown: float) -> float:
-    """Display sRGB to linear light."""
-    return shown / 12.92 if shown <= 0.04045 else ((shown + 0.055) / 1.055) ** 2.4

@@ -59,6 +59,7 @@ SUBJECTS = {
     "meshes": "subjects_robots:Meshes",
     "models": "subjects_models:Models",
     "runs": "subjects_models:Runs",
+    "reports": "subjects_models:Reports",
     "labels": "subjects_labels:Labels",
     "joints": "subjects_labels:Joints",
     "footage": "subjects_footage:FootageFiles",

@@ -117,3 +117,17 @@ class Runs:
         quiet = Quiet(settings)
         info = setup.model_info(settings, folder)
         return trainer.Trainer(folder, settings, info, quiet, quiet, time.monotonic(), resume=resume)  # type: ignore[arg-type]
+
+
+class Reports(Runs):
+    """``report`` of a run from somewhere that has no model, as drawing its hardest images takes seconds."""
+
+    def seeds(self) -> Sequence[Seed]:
+        super().seeds()
+        kept = ("settings.toml", "metrics.jsonl", "priors.jsonl", "summary.json")
+        files = {n: d for n, d in contents(self._scratch).items() if n in kept}
+        unset = {n: d for n, d in files.items() if n != "settings.toml"}
+        return [Seed("", files), Seed("", unset, valid=False)]
+
+    def attempt(self, entry: Path) -> None:
+        command("report", entry, "--out", self._scratch / "report.html", "--json")

@@ -58,7 +58,7 @@ def test_imports_run_one_way(part: str) -> None:
 RANKS: dict[str, tuple[str, ...]] = {
     "core": (
         "errors names",
-        "files input_files blend_file run_folder step_times builtin_models",
+        "files input_files blend_file run_folder step_times builtin_models srgb",
         "robot camera",
         "meshes",
         "scene",

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import synthetic
@@ -24,6 +26,17 @@ from robot_keypoints.core.messages.run_sockets import Endpoints, Link
 from robot_keypoints.core.messages.samples import Instance, Sample
 from robot_keypoints.core.processes.lifeline import end_with_parent
 from robot_keypoints.core.settings import schema as settings_module, toml_file
+
+if TYPE_CHECKING:
+    import pytest
+
+COMMAND = shlex.join([sys.executable, str(Path(__file__).resolve())])
+"""Starts it in place of Blender; :func:`make_importable` came before."""
+
+
+def make_importable(patch: pytest.MonkeyPatch) -> None:
+    """Have child processes find the package and the tests' own modules."""
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).resolve().parent), *sys.path]))
 
 
 def main() -> int:

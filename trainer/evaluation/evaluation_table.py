@@ -6,6 +6,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from ...core.errors import printable
 from . import pose_metrics, reliability
 
 NAME = 20
@@ -16,7 +17,7 @@ WIDTH = 105
 
 
 def table(document: dict[str, Any]) -> list[str]:
-    """The document as lines of text."""
+    """The document as lines of text. What of a stranger's names a terminal would obey is written out."""
     lines = [
         f"{document['model']} on {_many(document['images'], 'image')} of {document['data']} ({document['format']})",
         "",
@@ -56,7 +57,7 @@ def table(document: dict[str, Any]) -> list[str]:
         lines += ["", *textwrap.wrap(f"poses are not measured. {document['pose_missing']}", WIDTH)]
     if "raters" in document:
         lines += ["", *_people(document["raters"], document)]
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _cut_off(measured: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from ...core import srgb
 from ...core.errors import UserError
 from .procedural import Dice
 
@@ -140,8 +141,7 @@ def _display(linear: Tensor) -> Tensor:
 
 def _radiance() -> Tensor:
     """The radiance of each of the 256 values of a kept picture."""
-    value = torch.arange(256, dtype=torch.float64) / 255.0
-    linear = torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055).pow(2.4)).clamp(max=0.997)
+    linear = torch.from_numpy(srgb.linear(np.arange(256) / 255.0)).clamp(max=0.997)
     return (linear / (1.0 - linear)).float()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import fake_blender
 import numpy as np
 import pytest
 import synthetic
@@ -29,15 +29,12 @@ from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.settings.toml_file import save
 from robot_keypoints.trainer.commands import main as cli, render as render_command
 
-SUPPORT = Path(__file__).resolve().parents[3] / "support"
-FAKE = shlex.join([sys.executable, str(SUPPORT / "fake_blender.py")])
 COUNT = 10
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake Blender finds the package and the tests' own modules."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
+    fake_blender.make_importable(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +56,7 @@ def command(source: Path, out: Path, *more: object, count: int = COUNT, form: st
         "--out",
         str(out),
         "--blender",
-        FAKE,
+        fake_blender.COMMAND,
         *extra,
     ]
 
@@ -92,7 +89,7 @@ def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set made by one worker without a break."""
     out = tmp_path_factory.mktemp("finished") / "set"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
+        fake_blender.make_importable(patch)
         assert cli.main(command(source, out, "--workers", 1)) == 0
     return out
 
@@ -377,7 +374,7 @@ def test_a_sheet_alone_leaves_nothing_else_behind(
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     sheet = tmp_path / "sheet.png"
-    assert cli.main(["render", str(source.parent), "--sheet", str(sheet), "--blender", FAKE]) == 0
+    assert cli.main(["render", str(source.parent), "--sheet", str(sheet), "--blender", fake_blender.COMMAND]) == 0
     with Image.open(sheet) as picture:
         assert picture.width > 4 * 320
     assert list(scratch.iterdir()) == []

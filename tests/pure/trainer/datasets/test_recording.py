@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fake_blender
 import numpy as np
 import pytest
 import synthetic
@@ -19,21 +18,20 @@ from robot_keypoints.trainer.datasets import recording_maker
 from robot_keypoints.trainer.datasets.recording import Recording
 from robot_keypoints.trainer.datasets.render_workers import StoppedError
 
-SUPPORT = Path(__file__).resolve().parents[3] / "support"
-FAKE = shlex.join([sys.executable, str(SUPPORT / "fake_blender.py")])
 COUNT = 20
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake Blender finds the package and the tests' own modules."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
+    fake_blender.make_importable(monkeypatch)
 
 
 def record(folder: Path, count: int = COUNT, interrupted: Callable[[], bool] = lambda: False) -> None:
     settings = synthetic.settings()
     settings = replace(settings, workers=replace(settings.workers, adaptive=0))
-    recording_maker.record(folder, settings, Programs.with_python(sys.executable, FAKE), count, interrupted, print)
+    recording_maker.record(
+        folder, settings, Programs.with_python(sys.executable, fake_blender.COMMAND), count, interrupted, print
+    )
 
 
 def test_a_recording_holds_the_draws_that_were_asked_for_each_once(tmp_path: Path) -> None:
