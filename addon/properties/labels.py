@@ -143,6 +143,10 @@ FEEDBACK = {
                      "until its bins differ by more than chance"),
         "selection": ("Selection", "The hardest validation images alone count"),
     }),
+    "combinations": Words("Combinations", "What the losses are looked through for, besides the single variables", {
+        "none": ("None", "Every variable moves by itself"),
+        "pairs": ("Pairs", "Two variables of which certain values are hard together are drawn together"),
+    }),
     "select": Words("Choose by", "Which validation images shape the posteriors", {
         "loss": ("Loss", "Those with the highest loss"),
         "uncertainty": ("Uncertainty", "Those on which the network disagrees with itself under dropout"),

@@ -27,7 +27,7 @@ import numpy as np
 from ...core import run_folder
 from ...core.errors import UserError
 from ...core.messages.envelope import MessageError, encode_request
-from ...core.messages.events import Posterior
+from ...core.messages.events import Posterior, decode_pairs
 from ...core.messages.run_sockets import Endpoints, Link
 from ...core.messages.samples import Sample
 from ...core.processes.lifeline import end_with_parent
@@ -248,7 +248,7 @@ def _welcome(link: Link, model: SceneModel) -> SceneModel:
     if answer is None or answer.get("type") != "welcome":
         raise UserError("The trainer did not welcome this worker: look at the trainer's log")
     try:
-        return model.with_concentrations(answer["concentrations"], answer["version"])  # type: ignore[arg-type]
+        return model.with_concentrations(answer["concentrations"], answer["version"], decode_pairs(answer))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as problem:
         raise UserError(
             f"The trainer's posterior does not fit this scene ({problem}): start the run again"
@@ -259,7 +259,7 @@ def _latest(link: Link, model: SceneModel) -> SceneModel:
     for news in link.news():
         if isinstance(news, Posterior) and news.version > model.version:
             try:
-                model = model.with_concentrations(news.concentrations, news.version)
+                model = model.with_concentrations(news.concentrations, news.version, news.pairs)
             except ValueError as problem:
                 raise MessageError(f"a posterior does not fit this scene: {problem}") from problem
     return model

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
+from ..scene.pair import Pair, read_pairs
 from .envelope import SCHEMA, MessageError, dump, finite, parse, whole_number
 
 
@@ -109,11 +110,13 @@ class Posterior:
     Attributes:
         explained: share of the losses' variance that lies between a variable's bins, 0 … 1, as far as it is sure; of
             variables of which it is known.
+        pairs: of variables that are not drawn independently.
     """
 
     version: int
     concentrations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     explained: Mapping[str, float] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = ()
 
     def encode(self, run_id: str) -> bytes:
         """The message as JSON."""
@@ -122,6 +125,7 @@ class Posterior:
             {
                 "schema": SCHEMA, "type": "posterior", "run": run_id, "version": self.version,
                 "concentrations": tables, "explained": dict(self.explained),
+                "pairs": [pair.to_dict() for pair in self.pairs],
             }
         )  # fmt: skip
 
@@ -145,7 +149,20 @@ class Posterior:
             result[name] = tuple(float(t) for t in theta)
         explained = header.get("explained", {})
         _check_table("shares of the losses", explained)
-        return cls(whole_number(header, "version"), result, {name: float(v) for name, v in explained.items()})
+        shares = {name: float(v) for name, v in explained.items()}
+        return cls(whole_number(header, "version"), result, shares, decode_pairs(header))
+
+
+def decode_pairs(header: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """The pairs of variables in a message; none in those from before there were any.
+
+    Raises:
+        MessageError: if they are malformed.
+    """
+    try:
+        return read_pairs(header.get("pairs", []))
+    except ValueError as problem:
+        raise MessageError(str(problem)) from problem
 
 
 def encode_event(run_id: str, event: Event) -> bytes:

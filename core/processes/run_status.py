@@ -8,6 +8,7 @@ from enum import Enum
 
 from ..messages.events import Metrics, Progress
 from ..messages.obstruction import Obstruction
+from ..scene.pair import Pair
 
 
 class Phase(Enum):
@@ -49,6 +50,7 @@ class Status:
         progress: the trainer's latest ``progress`` event.
         metrics: every validation so far, oldest first.
         concentrations: the latest posterior, by variable; ``version`` counts the updates.
+        pairs: of variables that it draws together.
         explained: share of the losses' variance that each variable is known to explain, 0 … 1.
         notices: things that went wrong and were mended, oldest first.
         warnings: what the builder of the scene had to say about the robots.
@@ -62,6 +64,7 @@ class Status:
     progress: Progress = field(default_factory=Progress)
     metrics: list[Metrics] = field(default_factory=list)
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = ()
     version: int = 0
     explained: dict[str, float] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)

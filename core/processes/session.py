@@ -314,6 +314,7 @@ class Session:
     def _hear(self, news: Posterior | Event) -> None:
         if isinstance(news, Posterior):
             self.status.concentrations = dict(news.concentrations)
+            self.status.pairs = news.pairs
             self.status.version = news.version
             self.status.explained = dict(news.explained)
         elif news[0] == "progress":

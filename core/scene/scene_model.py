@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import pair
+from .pair import Pair
 from .prior import Prior
 
 
@@ -48,19 +51,27 @@ class SceneDraw:
 
 @dataclass(frozen=True)
 class SceneModel:
-    """The joint distribution of all latent variables, independent given their bins.
+    """The joint distribution of all latent variables: independent, but for the pairs.
 
-    ``version`` counts the updates; 0 is the initial prior.
+    Attributes:
+        variables: with their marginals.
+        version: counts the updates; 0 is the initial prior.
+        pairs: of variables whose coarse cells come together more or less often than by chance.
+
+    Raises:
+        ValueError: if a name appears twice, or the pairs make no density: see :func:`.pair.check`.
     """
 
     variables: tuple[Variable, ...]
     version: int = 0
+    pairs: tuple[Pair, ...] = ()
 
     def __post_init__(self) -> None:
         names = [v.name for v in self.variables]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"variable {twice[0]!r} appears twice")
+        pair.check(self.pairs, self._priors)
 
     def __getitem__(self, name: str) -> Variable:
         for variable in self.variables:
@@ -76,6 +87,9 @@ class SceneModel:
         """
         low, width, cumulative = self._tables
         u, within = rng.random((2, len(self.variables)))
+        for condition in self._conditions:
+            given = int((cumulative[condition.given] <= u[condition.given]).sum())
+            u[condition.moved] = condition(given, float(u[condition.moved]))
         bins = (cumulative <= u[:, None]).sum(axis=1)
         values = low + (bins + within) * width
         names = [v.name for v in self.variables]
@@ -94,17 +108,46 @@ class SceneModel:
 
     def log_prob(self, latents: SceneDraw) -> float:
         """Log density of the values of one draw, with every D and k integrated out."""
-        return float(sum(v.prior.log_prob(latents.values[v.name]) for v in self.variables))
+        alone = float(sum(v.prior.log_prob(latents.values[v.name]) for v in self.variables))
+        if not self.pairs or alone == -math.inf:
+            return alone
+        bins = [int(v.prior.bin_of(latents.values[v.name])) for v in self.variables]
+        return alone + float(self.log_pairs(np.array([bins]))[0])
+
+    def log_pairs(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the pairs add to the log density, ``(N,)``.
+
+        Args:
+            bins: of each variable ``(N, V)``; -1 where a value has none, and then its pairs add nothing.
+        """
+        total = np.zeros(len(bins))
+        columns = {v.name: i for i, v in enumerate(self.variables)}
+        for p in self.pairs:
+            first, second = bins[:, columns[p.first]], bins[:, columns[p.second]]
+            rows = pair.cell_of(first, self[p.first].prior.bins)
+            logs = np.log(p.table)[rows, pair.cell_of(second, self[p.second].prior.bins)]
+            total += np.where((first >= 0) & (second >= 0), logs, 0.0)
+        return total
+
+    @cached_property
+    def _conditions(self) -> tuple[pair.Condition, ...]:
+        return pair.conditions(self.pairs, self._priors)
+
+    @property
+    def _priors(self) -> dict[str, Prior]:
+        return {v.name: v.prior for v in self.variables}
 
     def concentrations(self) -> dict[str, tuple[float, ...]]:
         """The concentrations of every variable, by name: what travels as a posterior."""
         return {v.name: v.prior.concentration for v in self.variables}
 
-    def with_concentrations(self, concentrations: Mapping[str, Sequence[float]], version: int) -> SceneModel:
-        """This model with other concentrations.
+    def with_concentrations(
+        self, concentrations: Mapping[str, Sequence[float]], version: int, pairs: tuple[Pair, ...] = ()
+    ) -> SceneModel:
+        """This model with other concentrations, and other pairs.
 
         Raises:
-            ValueError: if a name is unknown or a number of bins differs.
+            ValueError: if a name is unknown, a number of bins differs, or the pairs make no density with these.
         """
         known = {v.name: v for v in self.variables}
         for name, theta in concentrations.items():
@@ -116,7 +159,26 @@ class SceneModel:
             replace(v, prior=v.prior.with_concentration(concentrations[v.name])) if v.name in concentrations else v
             for v in self.variables
         )
-        return SceneModel(variables, version)
+        return SceneModel(variables, version, pairs)
+
+    def only(self, names: Collection[str]) -> SceneModel:
+        """Some of the variables by themselves, with those pairs of which both are among them."""
+        pairs = tuple(p for p in self.pairs if p.first in names and p.second in names)
+        return SceneModel(tuple(v for v in self.variables if v.name in names), self.version, pairs)
+
+
+def log_density_ratio(model: SceneModel, other: SceneModel, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log density of draws under ``model`` less that under ``other``, another version of the same scene, ``(N,)``.
+
+    Args:
+        bins: of each variable, in the order of the models' ``(N, V)``; those of -1 are left out.
+    """
+    total = model.log_pairs(bins) - other.log_pairs(bins)
+    for i, (one, two) in enumerate(zip(model.variables, other.variables, strict=True)):
+        if one.prior.concentration != two.prior.concentration:
+            change = np.log(one.prior.marginal) - np.log(two.prior.marginal)
+            total += np.append(change, 0.0)[bins[:, i]]  # the last one is that of -1
+    return total
 
 
 def posterior(

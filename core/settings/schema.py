@@ -265,6 +265,8 @@ class FeedbackSettings:
         rule: ``evidence`` compares the losses of all images before they are first trained on, bin by bin, and leaves a
             variable at its prior until its bins differ by more than chance; ``selection`` counts the bins of a selected
             set S of validation samples, as in [Heindl2019].
+        combinations: what evidence looks at besides the single variables: ``none``, or all ``pairs`` of them, of which
+            the strongest few are drawn together.
         select: what makes a validation sample a candidate for the selected set S: its ``loss``, or how far the answers
             differ under Monte-Carlo dropout [Gal2016], ``uncertainty``, or over perturbed copies of the image,
             ``perturbation``; all three as in [Heindl2019].
@@ -279,6 +281,7 @@ class FeedbackSettings:
 
     enabled: bool = True
     rule: str = _choice("evidence", "selection")
+    combinations: str = _choice("none", "pairs")
     select: str = _choice("loss", "uncertainty", "perturbation")
     passes: int = _limits(8, 2, 256)
     share: float = _limits(0.25, 0.01, 1.0)

@@ -317,6 +317,9 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="share of the images from the simulator that adapts (default: 0.5)",
     )  # fmt: skip
     feedback.add_argument("--rule", choices=("evidence", "selection", "renderings"), help="what moves the priors")
+    feedback.add_argument(
+        "--combinations", choices=("none", "pairs"), help="of variables, what evidence looks at (default: none)"
+    )
     feedback.add_argument("--strength", type=float, metavar="S", help="how strongly (default: 1)")
     feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
     feedback.add_argument("--width", type=int, metavar="C", help="of the network (default: its own)")
@@ -487,7 +490,8 @@ def _experiment(options: argparse.Namespace, begun: float) -> int:
     from . import experiment
 
     names = (
-        "pairs", "images", "every", "batch", "share", "rule", "strength", "shrink", "width", "learning_rate", "seed"
+        "pairs", "images", "every", "batch", "share", "rule", "combinations", "strength", "shrink", "width",
+        "learning_rate", "seed",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     experiment_options = experiment.ExperimentOptions(

@@ -14,6 +14,7 @@ from ...core.errors import UserError
 from ...core.input_files import open_regular, read_json
 from ...core.messages.envelope import finite
 from ...core.messages.events import Metrics, check_metrics
+from ...core.scene.pair import read_pairs
 from ...core.scene.scene_model import SceneModel
 from ...core.settings import toml_file
 from ...core.settings.schema import Settings
@@ -138,7 +139,7 @@ def _version(line: Any, initial: SceneModel) -> PriorVersion:
     step, version = line["step"], line["version"]
     if type(step) is not int or type(version) is not int:
         raise ValueError("a version of the priors has no number")
-    model = initial.with_concentrations(line["concentrations"], version)
+    model = initial.with_concentrations(line["concentrations"], version, read_pairs(line.get("pairs", [])))
     explained = line.get("evidence", {}).get("explained", {})
     if not isinstance(explained, dict) or not all(finite(v) and 0 <= v <= 1 for v in explained.values()):
         raise ValueError("the explained shares are no table of shares")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ...core import files
 from ...core.errors import UserError
 from ...core.input_files import read_json
 from ...core.scene.prior import Prior
-from ...core.scene.scene_model import SceneDraw, SceneModel, Variable
+from ...core.scene.scene_model import SceneDraw, SceneModel, Variable, log_density_ratio
 from ..evaluation.evaluate import EvaluationSet
 
 Floats = NDArray[np.float64]
@@ -86,19 +86,11 @@ class Pool:
 
         The density of the latent values under ``model`` over that under the initial priors.
         """
-        logs = np.zeros(len(self))
-        for column, now, initial in self._adapting(model):
-            change = np.log(now.prior.marginal) - np.log(initial.prior.marginal)
-            logs += np.where(column >= 0, change[column], 0.0)
+        variables = zip(model.variables, self.initial.variables, strict=True)
+        adapted = replace(model, variables=tuple(now if before.adapt else before for now, before in variables))
+        logs = log_density_ratio(adapted, self.initial, self.bins.astype(np.int64))
         ratios = np.exp(logs - logs.max())
         return np.asarray(ratios / ratios.mean())
-
-    def _adapting(self, model: SceneModel) -> list[tuple[Integers, Variable, Variable]]:
-        return [
-            (self.bins[:, i].astype(np.int64), now, before)
-            for i, (now, before) in enumerate(zip(model.variables, self.initial.variables, strict=True))
-            if before.adapt and not before.prior.constant
-        ]
 
     @staticmethod
     def draws(ratios: Floats) -> Callable[[Floats], Integers]:

@@ -17,8 +17,9 @@ DOCUMENT = "experiment.json"
 
 RULES = ("evidence", "selection", "renderings")
 """Those of a run, and one that only an experiment can have: see :class:`.RenderingUpdates`."""
+COMBINATIONS = ("none", "pairs")
 
-OF_FEEDBACK = ("pairs", "rule", "strength")
+OF_FEEDBACK = ("pairs", "rule", "combinations", "strength")
 """Settings that a training without feedback does not depend on."""
 
 AVERAGING = 0.98
@@ -37,7 +38,7 @@ class FeedbackExperiment:
         share: of the images that come from the simulator that follows the posteriors, where there is feedback.
         shrink: the recording's images are used so many times smaller.
         rule: see :data:`RULES`.
-        strength: see :class:`.FeedbackSettings`.
+        combinations, strength: see :class:`.FeedbackSettings`.
         learning_rate: the same throughout, so that each point of a curve is the end of a training so long.
         width: of the network; 0 is its own.
     """
@@ -49,6 +50,7 @@ class FeedbackExperiment:
     share: float = 0.5
     shrink: int = 1
     rule: str = "evidence"
+    combinations: str = "none"
     strength: float = 1.0
     learning_rate: float = 2e-3
     network: str = "light"
@@ -72,6 +74,8 @@ class FeedbackExperiment:
                 raise UserError(f"{option(name)} is {value:g}: it must be between {low:g} and {high:g}")
         if self.rule not in RULES:
             raise UserError(f"--rule is {self.rule!r}: it must be one of {', '.join(RULES)}")
+        if self.combinations not in COMBINATIONS:
+            raise UserError(f"--combinations is {self.combinations!r}: it must be {' or '.join(COMBINATIONS)}")
         if self.every < self.batch:
             raise UserError(f"--every is {self.every}: it must be --batch, {self.batch}, at least")
         if self.images < 2 * self.every:
@@ -103,7 +107,7 @@ class FeedbackExperiment:
         """How the priors move, by a rule that runs have."""
         if self.rule == "renderings":
             return FeedbackSettings(strength=self.strength)
-        return FeedbackSettings(rule=self.rule, strength=self.strength)
+        return FeedbackSettings(rule=self.rule, combinations=self.combinations, strength=self.strength)
 
     def same_without_feedback(self, other: FeedbackExperiment) -> bool:
         """Whether trainings without feedback are the same in both."""

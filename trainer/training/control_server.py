@@ -97,6 +97,7 @@ class Switchboard:
                 "welcome",
                 version=known.version,
                 concentrations={k: list(v) for k, v in known.concentrations.items()},
+                pairs=[pair.to_dict() for pair in known.pairs],
                 paused=self.paused.is_set(),
             )
         if kind == "pause":

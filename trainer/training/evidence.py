@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.scene.prior import Prior
-from ...core.scene.scene_model import SceneModel
+from ...core.scene.scene_model import SceneModel, log_density_ratio
 from ...core.settings.schema import FeedbackSettings
+from .pair_evidence import PairEvidence
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,6 +82,7 @@ class Evidence:
         self._counted = np.zeros(shape, np.int64)
         self._mean = 0.0
         self._found: dict[str, Difficulty] = {}
+        self._pairs = PairEvidence(initial) if settings.combinations == "pairs" else None
 
     def add(self, bins: Integers, losses: Floats, weights: Floats | None = None) -> None:
         """Take note of images that were looked at for the first time.
@@ -114,12 +116,15 @@ class Evidence:
         for total, row in zip(self._fresh, rows, strict=True):
             total += np.bincount(place, row[image], variables * most).reshape(variables, most)
         self._counts += np.bincount(place, minlength=variables * most).reshape(variables, most)
+        if self._pairs is not None:
+            self._pairs.add(bins, scores, weights)
 
     def posterior(self, model: SceneModel) -> SceneModel:
         """The version after ``model``: older evidence fades by the share ``forgetting``, and what came since is added.
 
         The density of each adapting variable is that of its initial prior times its bins' ratios to the power
-        ``strength``, not below the ``floor``; the concentrations add up to what the initial ones do.
+        ``strength``, not below the ``floor``; the concentrations add up to what the initial ones do. Pairs of
+        variables, where the settings ask for them, leave these marginals as they are.
         """
         self._sums = (1.0 - self._settings.forgetting) * self._sums + self._fresh
         self._fresh = np.zeros_like(self._fresh)
@@ -133,7 +138,11 @@ class Evidence:
                 self._found[variable.name] = found
                 variable = replace(variable, prior=_moved(prior, found.ratios, self._settings))
             variables.append(variable)
-        return SceneModel(tuple(variables), model.version + 1)
+        moved = SceneModel(tuple(variables), model.version + 1)
+        if self._pairs is None:
+            return moved
+        self._pairs.update(self._settings.forgetting)
+        return self._pairs.posterior(moved, self._settings.strength, self._settings.floor)
 
     def explained(self) -> dict[str, float]:
         """Share of the losses' variance that each adapting variable explained at the last posterior, 0 … 1."""
@@ -154,21 +163,23 @@ class Evidence:
     def record(self) -> dict[str, Any]:
         """What the last posterior came from, as plain JSON values."""
         s = self._settings
-        return {
+        record = {
             "counts": self.counts(), "ratios": self.ratios(), "explained": self.explained(),
             "strength": s.strength, "forgetting": s.forgetting, "floor": s.floor,
         }  # fmt: skip
+        return record if self._pairs is None else {**record, "pairs": self._pairs.record()}
 
     @property
     def state(self) -> dict[str, Any]:
         """All of it, as plain JSON values."""
-        return {
+        state = {
             "mean": self._mean, "sums": self._sums.tolist(), "fresh": self._fresh.tolist(),
             "counts": self._counts.tolist(),
         }  # fmt: skip
+        return state if self._pairs is None else {**state, "pairs": self._pairs.state}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Inverse of :attr:`state`.
+        """Inverse of :attr:`state`; without what it says of pairs, if the run begins to look at them only now.
 
         Raises:
             KeyError, TypeError, ValueError: if it is not one of such a model.
@@ -183,6 +194,8 @@ class Evidence:
         numbers = np.concatenate([sums.ravel(), fresh.ravel(), counts.ravel(), [mean]])
         if not np.isfinite(numbers).all() or numbers.min() < 0:
             raise ValueError("the evidence is not made of sums")
+        if self._pairs is not None and "pairs" in state:
+            self._pairs.restore(state["pairs"])
         self._sums, self._fresh, self._counts, self._mean = sums, fresh, counts, mean
 
 
@@ -193,12 +206,7 @@ def importance(initial: SceneModel, drawn: SceneModel, bins: Integers) -> Floats
     Args:
         bins: of each variable, in the order of the model's, ``(N, V)``; those of -1 are left out.
     """
-    ratio = np.ones(len(bins))
-    for i, (before, after) in enumerate(zip(initial.variables, drawn.variables, strict=True)):
-        if before.prior.concentration != after.prior.concentration:
-            table = np.append(before.prior.marginal / after.prior.marginal, 1.0)  # the last one is that of -1
-            ratio *= table[bins[:, i]]
-    return np.minimum(ratio, MOST_WEIGHT)
+    return np.minimum(np.exp(log_density_ratio(initial, drawn, bins)), MOST_WEIGHT)
 
 
 def difficulty(prior: Prior, sums: Floats) -> Difficulty:

@@ -74,7 +74,7 @@ class MixedStore:
         """Made so far."""
         self._renderings = renderings
         self._data = data
-        self._effects = SceneModel(tuple(v for v in model.variables if v.name in sensor_effects.NAMES))
+        self._effects = model.only(sensor_effects.NAMES)
         self._sigma = sigma
         self._seed = seed
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...core import files, run_folder
 from ...core.messages.events import Posterior
+from ...core.scene.pair import Pair
 from ...core.scene.scene_model import SceneModel
 from ...core.settings.schema import FeedbackSettings
 from .control_server import Switchboard
@@ -40,20 +41,20 @@ class Priors:
         self._folder = folder
         self._switchboard = switchboard
 
-    def restore(self, concentrations: Mapping[str, Sequence[float]], version: int) -> None:
+    def restore(self, concentrations: Mapping[str, Sequence[float]], version: int, pairs: tuple[Pair, ...]) -> None:
         """Go back to a version.
 
         Raises:
             LookupError, TypeError, ValueError: if it is not one of this scene.
         """
-        self._go_on(self.initial.with_concentrations(concentrations, version))
+        self._go_on(self.initial.with_concentrations(concentrations, version, pairs))
 
     def publish(self) -> None:
         """Tell the adaptive workers."""
         model = self.model
         self._switchboard.publish_posterior(
-            Posterior(model.version, model.concentrations(), self.evidence.explained())
-        )  # fmt: skip
+            Posterior(model.version, model.concentrations(), self.evidence.explained(), model.pairs)
+        )
 
     def note_losses(self, first: FirstUses, losses: NDArray[np.float64]) -> None:
         """Take the losses of images before they were first trained on as evidence, if that is what moves the priors.
@@ -95,6 +96,8 @@ class Priors:
             "step": step, "version": self.model.version,
             "concentrations": {k: list(v) for k, v in self.model.concentrations().items()},
         }  # fmt: skip
+        if self.model.pairs:
+            line["pairs"] = [pair.to_dict() for pair in self.model.pairs]
         if cause is not None:
             line["rule"] = rule
             line[rule] = cause

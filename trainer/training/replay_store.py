@@ -192,4 +192,4 @@ class ReplayStore:
 
 def _effects(model: SceneModel) -> SceneModel:
     """The variables that the trainer applies."""
-    return SceneModel(tuple(v for v in model.variables if v.name in sensor_effects.NAMES))
+    return model.only(sensor_effects.NAMES)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.scene.pair import read_pairs
 from . import run_state
 from .checkpoint import Checkpoint
 from .parts import Parts
@@ -19,6 +20,7 @@ def save(folder: Path, state: RunState, parts: Parts, priors: Priors) -> None:
     if parts.engine.watch.doubtful:
         return
     state.version, state.concentrations = priors.model.version, priors.model.concentrations()
+    state.pairs = [pair.to_dict() for pair in priors.model.pairs]
     state.evidence, state.data = priors.evidence.state, parts.pipeline.state
     run_state.save(folder, state, parts.engine)
 
@@ -32,7 +34,7 @@ def restore(folder: Path, saved: Checkpoint, parts: Parts, priors: Priors) -> Ru
     parts.held_out.load()
     state = run_state.restore(folder, saved, parts.engine)
     try:
-        priors.restore(state.concentrations, state.version)
+        priors.restore(state.concentrations, state.version, read_pairs(state.pairs))
         if state.evidence:
             priors.evidence.restore(state.evidence)
         parts.pipeline.state = state.data

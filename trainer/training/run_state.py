@@ -13,6 +13,7 @@ from typing import Any
 from ...core import files, run_folder
 from ...core.errors import UserError
 from ...core.input_files import open_regular
+from ...core.scene.pair import read_pairs
 from .checkpoint import Checkpoint
 from .engine import Engine
 
@@ -84,7 +85,7 @@ class RunState:
     Attributes:
         latest: content of the last validation.
         train_loss: running mean.
-        version, concentrations: of the priors.
+        version, concentrations, pairs: of the priors.
         evidence: what may move them next; none in runs of before it was gathered.
         data: of the pipeline.
     """
@@ -94,6 +95,7 @@ class RunState:
     train_loss: float | None = None
     version: int = 0
     concentrations: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    pairs: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -176,6 +178,7 @@ def _state(content: dict[str, Any]) -> RunState:
     for name, counts in state.concentrations.items():
         for count in counts:
             _number(name, count)
+    read_pairs(state.pairs)
     _numbers("evidence", state.evidence, whole=False)
     _numbers("data", state.data, whole=True)
     engine = content["engine"]

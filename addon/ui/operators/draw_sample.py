@@ -43,7 +43,7 @@ class KEYPOINTS_OT_draw_sample(bpy.types.Operator):
         status = training_run.RUNNER.status
         if self.adapted and status is not None and status.concentrations:
             try:
-                model = model.with_concentrations(status.concentrations, status.version)
+                model = model.with_concentrations(status.concentrations, status.version, status.pairs)
             except ValueError as problem:
                 raise UserError(
                     f"The posterior belongs to other variables ({problem}): draw from the priors"

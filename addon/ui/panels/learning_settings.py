@@ -114,6 +114,8 @@ def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, props
     rest.prop(f, "rule")
     if f.rule == "selection":
         _draw_selection(rest, f, t)
+    else:
+        rest.prop(f, "combinations")
     for name in ("strength", "forgetting", "floor"):
         rest.prop(f, name)
     if f.enabled and f.rule == "selection" and f.select == "uncertainty" and t.dropout == 0.0:

@@ -14,6 +14,7 @@ import pytest
 from robot_keypoints.core.messages.envelope import MAX_HEADER, MessageError, encode_request, parse
 from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
 from robot_keypoints.core.messages.samples import Instance, Sample, SampleContract, decode_sample, encode_sample
+from robot_keypoints.core.scene.pair import Pair
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 
@@ -162,6 +163,17 @@ def test_the_image_is_not_copied_on_the_way_out() -> None:
 def test_posterior_round_trip() -> None:
     sent = Posterior(3, {"joint/a": (1.0, 2.5), "light/strength": (0.1,)}, {"joint/a": 0.12})
     assert Posterior.decode(sent.encode(RUN), RUN) == sent
+
+
+def test_posterior_of_pairs() -> None:
+    sent = Posterior(3, {"joint/a": (1.0, 2.5)}, pairs=(Pair("joint/a", "joint/b", ((0.5, 1.5), (1.5, 0.5))),))
+    assert Posterior.decode(sent.encode(RUN), RUN) == sent
+    message = json.loads(sent.encode(RUN))
+    before = {k: v for k, v in message.items() if k != "pairs"}
+    assert Posterior.decode(json.dumps(before).encode(), RUN).pairs == ()
+    for pairs in (None, {}, [[]], message["pairs"] * 9, [{"variables": ["joint/a", "joint/b"], "ratios": [[-1.0]]}]):
+        with pytest.raises(MessageError, match=r"pair|ratios"):
+            Posterior.decode(json.dumps(message | {"pairs": pairs}).encode(), RUN)
 
 
 def test_event_round_trip() -> None:

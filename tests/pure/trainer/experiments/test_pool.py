@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from robot_keypoints.core.scene.pair import Pair
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 from robot_keypoints.trainer.evaluation.evaluate import EvaluationSet
@@ -47,6 +48,20 @@ def moved(model: SceneModel) -> SceneModel:
         replace(v, prior=v.prior.with_concentration(theta)) for v, theta in zip(model.variables, thetas, strict=True)
     ]
     return SceneModel(tuple(variables), 1)
+
+
+def test_draws_follow_pairs() -> None:
+    pool = pool_of(BINS**3 * 4)
+    names = [v.name for v in pool.initial.variables if v.adapt]
+    first, second = names[:2]
+    table = np.ones((4, 4)) + 0.8 * np.outer([1, -1, 1, -1], [1, 1, -1, -1])
+    pairs = (Pair(first, second, tuple(tuple(row) for row in table.tolist())),)
+    model = replace(pool.initial, version=1, pairs=pairs)
+    drawn = pool.draws(pool.density_ratios(model))(np.random.default_rng(1).random(20_000))
+    columns = [[v.name for v in pool.initial.variables].index(n) for n in (first, second)]
+    cells = pool.bins[drawn][:, columns].astype(np.int64) * 4 // BINS
+    counts = np.bincount(4 * cells[:, 0] + cells[:, 1], minlength=16)
+    assert stats.chisquare(counts, table.ravel() * len(drawn) / 16).pvalue > 1e-3
 
 
 def test_draws_follow_the_posteriors_of_what_adapts() -> None:

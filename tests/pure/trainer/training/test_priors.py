@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from robot_keypoints.core.messages.events import Posterior
+from robot_keypoints.core.scene.pair import read_pairs
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
 from robot_keypoints.core.settings.schema import FeedbackSettings
@@ -55,6 +56,25 @@ def test_what_is_hard_is_drawn_more_often_published_and_recorded(tmp_path: Path)
     assert np.argmax(last["evidence"]["ratios"]["joint/a"]) == 2 and set(last["evidence"]["explained"]) == {
         "joint/a", "joint/b",
     }  # fmt: skip
+
+
+def test_pairs_that_are_hard_together_are_published_recorded_and_gone_back_to(tmp_path: Path) -> None:
+    board, rng = Board(), np.random.default_rng(1)
+    settings = FeedbackSettings(combinations="pairs")
+    priors = Priors(tmp_path, MODEL, settings, board)  # type: ignore[arg-type]
+    bins = rng.integers(0, 8, (2000, 2))
+    losses = rng.exponential(1.0 + 4.0 * ((bins[:, 0] < 2) & (bins[:, 1] > 5)))
+    priors.note_losses(FirstUses(np.arange(2000), bins, np.zeros(2000, np.int64)), losses)
+    priors.follow_evidence(10)
+    assert [(p.first, p.second) for p in priors.model.pairs] == [("joint/a", "joint/b")]
+    assert board.posteriors[-1].pairs == priors.model.pairs
+    assert Posterior.decode(board.posteriors[-1].encode("run"), "run").pairs == priors.model.pairs
+    line = json.loads((tmp_path / "priors.jsonl").read_text(encoding="utf-8"))
+    assert MODEL.with_concentrations(line["concentrations"], line["version"], read_pairs(line["pairs"])) == priors.model
+    assert line["evidence"]["pairs"][0]["variables"] == ["joint/a", "joint/b"]
+    again = Priors(tmp_path, MODEL, settings, board)  # type: ignore[arg-type]
+    again.restore(priors.model.concentrations(), 1, priors.model.pairs)
+    assert again.model == priors.model
 
 
 @pytest.mark.parametrize("settings", [FeedbackSettings(enabled=False), FeedbackSettings(rule="selection")])
