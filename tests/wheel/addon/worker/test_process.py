@@ -19,6 +19,7 @@ from robot_keypoints.core.messages.run_sockets import Hub, SampleReceiver
 from robot_keypoints.core.messages.samples import SampleContract
 from robot_keypoints.core.processes.programs import LAUNCHER
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.core.scene.pair import Pair
 from robot_keypoints.core.settings import toml_file
 from robot_keypoints.core.settings.completion import complete
 from robot_keypoints.core.settings.schema import RenderSettings, Settings
@@ -127,11 +128,15 @@ def test_an_adapting_worker_follows_the_posterior(run, trainer) -> None:
     tables = dict(trainer.posterior.concentrations)
     tables["joint/elbow_joint"] = tables["joint/elbow_joint"][::-1]
     trainer.hub.news.send_multipart([b"posterior", Posterior(8, tables).encode("another run")])
-    trainer.hub.news.send_multipart([b"posterior", Posterior(8, tables).encode(RUN)])
+    same = np.full((4, 4), 1e-9) + (4.0 - 4e-9) * np.eye(4)
+    pair = Pair("joint/shoulder_pan_joint", "joint/wrist_1_joint", tuple(tuple(row) for row in same.tolist()))
+    trainer.hub.news.send_multipart([b"posterior", Posterior(8, tables, pairs=(pair,)).encode(RUN)])
     later = [trainer.receiver.receive(60) for _ in range(40)]
     worker.kill()
     assert later[-1].version == 8
     assert later[-1].latents.bins["joint/elbow_joint"] == len(tables["joint/elbow_joint"]) - 1 - 3
+    following = [s.latents.bins for s in later if s.version == 8]
+    assert all(b[pair.first] // 4 == b[pair.second] // 4 for b in following)
 
 
 def test_a_killed_parent_takes_the_worker_along(run, trainer) -> None:
