@@ -141,6 +141,12 @@ def _why_nothing(footage: Footage) -> str:
                         f"{where} shows markers of {marker.dictionary}, but of {dictionary}: correct dictionary of "
                         f"{marker.name}"
                     )
+                if marker.kind != "aruco" and _shown(image, marker.dictionary):
+                    what = "squares" if marker.kind == "charuco" else "markers"
+                    return (
+                        f"{where} shows a {marker.kind} of {marker.counts[0]} x {marker.counts[1]} {what}, though "
+                        f"markers of {marker.dictionary} are there: correct {what} of {marker.name}"
+                    )
     names = ", ".join(m.name for m in footage.markers)
     return f"{where} shows a marker ({names}): check their kinds and sizes, and that they are seen whole and sharp"
 
@@ -159,13 +165,20 @@ def _other_dictionary(image: NDArray[np.uint8], marker: Marker) -> str | None:
     """A dictionary of which an image shows more markers than of the one that was meant."""
     import cv2
 
-    best, most = None, 0
+    best, most = None, _shown(image, marker.dictionary)
     for name in (n for n in dir(cv2.aruco) if n.startswith("DICT_") and n != marker.dictionary):
-        detector = cv2.aruco.ArucoDetector(dictionary_of(name))
-        _, ids, _ = detector.detectMarkers(image)
-        if ids is not None and len(ids) > most:
-            best, most = name, len(ids)
+        count = _shown(image, name)
+        if count > most:
+            best, most = name, count
     return best
+
+
+def _shown(image: NDArray[np.uint8], dictionary: str) -> int:
+    """How many markers of a dictionary an image shows."""
+    import cv2
+
+    _, ids, _ = cv2.aruco.ArucoDetector(dictionary_of(dictionary)).detectMarkers(image)
+    return 0 if ids is None else len(ids)
 
 
 def _check_counts(footage: Footage, sightings: Sequence[Sighting]) -> None:

@@ -291,6 +291,15 @@ def test_a_marker_of_another_dictionary_is_named(pair: Recorded, tmp_path: Path)
     assert "but of DICT_4X4" in text and "correct dictionary of board" in text
 
 
+@pytest.mark.parametrize("squares", [[4, 4], [6, 4]])
+def test_a_charuco_board_of_other_squares_is_not_taken_for_one_of_another_dictionary(
+    pair: Recorded, tmp_path: Path, squares: list[int]
+) -> None:
+    table = {**pair.document["markers"]["board"], "squares": squares}
+    text = refused(copy(pair, markers={"board": table}), tmp_path / "out")
+    assert f"a charuco of {squares[0]} x 4 squares, though markers of DICT_4X4_50 are there: correct squares" in text
+
+
 def test_a_camera_that_moved_in_between_is_named(tmp_path: Path) -> None:
     def edit(k: int, _: str, pose: Floats) -> tuple[Floats, float]:
         moved = np.eye(4)
