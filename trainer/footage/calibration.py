@@ -37,6 +37,10 @@ SETTLED = 0.01
 MOVED_LEAST = 4
 """Contradicting images of one camera that may mean that it has moved."""
 MOVED_SHARE = 0.1
+BAD_FIT = 3.0
+"""Median error of a camera's images, in pixels, from which on it may have moved halfway, so that none contradicts."""
+HALVES = 12
+"""So many places at which its images are cut in two are tried."""
 
 
 @dataclass(frozen=True)
@@ -345,6 +349,7 @@ class _Problem:
         for camera in self.footage.cameras:
             off = [k for k in self.usable if self._camera_of(k) == camera.name and k not in accepted]
             own = len(off) + sum(self._camera_of(k) == camera.name for k in accepted)
+            self._check_halves(camera, [e for k, (e, _) in accepted.items() if self._camera_of(k) == camera.name])
             marker = _most_frequent(self.observations[k].marker for k in off)
             if len(off) < max(MOVED_LEAST, MOVED_SHARE * own) or marker not in fit.placement.mounts:
                 continue
@@ -363,6 +368,32 @@ class _Problem:
                 f"The camera {camera.name} has moved: from {first} to {last} it is "
                 f"{np.linalg.norm(shift[:3, 3]) * 1e3:.0f} mm and {angle:.1f} degrees from where the other images have "
                 "it; give these frames as a camera of their own"
+            )
+
+    def _check_halves(self, camera: Camera, errors: Sequence[float]) -> None:
+        """Refuse a camera whose images fit no place, but where those before and those after some frame fit one each.
+
+        Raises:
+            UserError: naming the camera and the frame.
+        """
+        own = sorted(
+            (k for k in self.usable if self._camera_of(k) == camera.name), key=lambda k: self.observations[k].frame
+        )
+        marker = _most_frequent(self.observations[k].marker for k in own)
+        own = [k for k in own if self.observations[k].marker == marker]
+        if _typical(errors) < BAD_FIT or len(own) < 2 * MOVED_LEAST:
+            return
+        views, intrinsics = [self._views[k] for k in own], self.intrinsics[camera.name]
+        mount = self.footage.marker(marker).mount
+        best: tuple[float, int] = (math.inf, 0)
+        for cut in sorted({int(c) for c in np.linspace(MOVED_LEAST, len(own) - MOVED_LEAST, HALVES)}):
+            found = [placed_together(part, intrinsics, None, mount) for part in (views[:cut], views[cut:])]
+            best = min(best, (max(math.inf if f is None else f[2] for f in found), cut))
+        if best[0] < _typical(errors) / 3:
+            name = self.footage.frames[self.observations[own[best[1]]].frame].name
+            raise UserError(
+                f"The camera {camera.name} has moved, about at {name}: the images before it and those from it on have "
+                "it at different places; give one of both as a camera of its own"
             )
 
     def result(

@@ -311,6 +311,17 @@ def test_a_camera_that_moved_in_between_is_named(tmp_path: Path) -> None:
     assert "The camera cam1 has moved: from cam1_10.png to cam1_15.png it is 22 mm" in text
 
 
+def test_a_camera_that_moved_halfway_is_named(tmp_path: Path) -> None:
+    def edit(k: int, _: str, pose: Floats) -> tuple[Floats, float]:
+        moved = np.eye(4)
+        moved[:3, :3] = cv2.Rodrigues(np.array([0.0, 0.02, 0.01]))[0]
+        moved[:3, 3] = (0.03, 0.01, 0.0)
+        return (moved @ pose if k > 6 else pose), 0.0
+
+    recorded = record(tmp_path, charuco(), count=12, edit=edit)
+    assert "The camera cam1 has moved, about at cam1_07.png" in refused(recorded.file, tmp_path / "out")
+
+
 def test_images_of_another_size_are_named(tmp_path: Path) -> None:
     recorded = record(tmp_path, count=4)
     with Image.open(tmp_path / "cam1_03.png") as image:
