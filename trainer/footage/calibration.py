@@ -41,6 +41,8 @@ BAD_FIT = 3.0
 """Median error of a camera's images, in pixels, from which on it may have moved halfway, so that none contradicts."""
 HALVES = 12
 """So many places at which its images are cut in two are tried."""
+MOVED_STRETCH = 0.5
+"""Share of the images from the first to the last contradicting one that contradict, if the camera has moved."""
 
 
 @dataclass(frozen=True)
@@ -353,6 +355,9 @@ class _Problem:
             marker = _most_frequent(self.observations[k].marker for k in off)
             if len(off) < max(MOVED_LEAST, MOVED_SHARE * own) or marker not in fit.placement.mounts:
                 continue
+            between = sum(min(off) <= k <= max(off) for k in accepted if self._camera_of(k) == camera.name)
+            if len(off) < MOVED_STRETCH * (len(off) + between):
+                continue  # single images here and there are wrong records
             views = [self._views[k] for k in off if self.observations[k].marker == marker]
             intrinsics, mount = self.intrinsics[camera.name], fit.placement.mounts[marker]
             found = placed_together(views, intrinsics, None, mount)

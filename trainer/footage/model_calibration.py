@@ -13,6 +13,7 @@ from ..pose.problem import INLIER
 from .calibration import Calibration, CameraResult, calibrate
 from .joint_problem import Block
 from .model_keypoints import FrameKeypoints, ModelKeypoints, excess, keypoint_blocks, squared_distances
+from .outlines import Outlined, by_outlines
 from .recording import Floats, Footage
 
 CONFIRMING = 2
@@ -24,6 +25,9 @@ STILL = 0.01
 NOWHERE = 1e4
 """Pixels."""
 
+AGREES, CONTRADICTS = 0.8, 0.5
+"""Share of edges that agree, over that of other images, from which on and up to which outlines alone decide."""
+
 LISTED = 6
 """Images that a warning names at most."""
 
@@ -33,7 +37,8 @@ class Confirmed:
     """What a model tells of a recording.
 
     Attributes:
-        errors: root mean square distance in pixels of the keypoints that confirm an image, by the frame's place.
+        errors: root mean square distance in pixels of the keypoints that confirm an image, or of the edges where only
+            outlines do, by the frame's place.
         unconfirmed: reasons of the other frames, each a sentence.
     """
 
@@ -48,7 +53,8 @@ def calibrate_by_model(
     """Place the cameras by the images whose keypoints confirm their joint positions.
 
     A model errs alike in all images, so that the covariances also contain how much the cameras depend on each of its
-    keypoints (the jackknife over keypoints).
+    keypoints (the jackknife over keypoints). Where the robot's outlines before a resting camera can be seen, and no
+    fewer images are confirmed by it, the camera goes by them, and outlines judge the images as well.
 
     Args:
         offsets: as :func:`.calibrate` has them.
@@ -63,19 +69,60 @@ def calibrate_by_model(
         blocks, placed = keypoint_blocks(footage, used)
         calibration = calibrate(footage, (), offsets=offsets, keypoints=(blocks, placed))
         errors, contradicting, unsure = _judge(calibration, found)
+    by_keypoint = calibrate(footage, (), keypoints=(_by_keypoint(blocks, _offsets(calibration)), placed))
+    cameras = {n: _widened(c, by_keypoint.cameras[n].covariance) for n, c in calibration.cameras.items()}
+    calibration = replace(calibration, cameras=cameras)
+    for name in cameras:
+        own = [k for k in errors if footage.frames[k].camera == name]
+        outlined = by_outlines(footage, name, calibration.cameras[name].pose, own, _offsets(calibration))
+        if outlined is None:
+            continue
+        moved = _with_outlined(calibration, name, outlined)
+        judged = _judge(moved, found)
+        if sum(footage.frames[k].camera == name for k in judged[0]) >= len(own):
+            calibration, (errors, contradicting, unsure) = moved, judged
+            _by_agreement(outlined, errors, contradicting, unsure)
     names = [footage.frames[p].name for p in contradicting]
     warnings = calibration.warnings
     if names:
         more = ", …" if len(names) > LISTED else ""
         warnings = (
             *warnings,
-            f"In {len(names)} images the model's keypoints contradict the joint positions: "
+            f"In {len(names)} images keypoints or outlines contradict the joint positions: "
             f"{', '.join(names[:LISTED])}{more}.",
         )
-    by_keypoint = calibrate(footage, (), keypoints=(_by_keypoint(blocks, _offsets(calibration)), placed))
-    cameras = {n: _widened(c, by_keypoint.cameras[n].covariance) for n, c in calibration.cameras.items()}
-    widened = replace(calibration, cameras=cameras, warnings=warnings)
-    return Confirmed(widened, errors, dict(sorted({**contradicting, **unsure}.items())))
+    calibration = replace(calibration, warnings=warnings)
+    return Confirmed(calibration, errors, dict(sorted({**contradicting, **unsure}.items())))
+
+
+def _with_outlined(calibration: Calibration, name: str, outlined: Outlined) -> Calibration:
+    """The same with one camera where the robot's outlines have it."""
+    camera = calibration.cameras[name]
+    # What offsets of joints still vary by no longer goes with the camera.
+    joined = camera.with_offsets.copy()
+    joined[:6], joined[:, :6] = 0.0, 0.0
+    joined[:6, :6] = outlined.covariance
+    placed = replace(camera, pose=outlined.pose, covariance=outlined.covariance, with_offsets=joined)
+    return replace(calibration, cameras={**calibration.cameras, name: placed})
+
+
+def _by_agreement(
+    outlined: Outlined, errors: dict[int, float], contradicting: dict[int, str], unsure: dict[int, str]
+) -> None:
+    """Judge images once more, by their outlines: these have many points, where keypoints are few and may be wrong."""
+    typical = float(np.median([s for k, s in outlined.agreement.items() if k in errors] or [0.0]))
+    for place, share in outlined.agreement.items():
+        if share >= AGREES * typical:
+            errors.setdefault(place, outlined.errors[place])
+            contradicting.pop(place, None)
+            unsure.pop(place, None)
+        elif share < CONTRADICTS * typical:
+            errors.pop(place, None)
+            unsure.pop(place, None)
+            contradicting[place] = (
+                f"The robot's outlines contradict the joint positions: {share:.0%} of the clear edges are where they "
+                f"have them, {typical:.0%} in other images."
+            )
 
 
 def _offsets(calibration: Calibration) -> dict[str, float]:

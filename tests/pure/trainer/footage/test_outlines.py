@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A resting camera by the outlines of a robot that is drawn over a background that tells nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, transform
+from robot_keypoints.core.camera.rasterizer import numbers
+from robot_keypoints.core.meshes.solids import solid
+from robot_keypoints.core.robot.robot import Joint, Robot, Visual
+from robot_keypoints.trainer.footage.outlines import Outlined, by_outlines
+from robot_keypoints.trainer.footage.recording import Camera, Floats, Footage, Frame
+
+COUNT = 12
+WRONG = 5
+"""The image whose joints are those of another."""
+LENS = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
+
+
+def _at(x: float, y: float, z: float) -> tuple[tuple[float, ...], ...]:
+    pose = np.eye(4)
+    pose[:3, 3] = x, y, z
+    return tuple(map(tuple, pose.tolist()))
+
+
+ROBOT = Robot(
+    "arm", "base",
+    (
+        Joint("turn", "revolute", "base", "upper", _at(0, 0, 0.1), (0.0, 0.0, 1.0), -3.0, 3.0),
+        Joint("bend", "revolute", "upper", "lower", _at(0, 0, 0.3), (0.0, 1.0, 0.0), -3.0, 3.0),
+    ),
+    (
+        Visual("base", "box", _at(0, 0, 0.05), (0.2, 0.2, 0.1)),
+        Visual("upper", "box", _at(0.05, 0, 0.15), (0.15, 0.08, 0.3)),
+        Visual("lower", "box", _at(0, 0, 0.2), (0.07, 0.07, 0.4)),
+    ),
+)  # fmt: skip
+
+POSE = np.array([[-0.6, 0.8, 0.0, 0.02], [0.24, 0.18, -0.954, 0.35], [-0.7632, -0.5724, -0.3, 1.5], [0, 0, 0, 1]])
+
+
+def _record(folder: Path) -> Footage:
+    random = np.random.default_rng(4)
+    background = cv2.GaussianBlur(random.uniform(40, 200, (240, 320, 3)).astype(np.float32), (0, 0), 3)
+    frames = []
+    shapes = [solid(v).placed(np.array(v.origin)) for v in ROBOT.visuals]
+    for k in range(COUNT):
+        joints = {"turn": float(random.uniform(-1.5, 1.5)), "bend": float(random.uniform(-1.2, 1.2))}
+        links = ROBOT.link_frames(joints)
+        image = background.copy()
+        placed = [transform(POSE @ links[v.link], s.vertices) for v, s in zip(ROBOT.visuals, shapes, strict=True)]
+        firsts = np.cumsum([0, *(len(p) for p in placed)])
+        faces = np.concatenate([s.faces + f for s, f in zip(shapes, firsts, strict=False)])
+        shown = numbers(np.concatenate(placed), faces, np.ones(len(faces), np.uint16), LENS)
+        image[shown > 0] = (230, 240, 250)
+        image = cv2.GaussianBlur(image, (0, 0), 0.7) + random.normal(0, 2, image.shape)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / f"{k:02d}.png")
+        if k == WRONG:
+            joints = {"turn": joints["turn"] + 0.4, "bend": joints["bend"] - 0.4}
+        frames.append(Frame("left", folder / f"{k:02d}.png", moment=str(k), positions=joints))
+    return Footage(folder / "footage.toml", ROBOT, (Camera("left", LENS, size=(320, 240)),), (), tuple(frames))
+
+
+def _off(outlined: Outlined) -> tuple[float, float]:
+    """Millimetres and degrees from the truth."""
+    apart = outlined.pose @ invert(POSE)
+    return float(np.linalg.norm(apart[:3, 3]) * 1e3), float(np.degrees(np.linalg.norm(cv2.Rodrigues(apart[:3, :3])[0])))
+
+
+@pytest.fixture
+def start() -> Floats:
+    """Some 7 pixels off."""
+    off = np.eye(4)
+    off[:3, :3] = cv2.Rodrigues(np.radians([0.5, -0.6, 1.0]))[0]
+    off[:3, 3] = 0.01, -0.02, 0.04
+    return np.asarray(off @ POSE)
+
+
+def test_the_camera_is_found_and_the_wrong_record_disagrees(tmp_path: Path, start: Floats) -> None:
+    footage = _record(tmp_path)
+    found = by_outlines(footage, "left", start, [k for k in range(COUNT) if k != WRONG], {})
+    assert found is not None
+    millimetres, angle = _off(found)
+    assert millimetres < 6 and angle < 0.3
+    agreement = dict(found.agreement)
+    assert agreement.pop(WRONG) < 0.5 * min(agreement.values())
+
+
+def test_few_images_tell_nothing(tmp_path: Path, start: Floats) -> None:
+    assert by_outlines(_record(tmp_path), "left", start, range(7), {}) is None
