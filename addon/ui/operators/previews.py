@@ -64,6 +64,18 @@ class KEYPOINTS_OT_cancel_job(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class KEYPOINTS_OT_wait_for_job(bpy.types.Operator):
+    """This is being done: wait for it, or cancel it"""
+
+    bl_idname = "robot_keypoints.wait_for_job"
+    bl_label = "Being Done"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return False
+
+
 class KEYPOINTS_OT_show_sheet(bpy.types.Operator):
     """Show the contact sheet in an Image Editor"""
 
@@ -95,6 +107,7 @@ CLASSES = (
     KEYPOINTS_OT_contact_sheet,
     KEYPOINTS_OT_check_scene,
     KEYPOINTS_OT_cancel_job,
+    KEYPOINTS_OT_wait_for_job,
     KEYPOINTS_OT_show_sheet,
     KEYPOINTS_OT_forget_sheet,
 )

@@ -78,6 +78,14 @@ def job(layout: bpy.types.UILayout, context: bpy.types.Context, running: Job) ->
         warning(layout, context, running.reason)
 
 
+def starter(layout: bpy.types.UILayout, operator: str, text: str, icon: str, running: bool) -> None:
+    """A button that starts a job, grey while the job is ``running``.
+
+    The grey one is another button: as long as the mouse rests on a button, Blender goes on drawing it as it was.
+    """
+    layout.operator("robot_keypoints.wait_for_job" if running else operator, text=text, icon=icon)
+
+
 def settings_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:
     """A column of settings: label left, value right."""
     column = layout.column()

@@ -40,8 +40,9 @@ class KEYPOINTS_PT_footage(panels.Sidebar, bpy.types.Panel):
             column.prop(props, "method")
             column = layout.column(align=True)
             column.scale_y = 1.3
-            column.operator("robot_keypoints.label_footage", icon="MARKER_HLT")
-            column.operator("robot_keypoints.calibrate_footage", icon="OUTLINER_OB_CAMERA")
+            busy, calibrate = footage_jobs.busy(), "robot_keypoints.calibrate_footage"
+            panels.starter(column, "robot_keypoints.label_footage", "Label", "MARKER_HLT", busy)
+            panels.starter(column, calibrate, "Calibrate Camera", "OUTLINER_OB_CAMERA", busy)
         else:
             panels.advice(
                 layout, context, "Images or videos of the robot, its joint positions, and perhaps a printed marker: "

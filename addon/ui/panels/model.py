@@ -11,7 +11,7 @@ from ...base import plots
 from ...base.formatting import plural, size
 from ...prediction import model_server, viewport_capture
 from ...prediction.model_server import State
-from ...services import training_run
+from ...services import model_evaluation, training_run
 from . import base as panels, evaluation as evaluation_panel, photo as photo_panel
 
 
@@ -89,7 +89,8 @@ def _draw_model(layout: bpy.types.UILayout, model: model_server.Model) -> None:
     row.active = False
     row.label(text=", ".join(words), icon="BLANK1")
     row = layout.row(align=True)
-    row.operator("robot_keypoints.evaluate_model", text="Evaluate…", icon="LINENUMBERS_ON")
+    running = model_evaluation.SERVICE.running
+    panels.starter(row, "robot_keypoints.evaluate_model", "Evaluate…", "LINENUMBERS_ON", running)
     builtin = next((m for m in builtin_models.models().values() if m.file == model.path), None)
     if builtin is not None:
         row.operator("robot_keypoints.open_path", text="Its Page", icon="HELP").path = str(builtin.page)

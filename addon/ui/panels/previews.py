@@ -24,8 +24,9 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """
     services: tuple[jobs.Job, ...] = (contact_sheet.SERVICE, scene_check.SERVICE)
     row = layout.row(align=True)
-    row.operator("robot_keypoints.contact_sheet", icon="IMAGE_DATA")
-    row.operator("robot_keypoints.check_scene", icon="VIEWZOOM")
+    running = contact_sheet.SERVICE.running
+    panels.starter(row, "robot_keypoints.contact_sheet", "Contact Sheet", "IMAGE_DATA", running)
+    panels.starter(row, "robot_keypoints.check_scene", "Check", "VIEWZOOM", scene_check.SERVICE.running)
     for job in services:
         if job.running:
             row = layout.row(align=True)

@@ -122,7 +122,7 @@ def _draw_status(layout: bpy.types.UILayout, context: bpy.types.Context, status:
 
 
 def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    layout.operator("robot_keypoints.report_run", icon="DOCUMENTS")
+    panels.starter(layout, "robot_keypoints.report_run", "Report", "DOCUMENTS", run_report.SERVICE.running)
     panels.job(layout, context, run_report.SERVICE)
 
 
