@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A labelled recording in a real window, from Blender's start-up scene."""
+"""Recordings of a robot in a real window, from Blender's start-up scene."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import labelled_recording as recording
+import marker_footage
+import numpy as np
 import pytest
 from blenders import Play
+from PIL import Image
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf
 
 JOINT = "elbow_joint"
+WHITE = 180
+"""Text on a button that can be clicked is brighter, on a grey one darker."""
 
 
 @pytest.mark.timeout(600)
@@ -31,5 +36,31 @@ def test_footage_is_loaded_corrected_and_taken_back(play: Play, tmp_path: Path) 
     kept = result["4-kept"]
     assert kept["source"] == "hand" and kept["position"] == pytest.approx(0.9, abs=1e-5)
     assert kept["markers"] == [recording.DOUBTFUL + 1]
+    text = window.log()
+    assert "Traceback" not in text and "policy violation" not in text.lower(), text
+
+
+@pytest.mark.timeout(900)
+def test_footage_is_labelled_and_its_camera_calibrated(play: Play, artefacts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    recorded = marker_footage.record(folder)
+    ((name, truth),) = recorded.cameras.items()
+    window, result = play(
+        "footage_label_story.py", 700, urdf=str(marker_footage.UR10), footage=str(recorded.file)
+    )  # fmt: skip
+    assert result["stations"] == ["1-labelled", "2-calibrated"]
+    data = Path(result["1-labelled"]["data"])
+    assert data.parent == folder and (data / "frames.json").is_file() and (data / "report.html").is_file()
+    assert any("frames" in text for text in result["robot_keypoints.label_footage"]), "no progress was shown"
+    x, y = result["1-labelled"]["mouse"]
+    row = int(result["1-labelled"]["height"] - y)
+    button = np.asarray(Image.open(artefacts / "1-labelled.png").convert("L"))[row - 10 : row + 10, int(x) :]
+    assert button[:, :100].max() > WHITE, "the button on which the mouse rests is still grey"
+    found = result["2-calibrated"]
+    assert set(found["objects"]) == {*found["before"], f"Footage {name}"} and found["camera"] == f"Footage {name}"
+    assert result["undone"] == found["before"], "one Undo takes the camera back"
+    pose = np.array(found["calibration"]["cameras"][name]["T_cam_base"])
+    assert np.linalg.norm(pose[:3, 3] - truth[:3, 3]) < 0.01
     text = window.log()
     assert "Traceback" not in text and "policy violation" not in text.lower(), text

@@ -92,5 +92,6 @@ def story(d: Driver) -> Steps:
     yield from d.station("4-kept", source=frame["source"], position=frame["joints"][joint], **there())
 
 
-DRIVER = Driver()
-DRIVER.play(story)
+if __name__ == "__main__":
+    DRIVER = Driver()
+    DRIVER.play(story)
