@@ -116,12 +116,8 @@ class FilterProblem:
         """The joints, in the order of their positions."""
         return self.recording.motion.joints
 
-    def start(self, recording: Recording, spread: float = LOOSE) -> State:
-        """What is known before the first step of ``recording``.
-
-        Args:
-            spread: radians and metres that cameras and mounts are off by.
-        """
+    def start(self, recording: Recording) -> State:
+        """What is known before the first step of ``recording``."""
         footage, layout, placement = self.footage, self.layout, self.placement
         base = torch.eye(4, dtype=torch.float64)
         if layout.reference is not None:
@@ -130,12 +126,12 @@ class FilterProblem:
         for kind, name in layout.fixed:
             if kind == "marker":
                 fixed.append(_double(placement.mounts[name]))
-                deviations.append(spread if name in self.estimated else TIGHT)
+                deviations.append(LOOSE if name in self.estimated else TIGHT)
             else:
                 pose = _double(placement.cameras[name])
                 fixed.append(pose @ invert(base) if footage.camera(name).link == ROOM else pose)
-                deviations.append(spread)
-        still = spread if layout.reference is not None else TIGHT
+                deviations.append(LOOSE)
+        still = LOOSE if layout.reference is not None else TIGHT
         return initial_state(
             recording, base, still**2 * torch.eye(6, dtype=torch.float64),
             torch.stack(fixed) if fixed else None,

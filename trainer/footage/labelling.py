@@ -25,9 +25,6 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 Source = Literal["marker", "filter", "smoother", "model"]
 
-CALIBRATED = 0.002
-"""Radians and metres that cameras and mounts are taken to be off by where each image stands alone."""
-
 
 @dataclass(frozen=True)
 class LabelledKeypoint:
@@ -163,20 +160,17 @@ def known_too_badly(label: FrameLabel) -> str:
 
 
 def run(problem: FilterProblem, method: Method) -> Estimate:
-    """What the chosen method finds at each step."""
+    """What the chosen method finds at each step.
+
+    By markers alone it is the smoother as well, as offsets of joints and errors of the camera are the recording's and
+    not an image's.
+    """
     recording = problem.recording
     if method == "forward":
         return forward(recording, problem.start(recording))
     if method == "backward":
         return backward(recording, problem.start(recording.backward()))
-    if method == "smoother":
-        return smooth(recording, problem.start(recording))
-    alone = [replace(recording, steps=(step,)) for step in recording.steps]
-    found = [forward(r, problem.start(r, CALIBRATED)) for r in alone]
-    return Estimate(
-        tuple(f.states[0] for f in found), tuple(f.distances[0] for f in found), tuple(f.accepted[0] for f in found),
-        sum(f.log_likelihood for f in found),
-    )  # fmt: skip
+    return smooth(recording, problem.start(recording))
 
 
 def _positions(problem: FilterProblem, step: int, state: State) -> dict[str, float]:
