@@ -127,7 +127,9 @@ def batches(data: Data, scenes: Scenes, augmenter: BatchAugmenter, seed: int, t:
         i = rng.integers(0, data.pool, t.batch_size)
         seen = np.asarray(data.recording.visibility[i])
         own, ones = (depths[i], cameras[i]), np.ones_like(depths[i])
-        yield augmenter(RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, *own, ones))
+        yield augmenter(
+            RawBatch(data.images[i], data.keypoints[i], seen, data.effects[i], i, *own, ones, np.empty((len(i), 0)))
+        )
 
 
 def engine_of(config: factory.NetworkConfig, t: TrainingSettings, seed: int, start: Path | None = None) -> Engine:

@@ -166,6 +166,8 @@ class TrainingSettings:
         pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
         pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
             A run without end has no share that goes by: there it counts from the start, with 0, or never.
+        displacement_weight: of how far the robot has moved between two images of a camera that rests, as predicted,
+            against what their joint positions say; 0 leaves it out. It needs ``[[data]]`` that tells of joints.
         width_weight: of how far the width of the last stage's maps is off, beside the maps' loss.
         range_weight: of how far the highest value of the last stage's maps is off, likewise.
         epoch_images: images trained on between two validations ([Heindl2019]: 10,000).
@@ -212,6 +214,7 @@ class TrainingSettings:
     occluded_weight: float = _limits(1.0, 0.0, 100.0)
     pose_weight: float = _limits(0.2, 0.0, 1000.0)
     pose_from: float = _limits(0.5, 0.0, 1.0)
+    displacement_weight: float = _limits(0.0, 0.0, 1000.0)
     width_weight: float = _limits(0.0, 0.0, 1000.0)
     range_weight: float = _limits(0.0, 0.0, 1000.0)
     dropout: float = _limits(0.0, 0.0, 0.9)
@@ -236,14 +239,15 @@ class DataSettings:
     """A data set of annotated images that is learned from, beside renderings or instead of them.
 
     Attributes:
-        path: a folder of COCO keypoints or NDDS, or a COCO file.
+        path: a folder of COCO keypoints or NDDS, a COCO file, or a ``FOOTAGE.toml`` whose images have joint positions
+            and no labels, for :attr:`TrainingSettings.displacement_weight`.
         split: the part of it that is learned from, where it has several: a folder in ``path``, or a COCO file there or
             in its ``annotations/``, without ``.json``. Empty takes ``path`` as it is.
         validation_split: likewise the part that is held out whole, for validation and test.
         held_out: share of the images learned from that is held out for these instead, chosen by the seed. Where no
             data set of a run without renderings holds anything out, it is :data:`VALIDATION_SHARE`.
         share: of each batch, rounded to whole images and at least one. Shares of 1 in total leave renderings away.
-        weight: of the loss of its images.
+        weight: of the loss of its images' labels; with 0 they are learned from by displacement alone.
         most_deviation: labels of a larger standard deviation than so many times that of the belief maps' targets are
             left out; 0 leaves none out.
     """

@@ -24,7 +24,8 @@ def raw(count: int, seed: int) -> RawBatch:
     return RawBatch(
         images, rng.uniform(0, 44, (count, 4, 2)), rng.integers(0, 3, (count, 4)),
         np.zeros((count, len(sensor_effects.NAMES))), np.arange(count), rng.uniform(0.8, 1.2, (count, 4)),
-        np.tile([50.0, 50.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0], (count, 1)),  np.ones((count, 4)),
+        np.tile([50.0, 50.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0], (count, 1)), np.ones((count, 4)),
+        np.empty((count, 0)),
     )  # fmt: skip
 
 

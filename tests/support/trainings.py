@@ -72,7 +72,7 @@ class Recorded:
             np.stack([s.image for s in some]), np.stack([s.keypoints for s in some]),
             np.stack([s.visibility for s in some]), values, np.arange(8), np.stack([s.depths for s in some]),
             np.tile([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], (8, 1)),
-            np.ones((8, len(some[0].depths))),
+            np.ones((8, len(some[0].depths))), np.empty((8, 0)),
         )  # fmt: skip
 
     def note(self, numbers: NDArray[np.int64], losses: NDArray[np.float64]) -> None:

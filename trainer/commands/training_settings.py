@@ -41,10 +41,11 @@ def completed(settings: Settings, given: Mapping[str, Any]) -> tuple[Settings, R
     if start is not None:
         config, names = NetworkConfig.of_run(settings), [k.name for k in settings.keypoints]
         starting_model.check(settings.training.start_from, start, config, names)
-    if settings.data:
+    if settings.training.displacement_weight or settings.data:
         from ..datasets import data_sets
+        from ..training import joint_readings
 
-        data_sets.partitions(settings)
+        joint_readings.of_run(settings, data_sets.partitions(settings), robot)
     return settings, robot
 
 

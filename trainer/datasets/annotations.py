@@ -65,6 +65,7 @@ class Item:
         name: as its file calls it.
         width, height: as annotated; 0 where the annotation does not say.
         camera: fx, fy, cx, cy, k1, k2, p1, p2, k3, pixels; None where it is not known.
+        taken_by: the camera's name, where the image comes from footage.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Item:
     height: int
     robots: tuple[Annotation, ...]
     camera: tuple[float, ...] | None = None
+    taken_by: str | None = None
 
     def picture(self) -> Photograph:
         """The picture, turned as annotated where the camera noted how it was held.
@@ -131,6 +133,12 @@ def camera_of(entry: Mapping[str, Any], name: str) -> tuple[float, ...] | None:
     if len(numbers) != 9 or not all(map(math.isfinite, numbers)) or min(numbers[:2]) <= 0:
         raise ValueError(f"{name} has a camera_matrix or a distortion that is no camera's")
     return tuple(float(n) for n in numbers)
+
+
+def taken_by(entry: Mapping[str, Any]) -> str | None:
+    """The name of the camera that took an image of footage, if it says so."""
+    footage = entry.get("footage")
+    return str(footage["camera"]) if isinstance(footage, Mapping) and "camera" in footage else None
 
 
 def pose_of(

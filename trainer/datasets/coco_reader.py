@@ -13,7 +13,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.input_files import open_regular, read_json
 from ...core.messages.samples import MALFORMED
-from .annotations import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated, variances_of
+from .annotations import MEND, Annotated, Annotation, Item, camera_of, pose_of, repeated, taken_by, variances_of
 from .picture_places import PicturePlaces
 
 LISTS = ("images", "annotations", "categories")
@@ -110,7 +110,8 @@ def _coco(file: Path, folder: Path, document: Mapping[str, Any]) -> Annotated:
             name = image["file_name"]
             if not isinstance(name, str):
                 raise ValueError(f"the file_name of image {key} is no text")
-            items.append(Item(name, places.find(name), *_size(image, name), robots, camera_of(image, name)))
+            place, size = places.find(name), _size(image, name)
+            items.append(Item(name, place, *size, robots, camera_of(image, name), taken_by(image)))
     if not items:
         raise UserError(f"None of the images of {file} has annotated keypoints: choose another file")
     _check_once(file, items)

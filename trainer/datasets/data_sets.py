@@ -10,8 +10,12 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.settings.schema import VALIDATION_SHARE, DataSettings, Settings
+from ..footage.unlabelled import read_unlabelled
 from . import keypoint_matching, reader
 from .annotations import Annotated, Item
+
+FOOTAGE = ".toml"
+"""How the name of footage ends, whose images have joint positions and no labels."""
 
 REMEDY = "learn from images of the same robot"
 
@@ -46,10 +50,17 @@ def partitions(settings: Settings) -> list[Partition]:
     """
     data = settings.data
     if not settings.renders and not any(d.held_out or d.validation_split for d in data):
-        data = tuple(replace(d, held_out=VALIDATION_SHARE) for d in data)
+        data = tuple(d if is_unlabelled(d) else replace(d, held_out=VALIDATION_SHARE) for d in data)
+    for d in data:
+        _check_labels(d, settings.training.displacement_weight)
     names, t = [k.name for k in settings.keypoints], settings.training
     result = [_partition(d, names, t.seed, t.validation_images + t.test_images) for d in data]
     held = sum(len(p.held_out) for p in result)
+    if held == 0 and not settings.renders:
+        raise UserError(
+            "No image with labels is held out, and a model is chosen by these: give the data set a validation_split, "
+            "or add a [[data]] with labels"
+        )
     if held == 1:
         raise UserError(
             "Only one image would be held out, and validation and test need one each: give a validation_split of two"
@@ -68,6 +79,24 @@ def batch_counts(settings: Settings) -> list[int]:
     if not settings.renders:
         counts[-1] += spare
     return counts
+
+
+def is_unlabelled(data: DataSettings) -> bool:
+    """Whether the images learned from are those of footage, without labels."""
+    return str(_place(data, data.split)).lower().endswith(FOOTAGE)
+
+
+def _check_labels(data: DataSettings, displacement_weight: float) -> None:
+    if is_unlabelled(data) and not displacement_weight:
+        raise UserError(
+            f"{data.path} is footage without labels, of which only training.displacement_weight makes use: set it "
+            "above 0, or label the footage with robot-keypoints label and give the data set that it writes"
+        )
+    if is_unlabelled(data) and data.held_out:
+        raise UserError(
+            f"{data.path} is footage without labels, of which nothing can be held out to measure by: leave held_out "
+            "out, or give a validation_split with labels"
+        )
 
 
 def _partition(data: DataSettings, names: Sequence[str], seed: int, most: int) -> Partition:
@@ -90,8 +119,12 @@ def _partition(data: DataSettings, names: Sequence[str], seed: int, most: int) -
 
 
 def _read(data: DataSettings, split: str, names: Sequence[str]) -> Annotated:
-    annotated = reader.read(_place(data, split))
-    keypoint_matching.check_names(annotated, names, "this training", REMEDY)
+    place = _place(data, split)
+    if place.suffix.lower() == FOOTAGE:
+        annotated = read_unlabelled(place)
+    else:
+        annotated = reader.read(place)
+        keypoint_matching.check_names(annotated, names, "this training", REMEDY)
     if not annotated.items:
         raise UserError(f"{annotated.source} has no images: choose another data set")
     missing = next((item.path for item in annotated.items if not item.path.is_file()), None)

@@ -16,7 +16,18 @@ from ...core.input_files import open_regular, read_json
 from ...core.messages.samples import MALFORMED
 from ...core.robot import visibility as keypoint_visibility
 from ..images import image_file
-from .annotations import MEND, OUTSIDE, Annotated, Annotation, Item, camera_of, pose_of, repeated, variances_of
+from .annotations import (
+    MEND,
+    OUTSIDE,
+    Annotated,
+    Annotation,
+    Item,
+    camera_of,
+    pose_of,
+    repeated,
+    taken_by,
+    variances_of,
+)
 from .ndds_writer import CORNER, NOT_FOUND
 
 PICTURES = (".rgb.png", ".rgb.jpg", ".rgb.jpeg", ".png", ".jpg", ".jpeg")
@@ -56,13 +67,13 @@ def read_ndds(source: Path, labels: Sequence[Path]) -> Annotated:
             known = {i["robot"]: i for i in ours.get("instances", ())}
             objects = [o for o in document["objects"] if o.get("keypoints")]
             robots = tuple(_robot(o, width, height, known.get(o.get("name"), {})) for o in objects)
-            camera = camera_of(ours, path.name)
+            camera, origin = camera_of(ours, path.name), taken_by(ours)
         except MALFORMED as problem:
             detail = f"no {problem}" if isinstance(problem, KeyError) else str(problem)
             raise UserError(f"{path} breaks NDDS's form ({detail}): export it again") from problem
         for robot in robots:
             names.update(dict.fromkeys(robot.points))
-        items.append(Item(str(picture.relative_to(source)), picture, width, height, robots, camera))
+        items.append(Item(str(picture.relative_to(source)), picture, width, height, robots, camera, origin))
     return Annotated(source, "NDDS", tuple(names), tuple(items), False)
 
 

@@ -8,7 +8,7 @@ right answer is no motion at all, and neither joints nor ``T_cam_base`` need to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -97,37 +97,18 @@ class PoseLoss:
         )  # fmt: skip
         margin = curve_fit.margin(self._sigma) if self._fitted else 0.0
         used = inside(keypoints, *size, margin) & spots.valid
-        # The gradient is computed at once, so that it can be looked at before the network gets it.
-        asked = torch.is_grad_enabled() and spots.positions.requires_grad
-        own = [t.detach().requires_grad_(asked) for t in (spots.positions, spots.covariances)]
-        with torch.set_grad_enabled(asked):
-            pixels, covariances = in_rendering(own[0], own[1], to_rendering, self._stride)
+
+        def losses(positions: Tensor, spread: Tensor) -> Tensor:
+            pixels, covariances = in_rendering(positions, spread, to_rendering, self._stride)
             found = logits.new_zeros(len(logits))
             for group in self._groups:
                 found = found + self._robot(
                     pixels[:, group], covariances[:, group], used[:, group],
                     None if weights is None else weights[:, group], places[:, group], cameras,
                 )  # fmt: skip
-            found = found / max(1, len(self._groups))
-        if not found.requires_grad:
-            return found
-        slopes = self._shortened(*torch.autograd.grad(found.sum(), own))
-        linear = sum(
-            (slope * (t - t.detach())).flatten(1).sum(1)
-            for slope, t in zip(slopes, (spots.positions, spots.covariances), strict=True)
-        )
-        return found.detach() + linear
+            return found / max(1, len(self._groups))
 
-    def _shortened(self, *slopes: Tensor) -> list[Tensor]:
-        """Gradients with respect to coordinates ``(B, J, 2)`` and covariances ``(B, J, 2, 2)``, together none longer
-        than :data:`STEEPEST` for an image, none of them NaN."""
-        units = (self._sigma, self._sigma**2)
-        clean = [(s * unit).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for s, unit in zip(slopes, units, strict=True)]
-        length = torch.cat([s.flatten(1) for s in clean], 1).norm(dim=1).clamp_min(1e-30)
-        factor = (STEEPEST / length).clamp_max(1.0)
-        return [
-            s * factor.view(-1, *[1] * (s.dim() - 1)) / unit for s, unit in zip(clean, units, strict=True)
-        ]  # fmt: skip
+        return with_bounded_gradient(losses, spots, self._sigma)
 
     def _robot(
         self, pixels: Tensor, covariances: Tensor, used: Tensor, weights: Tensor | None, points: Tensor, cameras: Tensor
@@ -154,6 +135,36 @@ class PoseLoss:
         width = self._sigma * (share * own[..., 2]).sum(1) / cameras[good, :2].mean(1)
         distance = (share * off).sum(1) / width
         return result.index_put((rows[good],), bent(distance).to(result.dtype))
+
+
+def with_bounded_gradient(losses: Callable[[Tensor, Tensor], Tensor], spots: Spots, sigma: float) -> Tensor:
+    """Losses ``(B,)`` of keypoints' positions ``(B, J, 2)`` and covariances ``(B, J, 2, 2)``, whose gradient with
+    respect to these is none longer than :data:`STEEPEST` for an image, in targets' widths, and nowhere NaN."""
+    # The gradient is computed at once, so that it can be looked at before the network gets it.
+    asked = torch.is_grad_enabled() and spots.positions.requires_grad
+    own = [t.detach().requires_grad_(asked) for t in (spots.positions, spots.covariances)]
+    with torch.set_grad_enabled(asked):
+        found = losses(own[0], own[1])
+    if not found.requires_grad:
+        return found
+    slopes = _shortened(torch.autograd.grad(found.sum(), own), sigma)
+    linear = sum(
+        (slope * (t - t.detach())).flatten(1).sum(1)
+        for slope, t in zip(slopes, (spots.positions, spots.covariances), strict=True)
+    )
+    return found.detach() + linear
+
+
+def _shortened(slopes: Sequence[Tensor], sigma: float) -> list[Tensor]:
+    """Gradients with respect to coordinates and covariances, together none longer than :data:`STEEPEST` for an image,
+    none of them NaN."""
+    units = (sigma, sigma**2)
+    clean = [(s * unit).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for s, unit in zip(slopes, units, strict=True)]
+    length = torch.cat([s.flatten(1) for s in clean], 1).norm(dim=1).clamp_min(1e-30)
+    factor = (STEEPEST / length).clamp_max(1.0)
+    return [
+        s * factor.view(-1, *[1] * (s.dim() - 1)) / unit for s, unit in zip(clean, units, strict=True)
+    ]  # fmt: skip
 
 
 def located(

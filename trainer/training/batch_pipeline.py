@@ -95,8 +95,13 @@ class BatchAugmenter:
                 own = torch.from_numpy(raw.weights).float()
                 weights = own if weights is None else own * weights
             weights = None if weights is None else weights.to(self._device)
-            truth = self._truth(raw) if self._poses else (None, None)
-            return Batch(images, made.keypoints, weights, made.to_rendering, *truth)
+            places, cameras = self._truth(raw) if self._poses else (None, None)
+            return Batch(
+                images, made.keypoints, weights, made.to_rendering, places, cameras, self._readings(raw)
+            )  # fmt: skip
+
+    def _readings(self, raw: RawBatch) -> Tensor | None:
+        return torch.from_numpy(raw.readings).to(self._device) if raw.readings.shape[1] else None
 
     def _truth(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
         """Keypoints in the camera frame ``(B, J, 3)``, and the cameras ``(B, 9)``."""

@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -38,12 +38,14 @@ class LabelledImage:
         points: in its pixels ``(J, 2)``, NaN where outside or not annotated.
         visibility: ``(J,)``: 2 visible, 1 occluded, 0 outside, -1 not annotated.
         variances: of the points, in its pixels² ``(J,)``.
+        to_annotated: from its pixels to those that were annotated ``(2, 3)``.
     """
 
     pixels: NDArray[np.uint8]
     points: Floats
     visibility: NDArray[np.int64]
     variances: Floats
+    to_annotated: Floats = field(default_factory=lambda: np.eye(2, 3))
 
 
 class DecodedImages:
@@ -101,7 +103,9 @@ class DecodedImages:
         total = Fit(*(a * b for a, b in zip(photograph.scale, (fit.scale_u, fit.scale_v), strict=True)))
         area = total.scale_u * total.scale_v
         visibility = np.where(beyond, OUTSIDE, truth.visibility)
-        return LabelledImage(pixels, total.to_input(points), visibility, truth.variances * area)
+        return LabelledImage(
+            pixels, total.to_input(points), visibility, truth.variances * area, _matrix_to_image(total)
+        )
 
     def __getitem__(self, index: int) -> LabelledImage | None:
         """One image; None of one that can't be read, which is told of once."""
@@ -119,6 +123,12 @@ class DecodedImages:
                 self._kept[index] = image
                 self._room -= size
         return image
+
+
+def _matrix_to_image(fit: Fit) -> Floats:
+    """:meth:`.Fit.to_image` as ``(2, 3)``."""
+    scale = 1.0 / np.array([fit.scale_u, fit.scale_v])
+    return np.column_stack([np.diag(scale), 0.5 * scale - 0.5])
 
 
 @dataclass(frozen=True)
@@ -156,17 +166,23 @@ def drawn_view(image: LabelledImage, size: tuple[int, int], rng: np.random.Gener
     return View(scale, turn, (centre[0], centre[1]))
 
 
+def to_image_of(view: View, size: tuple[int, int]) -> Floats:
+    """From the pixels of a view to those of the image, ``(2, 3)``."""
+    c, s = math.cos(view.turn), math.sin(view.turn)
+    linear: Floats = np.array([[c, s], [-s, c]]) / view.scale
+    return np.column_stack([linear, np.array(view.centre) - linear @ ((np.array(size) - 1) / 2)])
+
+
 def show(image: LabelledImage, view: View, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Floats]:
     """The view of an image as opaque RGBA ``(H, W, 4)``, beyond the border as at the border, and the keypoints in its
     pixels ``(J, 2)``."""
-    c, s = math.cos(view.turn), math.sin(view.turn)
-    linear = np.array([[c, s], [-s, c]]) / view.scale
-    offset = np.array(view.centre) - linear @ ((np.array(size) - 1) / 2)
-    to_image = views.Views(torch.from_numpy(np.column_stack([linear, offset])).float()[None])
+    matrix = to_image_of(view, size)
+    points = np.asarray((image.points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
+    to_image = views.Views(torch.from_numpy(matrix).float()[None])
     pixels = torch.from_numpy(image.pixels).permute(2, 0, 1)[None].float()
     shown = views.sample(pixels, to_image, size)[0].round_().byte().permute(1, 2, 0).numpy()
     opaque = np.full((*shown.shape[:2], 1), 255, np.uint8)
-    return np.concatenate([shown, opaque], -1), (image.points - offset) @ np.linalg.inv(linear).T
+    return np.concatenate([shown, opaque], -1), points
 
 
 def keypoint_weights(image: LabelledImage, scale: float, sigma: float, most: float) -> Floats:

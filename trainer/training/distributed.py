@@ -145,7 +145,7 @@ class ProcessGroup:
         return message, _unpacked(packed, mine)
 
 
-_TYPES = (np.uint8, np.float64, np.int64, np.float64, np.int64, np.float64, np.float64, np.float64)
+_TYPES = (np.uint8, np.float64, np.int64, np.float64, np.int64, *[np.float64] * 4)
 
 
 def _shapes(batch: RawBatch) -> list[list[int]]:

@@ -31,6 +31,9 @@ WEIGHT_DECAY = 1e-4
 LONGEST_COMPUTATION = 1.0
 """A batch is computed in parts where it would keep a request to stop waiting longer than this, seconds."""
 
+LEAST_TO_COMPARE = 4
+"""Images of such a part at least, where images are compared with one another."""
+
 MEASURED_EVERY = 25
 """Of so many steps on a graphics card one is measured: it has to be waited for after each part."""
 
@@ -46,6 +49,7 @@ class Batch:
         to_rendering: from the images' pixels to those of the renderings ``(B, 2, 3)``; None where they are the same.
         places: keypoints in the camera frame, metres ``(B, J, 3)``, NaN where not known; None where nobody asks.
         cameras: of the renderings, fx, fy, cx, cy, k1, k2, p1, p2, k3 in their pixels ``(B, 9)``; likewise.
+        readings: of joints, rows of :class:`.Readings` ``(B, R)``; None where nobody asks.
     """
 
     images: Tensor
@@ -54,6 +58,7 @@ class Batch:
     to_rendering: Tensor | None = None
     places: Tensor | None = None
     cameras: Tensor | None = None
+    readings: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +70,7 @@ class Batch:
 
     @property
     def _rest(self) -> tuple[Tensor | None, ...]:
-        return self.weights, self.to_rendering, self.places, self.cameras
+        return self.weights, self.to_rendering, self.places, self.cameras, self.readings
 
     def parts(self, size: int) -> list[Batch]:
         """Parts of the batch, of at most ``size`` images each."""
@@ -175,6 +180,8 @@ class Engine:
         self.optimiser.zero_grad(set_to_none=True)
         share = 1 if self.process_group is None else self.process_group.size
         size = max(1, int(LONGEST_COMPUTATION / max(self.precision.seconds_per_image, 1e-9)))
+        if batch.readings is not None:
+            size = max(size, LEAST_TO_COMPARE)
         parts = batch.parts(size)
         found: list[Tensor] = []
         with device.enough_memory(len(parts[0])):
@@ -216,8 +223,9 @@ class Engine:
         with self.precision.autocast():
             output = self._output(part.images)
         return self._objective(
-            output, part.keypoints, part.weights, (width, height), pose, part.places, part.cameras, part.to_rendering
-        )
+            output, part.keypoints, part.weights, (width, height), pose, part.places, part.cameras, part.to_rendering,
+            part.readings,
+        )  # fmt: skip
 
     def _output(self, images: Tensor) -> Output:
         if not self._unsure:

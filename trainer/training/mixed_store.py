@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from ...core.scene.scene_model import SceneModel
 from ...core.settings.schema import Settings
 from ..datasets.data_sets import Partition, batch_counts
 from ..images import sensor_effects
-from .data_images import DecodedImages, drawn_view, keypoint_weights, show
+from .data_images import DecodedImages, drawn_view, keypoint_weights, show, to_image_of
+from .joint_readings import JointReadings, unread
 from .replay_store import RawBatch, ReplayStore, Source
 
 NO_CAMERA = (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -29,16 +30,23 @@ class Share:
         count: images.
         weight: of their losses.
         most_deviation: see :class:`.DataSettings`.
+        readings: of the images' joints; None where nobody asks for them.
     """
 
     images: DecodedImages
     count: int
     weight: float
     most_deviation: float
+    readings: JointReadings | None = None
 
 
-def shares(settings: Settings, partitions: Sequence[Partition]) -> list[Share]:
-    """Of the data sets of a run."""
+def shares(settings: Settings, partitions: Sequence[Partition], readings: Sequence[JointReadings] = ()) -> list[Share]:
+    """Of the data sets of a run.
+
+    Args:
+        readings: of each data set; none where nobody asks for them.
+    """
+    reads: Sequence[JointReadings | None] = readings or [None] * len(partitions)
     names, render = [k.name for k in settings.keypoints], settings.render
     memory = (settings.training.store_mb << 20) // max(1, len(partitions))
     return [
@@ -46,9 +54,11 @@ def shares(settings: Settings, partitions: Sequence[Partition]) -> list[Share]:
             DecodedImages(
                 p.learned, names, (render.width, render.height), complete=p.complete[0], memory=memory
             ),
-            count, p.settings.weight, p.settings.most_deviation,
+            count, p.settings.weight, p.settings.most_deviation, read,
         )
-        for p, count in zip(partitions, batch_counts(settings), strict=True)
+        for p, count, read in zip(
+            partitions, batch_counts(settings), reads, strict=True
+        )
     ]  # fmt: skip
 
 
@@ -74,6 +84,7 @@ class MixedStore:
         """Made so far."""
         self._renderings = renderings
         self._data = data
+        self._reads = any(share.readings is not None for share in data)
         self._effects = model.only(sensor_effects.NAMES)
         self._sigma = sigma
         self._seed = seed
@@ -87,7 +98,8 @@ class MixedStore:
             self.waited = self._renderings.waited
             if rendered is None:
                 return None
-            parts.append(rendered)
+            keypoints = rendered.keypoints.shape[1]
+            parts.append(replace(rendered, readings=unread(len(rendered), keypoints)) if self._reads else rendered)
         parts += [self._part(number, share) for number, share in enumerate(self._data)]
         self.batches += 1
         return RawBatch(*(np.concatenate(arrays) for arrays in zip(*(p.arrays for p in parts), strict=True)))
@@ -109,21 +121,29 @@ class MixedStore:
     def _part(self, number: int, share: Share) -> RawBatch:
         rng = np.random.default_rng((self._seed, self.batches, number, 1))
         rows = [self._image(share, index, rng) for index in self.chosen(number, share.count, len(share.images))]
-        pixels, points, visibility, weights = (np.stack(column) for column in zip(*rows, strict=True))
+        pixels, points, visibility, weights, readings = (np.stack(column) for column in zip(*rows, strict=True))
         values = sensor_effects.table([self._effects.sample(rng).values for _ in rows])
         return RawBatch(
             pixels, points, visibility, values, np.full(len(rows), -1), np.full(weights.shape, math.nan),
             np.tile(NO_CAMERA, (len(rows), 1)), share.weight * weights,
+            readings,
         )  # fmt: skip
 
     def _image(
         self, share: Share, index: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         image, (width, height) = share.images[index], share.images.size
+        joints = share.images.keypoints
+        nothing = unread(1, joints)[0] if share.readings is not None else np.empty(0)
         if image is None:
-            joints = share.images.keypoints
             blank = np.full((height, width, 4), 255, np.uint8)
-            return blank, np.full((joints, 2), math.nan), np.zeros(joints, np.int64), np.zeros(joints)
+            return blank, np.full((joints, 2), math.nan), np.zeros(joints, np.int64), np.zeros(joints), nothing
         view = drawn_view(image, (width, height), rng)
         pixels, points = show(image, view, (width, height))
-        return pixels, points, image.visibility, keypoint_weights(image, view.scale, self._sigma, share.most_deviation)
+        weights = keypoint_weights(image, view.scale, self._sigma, share.most_deviation)
+        if share.readings is None:
+            return pixels, points, image.visibility, weights, nothing
+        inner, outer = to_image_of(view, (width, height)), image.to_annotated
+        offset = outer[:, :2] @ inner[:, 2] + outer[:, 2]
+        to_annotated = np.column_stack([outer[:, :2] @ inner[:, :2], offset])
+        return pixels, points, image.visibility, weights, share.readings.row(index, to_annotated)

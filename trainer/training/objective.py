@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is minimised: the loss of the maps, and beside it what the settings add: the maps' width and range, the pose."""
+"""What is minimised: the loss of the maps, and beside it what the settings add: the maps' width and range, the
+pose, and its displacement between images."""
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ from ..maps import codec, curve_fit
 from ..maps.shape_losses import range_losses, width_losses
 from ..networks.factory import KeypointNetwork, Output
 from ..pose.loss import PoseLoss
+from ..pose.pair_loss import PairLoss
 
 
 class Objective:
     """What the training of one network minimises.
 
     Attributes:
-        extras: what counts beside the maps' loss: ``width``, ``range``, ``pose``.
+        extras: what counts beside the maps' loss: ``width``, ``range``, ``pose``, ``displacement``.
     """
 
     def __init__(self, network: KeypointNetwork, settings: TrainingSettings, robots: Sequence[str] = ()) -> None:
@@ -29,7 +31,10 @@ class Objective:
             robots: whose each keypoint is; none for one robot.
         """
         c = network.config
-        weights = {"width": settings.width_weight, "range": settings.range_weight, "pose": settings.pose_weight}
+        weights = {
+            "width": settings.width_weight, "range": settings.range_weight, "pose": settings.pose_weight,
+            "displacement": settings.displacement_weight,
+        }  # fmt: skip
         self._network = network
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.extras = tuple(self._weights)
@@ -37,10 +42,14 @@ class Objective:
             c.keypoints, network.stride, c.sigma, is_distribution=network.is_distribution, fitted=c.is_fitted,
             robots=robots,
         )  # fmt: skip
+        self._pairs = PairLoss(
+            network.stride, c.sigma, is_distribution=network.is_distribution, fitted=c.is_fitted
+        )  # fmt: skip
 
     def __call__(
         self, output: Output, keypoints: Tensor, weights: Tensor | None, size: tuple[int, int], pose: float,
         places: Tensor | None = None, cameras: Tensor | None = None, to_rendering: Tensor | None = None,
+        readings: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Losses of each stage and image, and below them those of each of :attr:`extras`, ``(S + E, B)``, none of them
         weighted yet.
@@ -52,6 +61,7 @@ class Objective:
             pose: see :meth:`total`; where 0, that row is empty.
             places, cameras, to_rendering: see :meth:`.PoseLoss.__call__`; where they are missing, the pose's
                 row is empty.
+            readings: see :meth:`.PairLoss.__call__`; where they are missing, the displacement's row is empty.
         """
         stages = self._network.stage_losses(output, keypoints, *size, weights)
         if not self.extras:
@@ -68,6 +78,9 @@ class Objective:
             rows |= {name: (part * gate).mean(-1) for name, part in zip(("width", "range"), both, strict=True)}
         if pose > 0 and "pose" in self.extras and places is not None and cameras is not None:
             rows["pose"] = self._pose(last, keypoints, weights, places, cameras, to_rendering, size)
+        if "displacement" in self.extras and readings is not None:
+            confidences = self._network.beliefs(output).confidence
+            rows["displacement"] = self._pairs(last, confidences, readings, to_rendering)
         empty = torch.zeros_like(stages[0])
         return torch.cat([stages, torch.stack([rows.get(name, empty) for name in self.extras])])
 

@@ -17,16 +17,17 @@ from ..datasets import data_sets
 from ..datasets.data_sets import Partition
 from ..networks import device, factory, starting_model
 from ..networks.factory import KeypointNetwork, NetworkConfig
-from . import distributed, mixed_store
+from . import distributed, joint_readings, mixed_store
 from .batch_pipeline import Pipeline, Store
 from .distributed import Followers
 from .draws import Draws
 from .engine import Engine
 from .held_out_sets import HeldOut
+from .joint_readings import JointReadings
 from .mixed_store import MixedStore
 from .replay_store import ReplayStore
 from .sample_stream import SampleStream
-from .setup import make_batch_augmenter
+from .setup import make_batch_augmenter, robot_of_run
 
 
 @dataclass
@@ -75,9 +76,11 @@ class Parts:
         process_group = None if followers is None else followers.process_group
         engine = Engine(network, t, decided, process_group, [k.robot for k in settings.keypoints])
         data = data_sets.partitions(settings)
+        readings = joint_readings.of_run(settings, data, robot_of_run(folder))
+        joint_readings.check_shares(settings, readings, count)
         held_out = HeldOut(folder, settings, data)
         draws = Draws.of(settings)
-        pipeline = _pipeline(settings, stream, where, count, draws, data)
+        pipeline = _pipeline(settings, stream, where, count, draws, data, readings)
         torch.manual_seed(t.seed)  # the measurement may have drawn numbers
         return cls(engine, held_out, pipeline, followers, draws)
 
@@ -106,13 +109,14 @@ def _network(settings: Settings, config: NetworkConfig, where: torch.device, *, 
 
 
 def _pipeline(
-    settings: Settings, stream: SampleStream, where: torch.device, count: int, draws: Draws, data: Sequence[Partition]
-) -> Pipeline:
+    settings: Settings, stream: SampleStream, where: torch.device, count: int, draws: Draws, data: Sequence[Partition],
+    readings: Sequence[JointReadings],
+) -> Pipeline:  # fmt: skip
     t, augmenter = settings.training, make_batch_augmenter(settings, where, settings.training.seed)
     store: Store
     with device.enough_memory(t.batch_size):
         if data:
-            shares = mixed_store.shares(settings, data)
+            shares = mixed_store.shares(settings, data, readings)
             rest = t.batch_size - sum(share.count for share in shares)
             sigma = t.target_sigma / 100 * math.hypot(settings.render.width, settings.render.height)
             renderings = _replay_store(settings, rest, draws) if rest else None

@@ -37,6 +37,7 @@ class RawBatch:
     they are, ``(B,)``, counted as they came into the store. ``depths`` of the keypoints ``(B, J)`` and ``cameras``
     ``(B, 9)``, fx, fy, cx, cy, k1, k2, p1, p2, k3 in pixels, are what a pose is measured by. Images of data sets have
     the number -1 and depths that are NaN; ``weights`` of the keypoints ``(B, J)`` are 1 for renderings.
+    ``readings`` of joints are rows of :class:`.Readings` ``(B, R)``, with R = 0 where nobody asks for them.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class RawBatch:
     depths: NDArray[np.float64]
     cameras: NDArray[np.float64]
     weights: NDArray[np.float64]
+    readings: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +62,7 @@ class RawBatch:
         """All of them, in the order of the constructor."""
         return (
             self.images, self.keypoints, self.visibility, self.values, self.numbers, self.depths, self.cameras,
-            self.weights,
+            self.weights, self.readings,
         )  # fmt: skip
 
 
@@ -138,6 +140,7 @@ class ReplayStore:
         return RawBatch(
             self._images[slots], self._keypoints[slots], self._visibility[slots], values, self._number[slots],
             self._depths[slots], self._cameras[slots], np.ones_like(self._depths[slots]),
+            np.empty((len(slots), 0)),
         )  # fmt: skip
 
     def note(self, numbers: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:

@@ -72,6 +72,12 @@ def kinematics(folder: Path) -> dict[str, Any] | None:
     return dict(document)
 
 
+def robot_of_run(folder: Path) -> Robot | None:
+    """The robot of :func:`kinematics`."""
+    document = kinematics(folder)
+    return None if document is None else Robot.from_dict(document)
+
+
 def versions() -> dict[str, str]:
     """Versions of what computed a result."""
     from ... import __version__
