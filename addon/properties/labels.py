@@ -95,6 +95,9 @@ TRAINING = {
                          "the maps' loss; 0 leaves it out", extra={"soft_max": 2.0, "precision": 3}),
     "pose_from": Words("Pose from", "Share of the training that goes by before the pose counts; its weight then rises "
                        "over a tenth of the training", extra={"subtype": "FACTOR"}),
+    "displacement_weight": Words("Displacement weight", "How much it counts how far the robot has moved between two "
+                                 "images of a resting camera, as predicted, against its joint positions; needs data "
+                                 "that tells of joints; 0 leaves it out", extra={"soft_max": 2.0, "precision": 3}),
     "width_weight": Words("Width weight", "How much it counts how far the belief maps' width is off, beside the maps' "
                           "loss", extra={"soft_max": 2.0, "precision": 3}),
     "range_weight": Words("Range weight", "How much it counts how far the belief maps' highest value is off, beside "

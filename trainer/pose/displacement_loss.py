@@ -20,7 +20,7 @@ from .problem import Options
 from .rigid_motion import invert
 from .solve_pose import solve_pose
 
-SOLVER = Options(kernel="huber")
+SOLVER = Options(kernel="huber", starts=1, triplets=2)
 """That predictions are solved with; nothing is known that it could start from."""
 
 
@@ -90,13 +90,21 @@ def displacement_loss(first: View, second: View, moved: Tensor, body: Tensor, si
         ValueError: if the shapes don't fit.
     """
     (before, good), (after, also) = first.solve(), second.solve()
+    return losses_of_poses(before, after, good & also, first.cameras, moved, body, sigma)
+
+
+def losses_of_poses(
+    before: Tensor, after: Tensor, good: Tensor, cameras: Tensor, moved: Tensor, body: Tensor, sigma: float
+) -> Tensor:
+    """:func:`displacement_loss` of poses ``T_cam_object`` ``(B, 4, 4)``, of which those count that are ``good``
+    ``(B,)``, before ``cameras`` ``(B, 9)``."""
     result = before.new_zeros(len(before))
-    rows = (good & also).nonzero().squeeze(1)
+    rows = good.nonzero().squeeze(1)
     if not len(rows):
         return result
     before, after = before[rows], after[rows]
     off = displacement_errors(before, after, moved[rows].to(before.dtype), body.to(before.dtype)).mean(1)
     with torch.no_grad():
         depth = (before[:, 2, 3] + after[:, 2, 3]) / 2
-        width = sigma * depth.abs().clamp_min(1e-6) / first.cameras[rows, :2].to(before.dtype).mean(1)
+        width = sigma * depth.abs().clamp_min(1e-6) / cameras[rows, :2].to(before.dtype).mean(1)
     return result.index_put((rows,), bent(off / width))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.robot.visibility import SURE
-from .displacement_loss import View, displacement, displacement_loss
+from .displacement_loss import View, displacement, losses_of_poses
 from .loss import LEAST, in_rendering, located, with_bounded_gradient
 
 Floats = NDArray[np.float64]
@@ -148,16 +148,20 @@ class PairLoss:
     ) -> Tensor:  # fmt: skip
         """Losses ``(P,)``; ``scale``: pixels of the camera to one of the input."""
 
-        def view(places: Tensor) -> View:
-            return View(
-                read.points[places].nan_to_num(), pixels[places], read.cameras[places], covariances[places],
-                used[places], read.objects[places],
-            )  # fmt: skip
-
+        # Each image is solved once, though it is in two pairs.
+        own = torch.unique(torch.cat([first, second]))
+        poses, good = View(
+            read.points[own].nan_to_num(), pixels[own], read.cameras[own], covariances[own], used[own],
+            read.objects[own],
+        ).solve()  # fmt: skip
+        before, after = (torch.searchsorted(own, places) for places in (first, second))
         reach = REACH * float(read.objects[first, :3, 3].norm(dim=-1).mean().clamp_min(1e-3))
         body = reach * torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(pixels)
         moved = displacement(read.objects[first], read.objects[second])
-        return displacement_loss(view(first), view(second), moved, body, float(scale) * self._sigma)
+        return losses_of_poses(
+            poses[before], poses[after], good[before] & good[after], read.cameras[first], moved, body,
+            float(scale) * self._sigma,
+        )  # fmt: skip
 
 
 def _scale(affine: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ def show(image: LabelledImage, view: View, size: tuple[int, int]) -> tuple[NDArr
     """The view of an image as opaque RGBA ``(H, W, 4)``, beyond the border as at the border, and the keypoints in its
     pixels ``(J, 2)``."""
     matrix = to_image_of(view, size)
-    points = np.asarray((image.points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
+    points: Floats = np.asarray((image.points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T, np.float64)
     to_image = views.Views(torch.from_numpy(matrix).float()[None])
     pixels = torch.from_numpy(image.pixels).permute(2, 0, 1)[None].float()
     shown = views.sample(pixels, to_image, size)[0].round_().byte().permute(1, 2, 0).numpy()

@@ -64,7 +64,7 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         row.prop(t, "weights", placeholder="downloaded once")
     column.prop(t, "loss")
     column.prop(t, "decoder")
-    for name in ("width_weight", "range_weight", "pose_weight"):
+    for name in ("width_weight", "range_weight", "displacement_weight", "pose_weight"):
         column.prop(t, name)
     if t.pose_weight > 0.0:
         column.prop(t, "pose_from")
