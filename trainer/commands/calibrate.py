@@ -76,7 +76,7 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False, progress: boo
         predictor = Predictor.load(options.model, device.choose("auto"))
         found = find_keypoints(footage, predictor, show_progress("keypoints", progress))
     if found is not None and not observations:
-        result = calibrate_by_model(footage, found, offsets).calibration
+        result = calibrate_by_model(footage, found, offsets, show_progress("outlines", progress)).calibration
     else:
         keypoints = None if found is None else keypoint_blocks(footage, found)
         result = solved(footage, observations, offsets=offsets, keypoints=keypoints)

@@ -149,7 +149,7 @@ def label_without_markers(
     """
     assert options.model is not None
     found = keypoints_of(footage, options.model, progress)
-    confirmed = calibrate_by_model(footage, found, offsets)
+    confirmed = calibrate_by_model(footage, found, offsets, show_progress("outlines", progress))
     labelled = label_by_model(confirmed, found.keypoints, most_deviation(footage, options))
     if not labelled.labels:
         raise UserError(f"No image of {footage.source} can be labelled by the model: {_most_frequent(labelled)}")

@@ -12,6 +12,7 @@ from ...core.camera.intrinsics import invert, transform
 from ..pose.problem import INLIER
 from .calibration import Calibration, CameraResult, calibrate
 from .joint_problem import Block
+from .marker_observing import Progress
 from .model_keypoints import FrameKeypoints, ModelKeypoints, excess, keypoint_blocks, squared_distances
 from .outlines import Outlined, by_outlines
 from .recording import Floats, Footage
@@ -48,8 +49,9 @@ class Confirmed:
 
 
 def calibrate_by_model(
-    footage: Footage, found: ModelKeypoints, offsets: Mapping[str, float] | None = None
-) -> Confirmed:
+    footage: Footage, found: ModelKeypoints, offsets: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> Confirmed:  # fmt: skip
     """Place the cameras by the images whose keypoints confirm their joint positions.
 
     A model errs alike in all images, so that the covariances also contain how much the cameras depend on each of its
@@ -58,6 +60,7 @@ def calibrate_by_model(
 
     Args:
         offsets: as :func:`.calibrate` has them.
+        progress: see :func:`.by_outlines`; of each camera anew.
 
     Raises:
         UserError: if the keypoints don't determine where a camera is.
@@ -74,7 +77,7 @@ def calibrate_by_model(
     calibration = replace(calibration, cameras=cameras)
     for name in cameras:
         own = [k for k in errors if footage.frames[k].camera == name]
-        outlined = by_outlines(footage, name, calibration.cameras[name].pose, own, _offsets(calibration))
+        outlined = by_outlines(footage, name, calibration.cameras[name].pose, own, _offsets(calibration), progress)
         if outlined is None:
             continue
         moved = _with_outlined(calibration, name, outlined)

@@ -23,6 +23,7 @@ from ...core.meshes import reader
 from ...core.meshes.mesh import MeshData, joined
 from ...core.robot.robot import Robot
 from .frame_reader import read_frames
+from .marker_observing import Progress
 from .recording import Floats, Footage
 
 LEAST = 8
@@ -80,14 +81,16 @@ class Outlined:
 
 
 def by_outlines(
-    footage: Footage, camera: str, start: Floats, frames: Sequence[int], offsets: Mapping[str, float]
-) -> Outlined | None:
+    footage: Footage, camera: str, start: Floats, frames: Sequence[int], offsets: Mapping[str, float],
+    progress: Progress | None = None,
+) -> Outlined | None:  # fmt: skip
     """Move a resting camera until silhouettes agree with what differs from the background.
 
     Args:
         start: its ``T_cam_base``, good to some 20 pixels.
         frames: places in :attr:`.Footage.frames` of its images whose joint positions are right.
         offsets: of joints, added to their positions, radians or metres.
+        progress: called with the number of images that were looked at and with how many times one will be.
 
     Returns:
         None where outlines tell nothing: too few images or edges, or a robot without shapes.
@@ -111,7 +114,10 @@ def by_outlines(
     if not moving:
         return None
     pose = start
-    for reach in REACHES:
+    looks = len(REACHES) * len(views) + len(known)
+    for number, reach in enumerate(REACHES):
+        if progress is not None:
+            progress(number * len(views), looks)
         drawn = [_drawn(v, shapes, pose, pinhole) for v in views]
         covered = _covered(drawn)
         found = [_edges(v, d, moving, covered, pinhole, reach) for v, d in zip(views, drawn, strict=True)]
@@ -126,13 +132,15 @@ def by_outlines(
     left = off - rows @ step
     covariance = sum(_jackknife(rows, weighted, left, groups) for groups in (image, link))
     agreement, errors = {}, {}
-    for place, image in looking.images(known):
+    for number, (place, image) in enumerate(looking.images(known), 1):
         view = looking.view(place, image, background)
         _, own, _ = _edges(view, _drawn(view, shapes, pose, pinhole), moving, covered, pinhole, REACHES[0])
         if len(own) >= CLEAR:
             near = np.abs(own) < TAIL
             agreement[place] = float(near.mean())
             errors[place] = float(np.sqrt(np.square(own[near]).mean())) / scale if near.any() else TAIL / scale
+        if progress is not None:
+            progress(looks - len(known) + number, looks)
     return Outlined(pose, np.asarray(covariance), agreement, errors)
 
 

@@ -83,8 +83,12 @@ def start() -> Floats:
 
 def test_the_camera_is_found_and_the_wrong_record_disagrees(tmp_path: Path, start: Floats) -> None:
     footage = _record(tmp_path)
-    found = by_outlines(footage, "left", start, [k for k in range(COUNT) if k != WRONG], {})
+    told: list[tuple[int, int]] = []
+    right = [k for k in range(COUNT) if k != WRONG]
+    found = by_outlines(footage, "left", start, right, {}, lambda done, whole: told.append((done, whole)))
     assert found is not None
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert told[0][0] == 0 and told[-1][0] == told[-1][1]
     millimetres, angle = _off(found)
     assert millimetres < 6 and angle < 0.3
     agreement = dict(found.agreement)
