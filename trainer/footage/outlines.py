@@ -35,7 +35,7 @@ WIDTH = 640
 POINTS = 150
 """Along the silhouette of one image."""
 REACHES = (16, 16, 12, 8, 6, 5, 5)
-"""Pixels to both sides in which each point looks for the edge, step by step."""
+"""Pixels to both sides in which each point whole for the edge, step by step."""
 ARM = 4
 """Pixels to both sides of an edge that are compared."""
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -114,10 +114,10 @@ def by_outlines(
     if not moving:
         return None
     pose = start
-    looks = len(REACHES) * len(views) + len(known)
+    whole = len(REACHES) * len(views) + len(known)
     for number, reach in enumerate(REACHES):
         if progress is not None:
-            progress(number * len(views), looks)
+            progress(number * len(views), whole)
         drawn = [_drawn(v, shapes, pose, pinhole) for v in views]
         covered = _covered(drawn)
         found = [_edges(v, d, moving, covered, pinhole, reach) for v, d in zip(views, drawn, strict=True)]
@@ -140,7 +140,7 @@ def by_outlines(
             agreement[place] = float(near.mean())
             errors[place] = float(np.sqrt(np.square(own[near]).mean())) / scale if near.any() else TAIL / scale
         if progress is not None:
-            progress(looks - len(known) + number, looks)
+            progress(whole - len(known) + number, whole)
     return Outlined(pose, np.asarray(covariance), agreement, errors)
 
 
