@@ -35,7 +35,7 @@ WIDTH = 640
 POINTS = 150
 """Along the silhouette of one image."""
 REACHES = (16, 16, 12, 8, 6, 5, 5)
-"""Pixels to both sides in which each point whole for the edge, step by step."""
+"""Pixels to both sides in which each point looks for the edge, step by step."""
 ARM = 4
 """Pixels to both sides of an edge that are compared."""
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
