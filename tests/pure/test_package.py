@@ -75,6 +75,7 @@ RANKS: dict[str, tuple[str, ...]] = {
         "inference",
         "footage",
         "evaluation",
+        "run_data",
         "training",
         "experiments",
         "commands",

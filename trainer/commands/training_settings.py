@@ -42,8 +42,7 @@ def completed(settings: Settings, given: Mapping[str, Any]) -> tuple[Settings, R
         config, names = NetworkConfig.of_run(settings), [k.name for k in settings.keypoints]
         starting_model.check(settings.training.start_from, start, config, names)
     if settings.training.displacement_weight or settings.data:
-        from ..datasets import data_sets
-        from ..training import joint_readings
+        from ..run_data import data_sets, joint_readings
 
         joint_readings.of_run(settings, data_sets.partitions(settings), robot)
     return settings, robot

@@ -15,10 +15,10 @@ from ...core.errors import UserError
 from ...core.messages.samples import Sample
 from ...core.scene.scene_model import SceneDraw
 from ...core.settings.schema import Settings
-from ..datasets.data_sets import Partition
 from ..evaluation.evaluate import EvaluationSet
 from ..evaluation.sample_set import SampleSet
 from ..images.fixed_compositor import FixedCompositor
+from ..run_data.data_sets import Partition
 from .data_images import DecodedImages, show, whole_view
 from .sample_stream import SampleStream
 

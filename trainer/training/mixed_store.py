@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ...core.scene.scene_model import SceneModel
 from ...core.settings.schema import Settings
-from ..datasets.data_sets import Partition, batch_counts
 from ..images import sensor_effects
+from ..run_data.data_sets import Partition, batch_counts
+from ..run_data.joint_readings import JointReadings, unread
 from .data_images import DecodedImages, drawn_view, keypoint_weights, show, to_image_of
-from .joint_readings import JointReadings, unread
 from .replay_store import RawBatch, ReplayStore, Source
 
 NO_CAMERA = (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 
 from ...core.settings.schema import Settings
-from ..datasets import data_sets
-from ..datasets.data_sets import Partition
 from ..networks import device, factory, starting_model
 from ..networks.factory import KeypointNetwork, NetworkConfig
-from . import distributed, joint_readings, mixed_store
+from ..run_data import data_sets, joint_readings
+from ..run_data.data_sets import Partition
+from ..run_data.joint_readings import JointReadings
+from . import distributed, mixed_store
 from .batch_pipeline import Pipeline, Store
 from .distributed import Followers
 from .draws import Draws
 from .engine import Engine
 from .held_out_sets import HeldOut
-from .joint_readings import JointReadings
 from .mixed_store import MixedStore
 from .replay_store import ReplayStore
 from .sample_stream import SampleStream

@@ -18,8 +18,9 @@ from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.settings import toml_file, validation
 from robot_keypoints.core.settings.schema import DataSettings, Settings
 from robot_keypoints.trainer.commands import main as cli
-from robot_keypoints.trainer.datasets import data_sets, keypoint_matching, reader
+from robot_keypoints.trainer.datasets import keypoint_matching, reader
 from robot_keypoints.trainer.networks.model_file import load_model
+from robot_keypoints.trainer.run_data import data_sets
 from robot_keypoints.trainer.training import data_images, mixed_store
 from robot_keypoints.trainer.training.batch_pipeline import Pipeline
 from robot_keypoints.trainer.training.data_images import DecodedImages, LabelledImage, View

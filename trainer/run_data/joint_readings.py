@@ -21,9 +21,9 @@ from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Robot
 from ...core.settings.schema import Settings
 from ..datasets.annotations import Annotation, Item
-from ..datasets.data_sets import Partition, batch_counts
 from ..pose.kinematics import Chain
 from ..pose.pair_loss import Readings
+from .data_sets import Partition, batch_counts
 
 Floats = NDArray[np.float64]
 

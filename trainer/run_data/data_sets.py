@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.settings.schema import VALIDATION_SHARE, DataSettings, Settings
+from ..datasets import keypoint_matching, reader
+from ..datasets.annotations import Annotated, Item
 from ..footage.unlabelled import read_unlabelled
-from . import keypoint_matching, reader
-from .annotations import Annotated, Item
 
 FOOTAGE = ".toml"
 """How the name of footage ends, whose images have joint positions and no labels."""

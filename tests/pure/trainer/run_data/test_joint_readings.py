@@ -18,13 +18,12 @@ from robot_keypoints.core.robot.keypoints import joint_keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.core.settings.schema import DataSettings, Settings, TrainingSettings
-from robot_keypoints.trainer.datasets import data_sets
 from robot_keypoints.trainer.datasets.annotations import Annotation, Item
-from robot_keypoints.trainer.datasets.data_sets import Partition
 from robot_keypoints.trainer.footage.unlabelled import read_unlabelled
 from robot_keypoints.trainer.maps import codec
 from robot_keypoints.trainer.pose.pair_loss import PairLoss, pairs
-from robot_keypoints.trainer.training import joint_readings
+from robot_keypoints.trainer.run_data import data_sets, joint_readings
+from robot_keypoints.trainer.run_data.data_sets import Partition
 
 ROBOT = load_urdf(UR10)
 KEYPOINTS = tuple(joint_keypoints(ROBOT))
