@@ -6,6 +6,7 @@ JSON and TOML may be UTF-8, with or without a byte order mark as Windows' editor
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -45,7 +46,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: if it can't be read, or is no regular file; ``strerror`` says why.
     """
-    _check_regular(os.stat(path))
+    try:
+        found = os.stat(path)
+    except ValueError as problem:
+        raise OSError(errno.EINVAL, "its name has a character that no file's name has") from problem
+    _check_regular(found)
     # What lies there may have become a pipe since.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
     descriptor = os.open(path, flags)

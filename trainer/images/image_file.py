@@ -113,8 +113,6 @@ def read(
         raise PhotographError(f"There is no image at {path}: choose another") from problem
     except OSError as problem:
         raise PhotographError(f"{path} can't be read as an image ({problem.strerror}): choose another") from problem
-    except ValueError as problem:  # a name with a zero byte
-        raise PhotographError(f"{str(path)!r} is no file's name: choose an image") from problem
 
 
 def decode(data: bytes, most: int = LARGEST_PIXELS, name: str = "the image") -> Photograph:

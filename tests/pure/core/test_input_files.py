@@ -57,6 +57,13 @@ def test_what_is_no_toml_is_one_sentence(tmp_path: Path, data: bytes) -> None:
         read_toml(tmp_path / "x", "mend it", largest=1000 if b"#" in data else 1 << 20)
 
 
+def test_a_name_that_no_file_can_have_is_like_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="a character that no file's name has"):
+        open_regular(tmp_path / "a\0b")
+    with pytest.raises(UserError, match="can't be read"):
+        read_json(tmp_path / "a\0b", "mend it")
+
+
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
