@@ -237,9 +237,8 @@ def mask_agreement(m: SimpleNamespace, urdf: Path, draws: int = 2) -> float:
     details = m.instance_labels.Details.of_stage(stage)
     right = total = 0
     for _ in range(draws):
-        stage.apply(
-            {**stage.draw_rules.sample(model, rng).values, **{f"camera/{n}": ends[0] for n, ends in WIDE.items()}}
-        )
+        fixed = {f"camera/{n}": ends[0] for n, ends in WIDE.items()} | {"background/world": 0.5}  # which is opaque
+        stage.apply({**stage.draw_rules.sample(model, rng).values, **fixed})
         truth = m.labels.label(stage, details)
         inner = inside_of_regions(truth.mask)
         links = [(i.name, link) for i in truth.instances for link in i.frames]

@@ -40,7 +40,7 @@ class ExperimentOptions:
         renderings: of a pool that is rendered from settings.
         workers, blender: to render it with; see :class:`.RenderOptions`.
         given: fields of :class:`.FeedbackExperiment` that were given.
-        share_of_jobs: ``i/J`` makes the i-th of J shares of the trainings and nothing else, as one of the processes.
+        trainings: makes those of these places and nothing else, as one of the processes.
     """
 
     source: Path
@@ -51,7 +51,7 @@ class ExperimentOptions:
     renderings: int = RENDERINGS
     workers: int | None = None
     blender: str = ""
-    share_of_jobs: str | None = None
+    trainings: Sequence[int] = ()
 
 
 def run(options: ExperimentOptions, *, as_json: bool = False) -> int:
@@ -67,9 +67,8 @@ def run(options: ExperimentOptions, *, as_json: bool = False) -> int:
         raise UserError(f"--jobs is {options.jobs}: it must be between 1 and {MOST_JOBS}")
     folder = _folder(options)
     experiment = _experiment(options, folder)
-    if options.share_of_jobs is not None:
-        number, jobs = (int(n) for n in options.share_of_jobs.split("/"))
-        feedback_experiment.run_share(folder, experiment, options.device, number, jobs)
+    if options.trainings:
+        feedback_experiment.run_share(folder, experiment, options.device, options.trainings)
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder)
@@ -179,7 +178,7 @@ def _report(folder: Path, experiment: FeedbackExperiment, *, as_json: bool) -> N
         from ..experiments import figure8
         from ..reports import figures
 
-        figure = figure8.figure_of(found, f"{experiment.rule}, strength {experiment.strength:g}")
+        figure = figure8.figure_of(found, experiment.described)
         for form in ("png", "svg"):
             written.append(f"{results.FIGURE}.{form}")
             files.write_bytes(folder / written[-1], figures.encode(figure, form))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -25,21 +25,31 @@ LOGS = "logs"
 POLL_SECONDS = 0.2
 
 
-def run_share(folder: Path, experiment: FeedbackExperiment, on: str, number: int, jobs: int) -> None:
+def shares_of_missing(folder: Path, experiment: FeedbackExperiment, jobs: int) -> list[list[int]]:
+    """Places in :func:`.results.every_training` of the trainings that are missing, for at most ``jobs`` processes.
+
+    What is missing is dealt out, and not all: trainings that were taken over lie at every second place.
+    """
+    every = results.every_training(experiment)
+    places = [every.index(training) for training in results.missing(folder, experiment)]
+    return [places[i::jobs] for i in range(min(jobs, len(places)))]
+
+
+def run_share(folder: Path, experiment: FeedbackExperiment, on: str, mine: Collection[int]) -> None:
     """Make one process's share of the trainings that are missing; each is written when it is done.
 
     Args:
         on: device, as ``training.device`` names it.
-        number: of the process, 0 … ``jobs`` - 1.
+        mine: places of the trainings in :func:`.results.every_training`.
 
     Raises:
         UserError: if the device can't be used, or a training has run away.
     """
     torch.set_num_threads(1)
-    # By the numbers of all trainings, so that the shares stay the same while others are being done.
-    mine = results.every_training(experiment)[number::jobs]
     training: PairedTraining | None = None
-    for seed, feedback in mine:
+    for place, (seed, feedback) in enumerate(results.every_training(experiment)):
+        if place not in mine:
+            continue
         path = results.path_of(folder, seed, feedback=feedback)
         if path.exists():
             continue
@@ -68,14 +78,15 @@ def run_all(
     total, left = 2 * experiment.pairs, len(results.missing(folder, experiment))
     if not left:
         return True
-    say(f"{left} of {total} trainings to make, {jobs} at a time")
+    shares = shares_of_missing(folder, experiment, jobs)
+    say(f"{left} of {total} trainings to make, {len(shares)} at a time")
     command = [sys.executable, str(LAUNCHER), "--lifeline", "cli", "experiment", "feedback", str(folder.absolute())]
     children = [
         Child(
-            f"process {i + 1}", [*command, "--device", on, "--share-of-jobs", f"{i}/{jobs}"],
-            folder / LOGS / f"{i + 1}.log", {"OMP_NUM_THREADS": "1"},
+            f"process {i}", [*command, "--device", on, "--trainings", ",".join(str(place) for place in share)],
+            folder / LOGS / f"{i}.log", {"OMP_NUM_THREADS": "1"},
         )
-        for i in range(jobs)
+        for i, share in enumerate(shares, 1)
     ]  # fmt: skip
     begun, before = time.monotonic(), left
     try:

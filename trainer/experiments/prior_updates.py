@@ -105,7 +105,7 @@ class EvidenceUpdates:
 
 
 class RenderingUpdates:
-    """Each rendering is drawn by its own present loss to the power ``strength``, and at least by the ``floor``."""
+    """Each rendering is drawn by its own present loss to the power ``exponent``, and at least by the ``floor``."""
 
     def __init__(self, losses: Callable[[KeypointNetwork], Floats], settings: FeedbackSettings) -> None:
         """``losses`` are of all of the pool's renderings ``(N,)``."""
@@ -118,7 +118,7 @@ class RenderingUpdates:
     def next(self, model: SceneModel, network: KeypointNetwork) -> Following:
         """The priors stay."""
         losses = self._losses(network).clip(0.0)
-        ratios = np.maximum(losses / losses.mean(), self._settings.floor).clip(max=MOST_LOSS) ** self._settings.strength
+        ratios = np.maximum(losses / losses.mean(), self._settings.floor).clip(max=MOST_LOSS) ** self._settings.exponent
         return Following(model, ratios / ratios.mean())
 
 

@@ -96,7 +96,8 @@ def summary(found: Comparison, with_: Sequence[Course], experiment: FeedbackExpe
         for name, errors in (("with", found.with_), ("without", found.without))
     }
     return {
-        "pairs": found.pairs, "rule": experiment.rule, "strength": experiment.strength, "share": experiment.share,
+        "pairs": found.pairs, "rule": experiment.rule, "exponent": experiment.exponent, "strength": experiment.strength,
+        "share": experiment.share,
         "samples": found.samples.tolist(), **curves,
         "difference": [d.to_dict() for d in found.difference],
         "reached": [r.to_dict() for r in found.reached],

@@ -19,7 +19,7 @@ RULES = ("evidence", "selection", "renderings")
 """Those of a run, and one that only an experiment can have: see :class:`.RenderingUpdates`."""
 COMBINATIONS = ("none", "pairs")
 
-OF_FEEDBACK = ("pairs", "rule", "combinations", "strength")
+OF_FEEDBACK = ("pairs", "rule", "combinations", "exponent", "strength")
 """Settings that a training without feedback does not depend on."""
 
 AVERAGING = 0.98
@@ -38,7 +38,7 @@ class FeedbackExperiment:
         share: of the images that come from the simulator that follows the posteriors, where there is feedback.
         shrink: the recording's images are used so many times smaller.
         rule: see :data:`RULES`.
-        combinations, strength: see :class:`.FeedbackSettings`.
+        combinations, exponent, strength: see :class:`.FeedbackSettings`.
         learning_rate: the same throughout, so that each point of a curve is the end of a training so long.
         width: of the network; 0 is its own.
     """
@@ -51,6 +51,7 @@ class FeedbackExperiment:
     shrink: int = 1
     rule: str = "evidence"
     combinations: str = "none"
+    exponent: float = 3.0
     strength: float = 1.0
     learning_rate: float = 2e-3
     network: str = "light"
@@ -65,8 +66,8 @@ class FeedbackExperiment:
         """
         limits: dict[str, tuple[float, float]] = {
             "pairs": (2, 10_000), "images": (1, 10**9), "every": (1, 10**9), "batch": (2, 4096), "share": (0.01, 1.0),
-            "shrink": (1, 16), "strength": (1e-3, 1e3), "learning_rate": (1e-8, 1.0), "seed": (0, 2**31),
-            "width": (0, MOST_WIDTH),
+            "shrink": (1, 16), "exponent": (1e-3, 1e3), "strength": (1e-3, 1e3), "learning_rate": (1e-8, 1.0),
+            "seed": (0, 2**31), "width": (0, MOST_WIDTH),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -106,8 +107,16 @@ class FeedbackExperiment:
     def feedback(self) -> FeedbackSettings:
         """How the priors move, by a rule that runs have."""
         if self.rule == "renderings":
-            return FeedbackSettings(strength=self.strength)
-        return FeedbackSettings(rule=self.rule, combinations=self.combinations, strength=self.strength)
+            return FeedbackSettings(exponent=self.exponent)
+        return FeedbackSettings(
+            rule=self.rule, combinations=self.combinations, exponent=self.exponent, strength=self.strength
+        )  # fmt: skip
+
+    @property
+    def described(self) -> str:
+        """The rule and how strongly it moves the priors, in words."""
+        how = f"strength {self.strength:g}" if self.rule == "selection" else f"exponent {self.exponent:g}"
+        return f"{self.rule}, {how}"
 
     def same_without_feedback(self, other: FeedbackExperiment) -> bool:
         """Whether trainings without feedback are the same in both."""

@@ -123,7 +123,7 @@ class Evidence:
         """The version after ``model``: older evidence fades by the share ``forgetting``, and what came since is added.
 
         The density of each adapting variable is that of its initial prior times its bins' ratios to the power
-        ``strength``, not below the ``floor``; the concentrations add up to what the initial ones do. Pairs of
+        ``exponent``, not below the ``floor``; the concentrations add up to what the initial ones do. Pairs of
         variables, where the settings ask for them, leave these marginals as they are.
         """
         self._sums = (1.0 - self._settings.forgetting) * self._sums + self._fresh
@@ -142,7 +142,7 @@ class Evidence:
         if self._pairs is None:
             return moved
         self._pairs.update(self._settings.forgetting)
-        return self._pairs.posterior(moved, self._settings.strength, self._settings.floor)
+        return self._pairs.posterior(moved, self._settings.exponent, self._settings.floor)
 
     def explained(self) -> dict[str, float]:
         """Share of the losses' variance that each adapting variable explained at the last posterior, 0 … 1."""
@@ -165,7 +165,7 @@ class Evidence:
         s = self._settings
         record = {
             "counts": self.counts(), "ratios": self.ratios(), "explained": self.explained(),
-            "strength": s.strength, "forgetting": s.forgetting, "floor": s.floor,
+            "exponent": s.exponent, "forgetting": s.forgetting, "floor": s.floor,
         }  # fmt: skip
         return record if self._pairs is None else {**record, "pairs": self._pairs.record()}
 
@@ -239,6 +239,8 @@ def difficulty(prior: Prior, sums: Floats) -> Difficulty:
         kept = _kept(slow, precision, shapes.shape[1] - 1) + _kept(rest, precision, bins - shapes.shape[1])
     else:
         kept = _kept(deviation, precision, bins - 1)
+    if not kept.any():
+        return flat
     course = np.full(prior.bins, overall)
     course[seen] += kept
     mean = float(course @ prior.marginal)
@@ -268,9 +270,9 @@ def _kept(deviation: Floats, precision: Floats, freedom: int) -> Floats:
 
 
 def _moved(prior: Prior, ratios: Floats, settings: FeedbackSettings) -> Prior:
-    """The prior with its density multiplied by the ratios to the power ``strength``."""
+    """The prior with its density multiplied by the ratios to the power ``exponent``."""
     if (ratios == 1.0).all():
         return prior
-    density = prior.marginal * ratios**settings.strength
+    density = prior.marginal * ratios**settings.exponent
     raised = np.array(prior.with_concentration(density / density.sum()).with_floor(settings.floor).marginal)
     return prior.with_concentration(raised * sum(prior.concentration))

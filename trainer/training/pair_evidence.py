@@ -115,18 +115,18 @@ class PairEvidence:
         judged = difficulty(sums[:, : cells(one), : cells(other)], CHANCE / len(self.pairs))
         return None if judged is None else PairDifficulty(first, second, *judged)
 
-    def posterior(self, model: SceneModel, strength: float, floor: float) -> SceneModel:
+    def posterior(self, model: SceneModel, exponent: float, floor: float) -> SceneModel:
         """The model with these pairs, in place of those that it has.
 
         Args:
             model: with the marginals of the posterior; they stay as they are.
-            strength: power of the ratios.
+            exponent: power of the ratios.
             floor: no combination gets less than this share of what it has where the two are independent.
         """
         pairs = []
         for found in self.found:
             one, other = model.variables[found.first], model.variables[found.second]
-            ratios = fitted(found.ratios**strength, one.prior, other.prior)
+            ratios = fitted(np.maximum(found.ratios**exponent, LEAST_RATIO), one.prior, other.prior)
             least = float(ratios.min())
             if least < floor:  # the mean with independent draws leaves the marginals as they are
                 ratios = 1.0 + (ratios - 1.0) * (1.0 - floor) / (1.0 - least)

@@ -53,7 +53,7 @@ def pool(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Pool:
 @pytest.mark.parametrize("rule", ["evidence", "selection", "renderings"])
 def test_a_pair_begins_alike_and_goes_on_alike_until_the_first_update(pool: Pool, rule: str) -> None:
     torch.set_num_threads(1)
-    experiment = FeedbackExperiment(pairs=2, images=96, every=32, batch=8, rule=rule, strength=5.0)
+    experiment = FeedbackExperiment(pairs=2, images=96, every=32, batch=8, rule=rule, exponent=5.0, strength=5.0)
     training = PairedTraining(pool, experiment, torch.device("cpu"))
     weights = [training.begin(seed).network.state_dict() for seed in (7, 7, 8)]
     first = next(iter(weights[0]))
@@ -111,8 +111,8 @@ def test_the_command_writes_a_table_and_a_figure_and_goes_on_where_it_was(
     images = other / "pool" / "images.npy"
     assert images.read_bytes() == (out / "pool" / "images.npy").read_bytes()
 
-    assert main([*line, "--strength", "3"]) == 2
-    assert "--strength was 1.0 when" in capfd.readouterr().err
+    assert main([*line, "--exponent", "2"]) == 2
+    assert "--exponent was 3.0 when" in capfd.readouterr().err
 
 
 def test_what_can_not_be_done_is_said(recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -141,4 +141,14 @@ def test_a_damaged_training_is_named(recording: Path, pool: Pool, tmp_path: Path
     with pytest.raises(UserError, match=r"Only 0 pairs .* complete"):
         results.comparison(tmp_path, experiment)
     with pytest.raises(UserError, match=r"pool\.json"):
-        feedback_experiment.run_share(tmp_path, experiment, "cpu", 0, 4)
+        feedback_experiment.run_share(tmp_path, experiment, "cpu", [0])
+
+
+def test_processes_share_what_is_missing(tmp_path: Path) -> None:
+    experiment = FeedbackExperiment(pairs=3, images=64, every=32, batch=8)
+    assert feedback_experiment.shares_of_missing(tmp_path, experiment, 4) == [[0, 4], [1, 5], [2], [3]]
+    (tmp_path / results.COURSES).mkdir()
+    for seed in (1, 2, 3):
+        results.path_of(tmp_path, seed, feedback=False).touch()
+    assert feedback_experiment.shares_of_missing(tmp_path, experiment, 2) == [[1, 5], [3]]
+    assert feedback_experiment.shares_of_missing(tmp_path, experiment, 8) == [[1], [3], [5]]

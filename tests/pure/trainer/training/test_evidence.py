@@ -130,15 +130,15 @@ def test_old_evidence_fades() -> None:
     assert marginal.argmax() == 12 and BINS * marginal[PLANTED] < 1.1
 
 
-def test_the_floor_holds_and_strength_is_a_power() -> None:
+def test_the_floor_holds_and_the_exponent_is_one() -> None:
     def half(bins: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.where(bins[:, 0] < 8, 3.0, 0.03)
 
     model = updates(Evidence(MODEL, FeedbackSettings(floor=0.5)), half, 3, 2000, 1)[-1]
     assert model["joint/a"].prior.marginal.min() == pytest.approx(0.5 / BINS)
     seen = []
-    for strength in (1.0, 2.0):
-        evidence = Evidence(MODEL, FeedbackSettings(floor=0.0, strength=strength))
+    for exponent in (1.0, 2.0):
+        evidence = Evidence(MODEL, FeedbackSettings(floor=0.0, exponent=exponent))
         model = updates(evidence, lambda b: 1.0 + 2.0 * (b[:, 1] == 3), 3, 1000, 1, adaptive=0.0)[-1]
         seen.append(model["joint/b"].prior.marginal)
     squared = seen[0] ** 2

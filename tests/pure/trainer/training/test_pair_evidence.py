@@ -16,7 +16,7 @@ from robot_keypoints.trainer.training.evidence import Evidence, importance
 from robot_keypoints.trainer.training.pair_evidence import PairDifficulty, difficulty, strongest
 
 BINS = 16
-PAIRS = FeedbackSettings(combinations="pairs")
+PAIRS = FeedbackSettings(combinations="pairs", exponent=1.0)
 MODEL = SceneModel(
     (
         *(Variable(f"joint/{name}", Prior.symmetric(-1.0, 1.0, BINS), "rad") for name in "abcdef"),
