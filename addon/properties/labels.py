@@ -131,10 +131,10 @@ TRAINING = {
     "validation_images": Words("Validation set", "Images kept apart, on which the error is measured while training",
                                extra={"soft_max": 4000}),
     "test_images": Words("Test set", "Images kept apart for the final figures", extra={"soft_max": 4000}),
-    "fresh_share": Words("Fresh share", "Share of a batch that may be images never trained on before; the rest is "
-                         "drawn again, under other backgrounds", extra={"subtype": "FACTOR"}),
-    "reuse": Words("Reuse", "How often one rendering may be trained on, each time under another background",
-                   extra={"soft_max": 20}),
+    "fresh_share": Words("Fresh share", "Share of a batch that may be images never trained on before, as far as they "
+                         "have come; the rest is drawn again, under other backgrounds", extra={"subtype": "FACTOR"}),
+    "reuse": Words("Reuse", "How often one rendering may be trained on at most, each time under another background; "
+                   "how often it is follows from how fast renderings come", extra={"soft_max": 64}),
     "hard_share": Words("Hard share", "Share of the images drawn from the store that are chosen by their loss when "
                         "last used", extra={"subtype": "FACTOR"}),
     "store_mb": Words("Store", "Memory for renderings kept for reuse, in MiB", extra={"soft_max": 16384}),
@@ -160,7 +160,10 @@ FEEDBACK = {
                     extra={"soft_max": 32}),
     "threshold": Words("Threshold", "Images above so many times the mean shape the posteriors; 0 goes by the share",
                        extra={"soft_max": 10.0}),
-    "strength": Words("Strength", "How far the posteriors follow what is hard", extra={"soft_max": 10.0}),
+    "exponent": Words("Exponent", "How far the posteriors follow what is hard: bins of twice the mean loss are "
+                      "drawn 2, 4 or 8 times as often with 1, 2 or 3", extra={"soft_max": 10.0}),
+    "strength": Words("Strength", "How far the posteriors follow the chosen images: how often each of them counts",
+                      extra={"soft_max": 10.0}),
     "share": Words("Hardest share", "Share of the validation images, those highest by what they are chosen by, that "
                    "shape the posteriors", extra={"subtype": "FACTOR"}),
     "forgetting": Words("Forgetting", "How far each update first moves back towards the prior",

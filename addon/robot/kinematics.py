@@ -80,6 +80,14 @@ class Kinematics:
             bone = bone.parent
         return bone.name if bone is not None else BASE
 
+    def joints_before(self, frame: str) -> int:
+        """How many moving joints there are between the base and a frame, its own included."""
+        count, bone = 0, self.armature.data.bones.get(frame)
+        while bone is not None:
+            count += bone.name in self._moving
+            bone = bone.parent
+        return count
+
     def present(self) -> Floats:
         """The poses of the links as the robot stands in Blender now."""
         self._frames.scene.view_layers[0].update()

@@ -63,10 +63,10 @@ KINDS: dict[str, tuple[Callable[[bmesh.types.BMesh], None], bool]] = {
 """How each kind of solid is made, and whether it is shaded smooth where it is round."""
 
 
-def mesh(kind: str, material: bpy.types.Material) -> bpy.types.Mesh:
+def mesh(kind: str, material: bpy.types.Material, name: str = "") -> bpy.types.Mesh:
     """The mesh of one kind, in place of an older one of the same name."""
     build, round_ = KINDS[kind]
-    result = _new(f"Keypoints {kind}")
+    result = _new(name or f"Keypoints {kind}")
     b = bmesh.new()
     build(b)
     radius = max(v.co.length for v in b.verts)

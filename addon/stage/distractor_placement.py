@@ -109,6 +109,53 @@ def front(u: Floats, sizes: Floats, site: Site) -> tuple[list[Floats | None], Fl
     return _first(good, centres), radii[np.arange(number), first]
 
 
+def carried(u: Floats, site: Site) -> tuple[Floats, Floats, Floats] | None:
+    """A thing at a robot's tip, as boards, tools and grippers are: its centre ``(3,)``, how it is turned ``(3, 3)``,
+    and half of each of its edges ``(3,)``.
+
+    Half of them are boards, whose normal is their first axis, up to 50° away from where the tip points; the others are
+    long in the direction of the tip.
+
+    Args:
+        u: numbers in [0, 1), ``(10,)``.
+
+    Returns:
+        None if no robot has a tip, or if the thing would come too close to the camera.
+    """
+    boxes, reach = site.boxes, site.reach
+    if not boxes.tips:
+        return None
+    tip, out = boxes.tips[int(u[0] * len(boxes.tips))]
+    scale = np.linalg.norm(boxes.frames[tip, :3, :3], axis=0)
+    low, high = boxes.bounds[tip] * scale
+    along, across, _ = _frame(out, 2 * np.pi * u[1])
+    is_board = u[2] < 0.5
+    lean = np.radians(50.0 if is_board else 15.0) * u[3]
+    turn = np.stack(_frame(np.cos(lean) * along + np.sin(lean) * across, 2 * np.pi * u[4]), axis=1)
+    end = np.abs(out) @ (high - low) / 2
+    if is_board:
+        half = reach * np.array([0.004, 0.07 + 0.16 * u[5], 0.07 + 0.16 * u[6]])
+        beyond = half[0] + 0.05 * reach * u[9]
+        aside = turn[:, 1:] @ (0.6 * half[1:] * (2 * u[7:9] - 1))
+    else:
+        half = reach * np.array([0.03 + 0.14 * u[5], 0.02 + 0.05 * u[6], 0.02 + 0.05 * u[7]])
+        beyond, aside = np.abs(out @ turn) @ half, np.zeros(3)
+    world = boxes.frames[tip, :3, :3] / scale
+    centre = boxes.frames[tip, :3, 3] + world @ ((low + high) / 2 + (end + beyond) * out + aside)
+    near = np.linalg.norm(centre - site.view.position) - np.linalg.norm(half)
+    return (centre, world @ turn, half) if near > 1.2 * site.view.near else None
+
+
+def _frame(direction: Floats, angle: float) -> tuple[Floats, Floats, Floats]:
+    """A right-handed frame of unit vectors whose first is ``direction``, turned about it by an angle, radians."""
+    least = np.eye(3)[int(np.abs(direction).argmin())]
+    side = np.cross(direction, least)
+    side /= np.linalg.norm(side)
+    other = np.cross(direction, side)
+    second = np.cos(angle) * side + np.sin(angle) * other
+    return direction, second, np.cross(direction, second)
+
+
 def cable(u: Floats, radius: float, site: Site) -> Floats | None:
     """The course ``(RINGS, 3)`` of a cable: along a robot, from it to the floor or to above, or on the floor.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Distractors, occluders and cables as their variables see them."""
+"""Distractors, occluders, cables and what robots carry, as their variables see them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ SOLID = columns(
     size=1, stretch=3, standing=1, rotation=3, appearance=APPEARANCE, places=4 * distractor_placement.CANDIDATES
 )
 CABLE = columns(size=1, appearance=APPEARANCE, course=24)
+CARRIED = columns(kind=1, appearance=APPEARANCE, place=10)
+CARRIED_KINDS = ("cube", "cube", "cube", "cube", "cube", "cylinder", "cylinder", "cone")
+"""Kinds of what can be carried; each object of the pool has a pattern of its own, and boards are flat cubes."""
 
 
 class Objects:
@@ -58,9 +61,10 @@ class Objects:
         """
         self._camera, self._base, self._reach = camera, robots[0].armature, robots[0].reach
         self._floor = settings.scene.floor
-        self._most = {n: most(settings, f"objects/{n}") for n in ("count", "front", "cables")}
+        self._most = {n: most(settings, f"objects/{n}") for n in ("count", "front", "cables", "carried")}
         self._solids: list[_Item] = []
         self._cables: list[_Item] = []
+        self._carried: list[_Item] = []
         clear(COLLECTION)
         if not any(self._most.values()):
             return
@@ -79,10 +83,15 @@ class Objects:
         for index in range(self._most["cables"]):
             tube = distractor_meshes.tube_mesh(f"Keypoints cable {index + 1}", shared)
             self._cables.append(_Item(collection, len(self._solids) + index + 1, tube, flat))
+        if self._most["carried"]:
+            first = len(self._solids) + len(self._cables) + 1
+            for index, kind in enumerate(CARRIED_KINDS):
+                mesh = distractor_meshes.mesh(kind, shared, f"Keypoints carried {index + 1}")
+                self._carried.append(_Item(collection, first + index, mesh, flat))
 
     def apply(self, v: Mapping[str, float]) -> None:
         """Place them; the camera and the robots' joints must have been set."""
-        if not (self._solids or self._cables):
+        if not (self._solids or self._cables or self._carried):
             return
         wanted = {n: min(_choice(n, v), limit) for n, limit in self._most.items()}
         used: list[_Item] = []
@@ -91,7 +100,9 @@ class Objects:
             site = self._site(v)
             used += self._place_solids(wanted["count"], wanted["front"], v["objects/size"] / 2, seed, site)
             used += self._place_cables(wanted["cables"], seed, site)
-        for item in (*self._solids, *self._cables):
+            if wanted["carried"]:
+                used += self._place_carried(seed, site)
+        for item in (*self._solids, *self._cables, *self._carried):
             if item not in used:
                 item.hide()
 
@@ -149,6 +160,16 @@ class Objects:
                 used.append(item)
         return used
 
+    def _place_carried(self, seed: np.random.Generator, site: distractor_placement.Site) -> list[_Item]:
+        row = seed.random(CARRIED["place"].stop)
+        found = distractor_placement.carried(row[CARRIED["place"]], site)
+        if found is None:
+            return []
+        centre, turn, half = found
+        item = self._carried[int(row[CARRIED["kind"]].item() * len(self._carried))]
+        item.show(centre, Matrix(turn.tolist()).to_quaternion(), half / item.extent, row[CARRIED["appearance"]])
+        return [item]
+
 
 class _Item:
     """One object of the pool. It is touched only where something changes."""
@@ -156,6 +177,8 @@ class _Item:
     def __init__(self, collection: bpy.types.Collection, number: int, mesh: bpy.types.Mesh, flat: bool) -> None:
         self.object = bpy.data.objects.new(f"Keypoints Object {number}", mesh)
         self.lowest = -min(v.co.z for v in mesh.vertices)
+        self.extent = np.abs([v.co[:] for v in mesh.vertices]).max(axis=0)
+        """Half of each edge of the mesh's bounds, ``(3,)``."""
         collection.objects.link(self.object)
         self.object.rotation_mode = "QUATERNION"
         self.object.scale = NOWHERE

@@ -38,25 +38,25 @@ class Materials:
             UserError: if a group of links names one that no robot has.
         """
         _check(armatures, settings.groups)
-        groups = {
-            obj: _group_of(obj, armature, f"{name}/" if name else "", settings.groups)
+        places = {
+            obj: _place_of(obj, armature, f"{name}/" if name else "", settings.groups)
             for name, armature in armatures.items()
             for obj in robot_meshes(armature)
         }
-        restore(list(groups))
+        restore(list(places))
         flat = settings.render.engine == "workbench"
+        values = {n: _Values(settings.groups[n].name if n >= 0 else "", settings) for n, _ in places.values()}
+        # Links whose materials never differ share them.
+        parts = {obj: (n, link if values[n].differ else "") for obj, (n, link) in places.items() if values[n].effects}
+        keys = sorted(set(parts.values()))
+        found = material_slots.split({obj: keys.index(key) for obj, key in parts.items()})
         self._parts: list[_Part] = []
-        for number in sorted(set(groups.values())):
-            part = _Part(settings.groups[number].name if number >= 0 else "", settings)
-            if part.effects:
-                self._parts.append(part)
-            else:
-                groups = {o: g for o, g in groups.items() if g != number}
-        found = material_slots.split(groups)
-        for part in self._parts:
-            for material, obj in found.get(part.number, {}).items():
+        for index, (number, link) in enumerate(keys):
+            part = _Part(values[number], link)
+            for material, obj in found.get(index, {}).items():
                 scale = float(np.abs(obj.matrix_world.to_scale()).mean()) / (TILE * reach)
                 part.take(material, scale, flat)
+            self._parts.append(part)
 
     def apply(self, v: Mapping[str, float]) -> None:
         """Paint them."""
@@ -78,37 +78,69 @@ def restore(objects: Sequence[bpy.types.Object]) -> None:
             del material[VIEWPORT]
 
 
-class _Part:
-    """The materials of one group of links, or of those in none."""
+class _Values:
+    """The variables of one group of links, or of those in none.
+
+    Attributes:
+        differ: whether links of the group can differ from one another.
+    """
 
     def __init__(self, link_group: str, settings: Settings) -> None:
-        self.number = next((n for n, g in enumerate(settings.groups) if g.name == link_group), -1)
-        given = {v.name for v in settings.variables}
-        self._names = {}
+        priors = {v.name: v.variable().prior for v in settings.variables}
+        self._names, self._ranges = {}, {}
         for entry in catalogue.MATERIAL:
             what = entry.name.split("/")[1]
             own = f"material/{link_group}/{what}"
-            self._names[what] = (own if link_group and own in given else entry.name, entry.name)
+            name = own if link_group and own in priors else entry.name
+            self._names[what] = (name, entry.name)
+            if name in priors and not priors[name].constant:
+                self._ranges[what] = (priors[name].low, priors[name].high)
         self.effects = Effects(**{
             what: prior_support.varies(settings, self._names[what][0])
             for what in ("tint", "roughness", "metallic", "dirt", "scratches", "stickers")
         })  # fmt: skip
+        self.differ = prior_support.varies(settings, self._names["parts"][0])
+
+    def of(self, link: str, v: Mapping[str, float]) -> dict[str, float]:
+        """The values of one link, by the last word of their names.
+
+        Where links differ, each link's values are the group's, moved on by a random share of their range and from its
+        end to its beginning: so they cover the range as evenly as the group's do.
+        """
+        values = {what: v.get(own, v[general]) for what, (own, general) in self._names.items()}
+        seed = values["parts"]
+        if not link or seed < 0.0:
+            return values
+        rng = np.random.default_rng([int(seed * 2**53), *link.encode()])
+        shares = dict(zip(self._names, rng.random(len(self._names)).tolist(), strict=True))
+        for what, (low, high) in self._ranges.items():
+            if what != "parts":
+                values[what] = low + ((values[what] - low) / (high - low) + shares[what]) % 1.0 * (high - low)
+        return values
+
+
+class _Part:
+    """The materials of the links that share them."""
+
+    def __init__(self, values: _Values, link: str) -> None:
+        """See :meth:`_Values.of`; without a ``link`` they are those of the whole group."""
+        self._values, self._link = values, link
         self._surfaces: list[Surface | _Flat] = []
-        self._set: tuple[float, ...] = ()
+        self._set: dict[str, float] = {}
 
     def take(self, material: bpy.types.Material, scale: float, flat: bool) -> None:
         if flat:
             self._surfaces.append(_Flat(material))
             return
         for shader in surface_nodes.shaders(material.node_tree):
-            self._surfaces.append(Surface(material.node_tree, shader, self.effects, scale))
+            self._surfaces.append(Surface(material.node_tree, shader, self._values.effects, scale))
 
     def apply(self, v: Mapping[str, float]) -> None:
-        values = tuple(v.get(own, v[general]) for own, general in self._names.values())
+        values = self._values.of(self._link, v)
         if values == self._set:
             return
         self._set = values
-        appearance = _appearance(dict(zip(self._names, values, strict=True)), self.effects)
+        appearance = _appearance(values, self._values.effects)
         for painted in self._surfaces:
             painted.paint(appearance)
 
@@ -157,10 +189,14 @@ def _check(armatures: Mapping[str, bpy.types.Object], groups: Sequence[LinkGroup
                 )
 
 
-def _group_of(obj: bpy.types.Object, armature: bpy.types.Object, prefix: str, groups: Sequence[LinkGroup]) -> int:
-    """Number of the first group that has the link or links which a mesh hangs on; -1 for none."""
+def _place_of(
+    obj: bpy.types.Object, armature: bpy.types.Object, prefix: str, groups: Sequence[LinkGroup]
+) -> tuple[int, str]:
+    """Number of the first group that has the link or links which a mesh hangs on, -1 for none, and these links' names;
+    those of the armature itself have the robot's."""
     links = {prefix + link for link in _links(obj, armature)}
-    return next((n for n, g in enumerate(groups) if links and links <= set(g.links)), -1)
+    number = next((n for n, g in enumerate(groups) if links and links <= set(g.links)), -1)
+    return number, " ".join(sorted(links)) or prefix or "robot"
 
 
 def _links(obj: bpy.types.Object, armature: bpy.types.Object) -> set[str]:

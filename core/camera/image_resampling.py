@@ -64,22 +64,40 @@ class Resampler:
     def picture(self, pinhole: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The lens's picture ``(H, W, 4)`` of a pinhole picture ``(height, width, 4)``, both with straight alpha.
 
-        Bilinear, with 8 bits of weight; what the lens does not show is transparent.
+        Bilinear, with 8 bits of weight; what the lens does not show is transparent. Only where the pinhole picture
+        holds anything is there anything to mix.
         """
-        source = _pack(pinhole)
-        below = source[self.width :]
-        x, y = self._x.reshape(-1), self._y.reshape(-1)
-        result = np.empty(len(x), np.uint64)
-        for start in range(0, len(x), BLOCK):
+        result = np.zeros((*self._x.shape, 4), np.uint8)
+        box = _filled(pinhole)
+        if box is None:
+            return result
+        left, top, right, bottom = box
+        width = right - left
+        source = _pack(np.ascontiguousarray(pinhole[top:bottom, left:right]))
+        below = source[width:]
+        places = self._reaching(box)
+        x, y = self._x.take(places), self._y.take(places)
+        mixed = np.empty(len(places), np.uint64)
+        for start in range(0, len(places), BLOCK):
             part = slice(start, start + BLOCK)
             column, row = ((c[part] * 256 + 0.5).astype(np.int64) for c in (x, y))
-            right, down = (column & 255).view(np.uint64), (row & 255).view(np.uint64)
-            first = (row >> 8) * self.width + (column >> 8)
-            upper = _mix(source.take(first), source[1:].take(first), right)
-            result[part] = _mix(upper, _mix(below.take(first), below[1:].take(first), right), down)
+            across, down = (column & 255).view(np.uint64), (row & 255).view(np.uint64)
+            first = ((row >> 8) - top) * width + (column >> 8) - left
+            upper = _mix(source.take(first), source[1:].take(first), across)
+            mixed[part] = _mix(upper, _mix(below.take(first), below[1:].take(first), across), down)
+        result.reshape(-1, 4)[places] = _unpack(mixed)
         if self._nothing is not None:
-            result[self._nothing] = 0
-        return _unpack(result.reshape(self._x.shape))
+            result.reshape(-1, 4)[self._nothing] = 0
+        return result
+
+    def _reaching(self, box: tuple[int, int, int, int]) -> NDArray[np.intp]:
+        """Which pixels of the image lie between four of the pinhole picture's that are all within a box."""
+        left, top, right, bottom = box
+        # Rounded to 1/256 of a pixel, as where they are mixed.
+        edge = np.float32(1 / 512)
+        inside = (self._x >= left - edge) & (self._x < right - 1 - edge)
+        inside &= (self._y >= top - edge) & (self._y < bottom - 1 - edge)
+        return np.flatnonzero(inside)
 
     def nearest(self, pinhole: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """The lens's picture ``(H, W)`` of a pinhole picture ``(height, width)`` of numbers; 0 is nothing."""
@@ -88,6 +106,17 @@ class Resampler:
         if self._nothing is not None:
             result.ravel()[self._nothing] = 0
         return result
+
+
+def _filled(picture: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of what is not transparent in a picture, and a pixel around it where there is one."""
+    filled = picture[..., 3] != 0
+    rows, columns = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
+    if not len(rows):
+        return None
+    height, width = filled.shape
+    left, top = max(0, int(columns[0]) - 1), max(0, int(rows[0]) - 1)
+    return left, top, min(width, int(columns[-1]) + 2), min(height, int(rows[-1]) + 2)
 
 
 def _radius(k: Intrinsics, pixels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -143,6 +143,8 @@ MATERIAL = (
     Entry("material/stickers", 0.0, 0.6, 0.0, "How much of the surface is covered by stickers", 4),
     Entry("material/original", 0, 0, 0.5, "Whether the robot's own material is left as it is",
           choices=("randomised", "original")),
+    Entry("material/parts", -1.0, 1.0, -1.0, "How the links' materials differ from one another; below zero, not at all",
+          4),
     Entry("material/pattern", 0.0, 1.0, 0.0, "Where dirt, scratches and stickers are", 4),
 )  # fmt: skip
 """The variables of a material. A group of links has its own under ``material/<group>/…``."""
@@ -152,8 +154,11 @@ _OBJECTS = (
     Entry("objects/front", 0, 0, 0.5, "Solid occluders between camera and robot",
           choices=tuple(str(n) for n in range(4))),
     Entry("objects/cables", 0, 0, 0.5, "Cables on and around the robot", choices=tuple(str(n) for n in range(4))),
+    Entry("objects/carried", 0, 0, 0.5, "Whether the robot carries something: a board, a tool",
+          choices=("nothing", "something")),
     Entry("objects/size", 0.08, 0.45, 0.2, "Size of the solid distractors and occluders", 4, "m", scaled=True),
-    Entry("objects/layout", 0.0, 1.0, 0.0, "Where distractors, occluders and cables are, and what they look like", 4),
+    Entry("objects/layout", 0.0, 1.0, 0.0,
+          "Where distractors, occluders, cables and what is carried are, and their looks", 4),
     Entry("objects/drawn", -23.0, 7.0, 0.0, "How many lines and shapes are drawn over the picture; below one, none", 5,
           trainer=True),
 )  # fmt: skip

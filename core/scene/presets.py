@@ -58,18 +58,19 @@ BALANCED = Preset(
 _LENS = ("camera/principal_x", "camera/principal_y", "camera/k1", "camera/exposure", "camera/metering")
 _PHOTOGRAPH = tuple(f"sensor/{n}" for n in ("gamma", "white_balance", "vignetting", "read_noise", "sharpening", "jpeg"))
 PHOTOGRAPHS = Preset(
-    "Photographs", "Real lenses, light, lamps and sensors, places behind, cables and occluders: holds on photographs",
+    "Photographs", "Real lenses, light, sensors, places, links of other colours, things carried: for photographs",
     (
         *_CAMERA, *_LENS, *_SUN, *_COLOUR, *_PICTURE, *_PHOTOGRAPH, "camera/motion_u", "camera/motion_v", "light/size",
         "light/count", "light/2/azimuth", "light/2/elevation", "light/2/strength", "light/2/temperature",
-        "light/world", "light/world_rotation", "material/metallic", "material/original", "objects/front",
-        "objects/size", "objects/layout", "objects/cables", "objects/drawn", "background/theme",
+        "light/world", "light/world_rotation", "material/metallic", "material/original", "material/parts",
+        "objects/front", "objects/carried", "objects/size", "objects/layout", "objects/cables", "objects/drawn",
+        "background/theme",
     ),
     ranges={"camera/elevation": (-0.2, 1.15), "camera/distance": (1.3, 2.6), "camera/focal_length": (24.0, 45.0),
-            "camera/roll": (-0.2, 0.2), "camera/k1": (-0.3, 0.05), "camera/exposure": (-1.0, 1.3),
+            "camera/roll": (-0.2, 0.2), "camera/k1": (-0.4, 0.05), "camera/exposure": (-1.0, 1.3),
             "camera/metering": (0.7, 1.0), "light/strength": (0.0, 4.0), "light/count": (0.0, 2.0),
             "light/size": (0.02, 0.6),
-            "material/tint": (0.0, 0.5), "material/metallic": (0.0, 0.4), "objects/front": (0.0, 2.0),
+            "material/tint": (0.0, 0.8), "material/metallic": (0.0, 0.7), "objects/front": (0.0, 2.0),
             "objects/cables": (0.0, 2.0), "objects/size": (0.08, 0.3), "sensor/gamma": (0.6, 1.3),
             "sensor/vignetting": (0.0, 0.6), "sensor/white_balance": (-0.12, 0.12), "sensor/contrast": (0.7, 1.4)},
 )  # fmt: skip

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of places to lay behind renderings: views of the HDRI worlds that Blender brings, in any direction, as wide
-or narrow as cameras see, and metered as cameras do it.
+"""Pictures of places to lay behind renderings: views of the HDRI worlds that Blender brings and of rooms made by
+program, in any direction, as wide or narrow as cameras see, and metered as cameras do it.
 
-``assets/places`` holds the worlds as JPEGs of radiance L over its mean, kept as L / (1 + L) in display sRGB, so that
-windows and lamps stay brighter than white (``tools/make_places.py``).
+``assets/places`` holds both as JPEGs of radiance L over its mean, kept as L / (1 + L) in display sRGB, so that windows
+and lamps stay brighter than white (``tools/make_places.py``, ``tools/make_rooms.py``).
 """
 
 from __future__ import annotations

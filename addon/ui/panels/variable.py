@@ -114,20 +114,26 @@ def _draw_choices(box: bpy.types.UILayout, item: Any, names: tuple[str, ...]) ->
     if rest:
         column.progress(factor=sum(rest) / total, text=f"{len(rest)} others: {100 * sum(rest) / total:.0f} %")
     if posterior is not None:
-        _draw_version(box, item)
+        _draw_version(box)
+        _draw_explained(box, item)
 
 
-def _draw_version(layout: bpy.types.UILayout, item: Any) -> None:
-    """How often the posterior has moved, and how much of what is hard goes by this variable."""
+def _draw_version(layout: bpy.types.UILayout) -> None:
+    """How often the posterior has moved."""
+    if training_run.RUNNER.status is not None:
+        row = layout.row()
+        row.active = False
+        row.label(text=f"after {plural(training_run.RUNNER.status.version, 'update')}")
+
+
+def _draw_explained(box: bpy.types.UILayout, item: Any) -> None:
+    """How much of what is hard goes by this variable; the line is too long to stand beside a picture."""
     status = training_run.RUNNER.status
-    if status is None:
-        return
-    column = layout.column(align=True)
-    column.active = False
-    column.label(text=f"after {plural(status.version, 'update')}")
-    explained = status.explained.get(item.name)
+    explained = status.explained.get(item.name) if status is not None else None
     if explained is not None:
-        column.label(text=f"{100 * explained:.1f} % of losses" if explained > 0 else "no evidence yet")
+        row = box.row()
+        row.active = False
+        row.label(text=f"{100 * explained:.1f} % of losses explained" if explained > 0 else "no evidence yet")
 
 
 def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: Any) -> None:
@@ -162,4 +168,5 @@ def _draw_histogram(box: bpy.types.UILayout, context: bpy.types.Context, item: A
         text=f"{quantity(item.low + top * width, item.unit)} … {quantity(item.low + (top + 1) * width, item.unit)}"
     )
     words.label(text=f"{posterior[top] / sum(posterior) * item.bins:.1f} × uniform")
-    _draw_version(words, item)
+    _draw_version(words)
+    _draw_explained(box, item)

@@ -127,6 +127,26 @@ def test_colours_do_not_bleed_out_of_what_is_transparent() -> None:
     assert abs(picture[full].astype(int) - (200, 0, 40, 255)).max() <= 1
 
 
+def test_a_mostly_empty_picture_is_bent_as_a_full_one() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        principal = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.05)))
+        distortion = (float(rng.uniform(-0.4, 0.2)), 0.0, 0.01, -0.01, 0.0)
+        r = Resampler(Intrinsics.from_lens(64, 48, 28.0, 36.0, principal=principal, distortion=distortion))
+        some = np.zeros((r.height, r.width, 4), np.uint8)
+        (left, right), (top, bottom) = (np.sort(rng.choice(np.arange(4, n - 3), 2, False)) for n in (r.width, r.height))
+        some[top:bottom, left:right] = rng.integers(1, 256, (bottom - top, right - left, 4))
+        # A pixel in each corner, so that the whole picture is looked at.
+        framed = some.copy()
+        framed[:: r.height - 1, :: r.width - 1] = 255
+        corners = np.zeros_like(some)
+        corners[:: r.height - 1, :: r.width - 1] = 255
+        elsewhere = r.picture(corners)[..., 3] == 0
+        assert np.array_equal(r.picture(some)[elsewhere], r.picture(framed)[elsewhere])
+        assert r.picture(some)[elsewhere].any()
+    assert not r.picture(np.zeros_like(some)).any()
+
+
 def test_pixels_the_lens_does_not_show_are_empty() -> None:
     k = Intrinsics.from_lens(160, 120, 20, distortion=(-0.3, 0.0, 0.0, 0.0, 0.0))
     r = Resampler(k)

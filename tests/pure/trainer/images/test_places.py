@@ -33,8 +33,13 @@ def compass() -> torch.Tensor:
     return torch.cat([pixels, pixels[:, :, :1]], 2)[None]
 
 
-def test_every_world_of_blender_is_there() -> None:
-    assert {f.stem for f in places.FOLDER.glob("*.jpg")} == set(catalogue.SHIPPED_WORLDS)
+def test_every_world_of_blender_is_there_and_rooms() -> None:
+    found = {f.stem for f in places.FOLDER.glob("*.jpg")}
+    rooms = {name for name in found if name.startswith("room_")}
+    assert found - rooms == set(catalogue.SHIPPED_WORLDS) and len(rooms) >= 6
+    for name in found:
+        with Image.open(places.FOLDER / f"{name}.jpg") as image:
+            assert image.width == 2 * image.height, "all around"
 
 
 def test_the_same_dice_give_the_same_view_whatever_was_drawn_before() -> None:

@@ -24,10 +24,12 @@ from robot_keypoints.core.scene import catalogue
 from robot_keypoints.core.settings.completion import complete
 from robot_keypoints.core.settings.schema import RenderSettings, SceneSettings, Settings, VariableSettings
 
-NONE = {f"objects/{n}": 0.5 for n in ("count", "front", "cables")} | {
+NONE = {f"objects/{n}": 0.5 for n in ("count", "front", "cables", "carried")} | {
     f"surroundings/{n}": 0.5 for n in ("floor", "walls")
 }
-ALL = {"objects/count": 8.5, "objects/front": 3.5, "objects/cables": 3.5, "objects/layout": 0.3}
+ALL = {
+    "objects/count": 8.5, "objects/front": 3.5, "objects/cables": 3.5, "objects/carried": 1.5, "objects/layout": 0.3,
+}  # fmt: skip
 VIEW = {"camera/azimuth": 0.7, "camera/elevation": 0.35, "camera/distance": 2.2, "joint/shoulder_lift_joint": -1.2}
 
 
@@ -76,7 +78,8 @@ def test_every_variable_is_seen(engine: str) -> None:
     room = {"surroundings/floor": 1.5, "surroundings/walls": 2.5, "surroundings/layout": 0.3}
     for name, base, value in (
         ("objects/count", {"objects/layout": 0.6}, 5.5), ("objects/front", {}, 1.5),
-        ("objects/cables", {}, 2.5), ("objects/size", ALL, 0.35), ("objects/layout", ALL, 0.8),
+        ("objects/cables", {}, 2.5), ("objects/carried", {}, 1.5), ("objects/size", ALL, 0.35),
+        ("objects/layout", ALL, 0.8),
         ("surroundings/floor", {}, 1.5), ("surroundings/walls", {}, 1.5), ("surroundings/distance", room, 4.0),
         ("surroundings/brightness", room, 0.9), ("surroundings/layout", room, 0.6),
     ):  # fmt: skip
@@ -89,8 +92,8 @@ def test_every_variable_is_seen(engine: str) -> None:
 
 
 def test_what_is_not_drawn_leaves_the_picture_as_it_is_without() -> None:
-    held = tuple(VariableSettings(n, v, v, 1) for n, v in NONE.items())
-    stage = staged(variables=held)
+    fixed = tuple(VariableSettings(n, v, v, 1) for n, v in NONE.items())
+    stage = staged(variables=fixed)
     # Defocus or a world behind would have the whole picture rendered, and so hide what makes more of it rendered.
     without, values = Pictures(stage), {**draws(stage, 1)[0], "camera/aperture": 0.0, "background/world": 0.5}
     assert COLLECTION not in bpy.data.collections and SURROUNDINGS not in bpy.data.collections
@@ -181,7 +184,7 @@ def test_solids_keep_out_of_the_robot_and_of_the_camera() -> None:
         depsgraph = bpy.context.evaluated_depsgraph_get()
         eye = Vector(stage.camera.pose()[:3, 3])
         for obj in bpy.data.collections[COLLECTION].objects:
-            if not any(obj.scale) or "cable" in obj.data.name:
+            if not any(obj.scale) or "cable" in obj.data.name or "carried" in obj.data.name:
                 continue
             shown += 1
             radius = max(obj.scale)
@@ -191,6 +194,45 @@ def test_solids_keep_out_of_the_robot_and_of_the_camera() -> None:
                 _, nearest, _, _ = mesh.closest_point_on_mesh(local, depsgraph=depsgraph)
                 assert (mesh.matrix_world @ nearest - obj.location).length > radius
     assert shown > 60
+
+
+def _carried() -> bpy.types.Object:
+    (found,) = [o for o in bpy.data.collections[COLLECTION].objects if any(o.scale)]
+    return found
+
+
+def test_what_is_carried_hangs_on_the_tip_however_the_robot_moves() -> None:
+    stage = staged()
+    kinds = set()
+    for layout in np.linspace(0.0, 0.97, 12):
+        places = []
+        for elbow, wrist in ((0.0, 0.0), (1.1, 2.0)):
+            pose = {"joint/elbow_joint": elbow, "joint/wrist_2_joint": -elbow, "joint/wrist_3_joint": wrist}
+            stage.apply({**NONE, **VIEW, **pose, "objects/carried": 1.5, "objects/layout": layout})
+            carried = _carried()
+            tip = next(o for o in rig.robot_meshes(stage.armature) if o.parent_bone == "wrist_3_link")
+            frame = stage.armature.matrix_world @ stage.armature.pose.bones["wrist_3_link"].matrix
+            places.append(np.array(frame.inverted() @ carried.matrix_world))
+            at = tip.matrix_world.inverted() @ carried.location
+            _, nearest, _, _ = tip.closest_point_on_mesh(at, depsgraph=bpy.context.evaluated_depsgraph_get())
+            reach = (tip.matrix_world @ nearest - carried.location).length
+            assert reach < np.linalg.norm(carried.dimensions) / 2 + 0.06 * stage.robots[""].reach
+        np.testing.assert_allclose(*places, atol=1e-4)
+        kinds.add(carried.data.name)
+    assert len(kinds) > 4
+
+
+def test_labels_know_what_is_hidden_by_what_is_carried() -> None:
+    stage = staged()
+    hidden = 0
+    for values in draws(stage, 12, seed=3):
+        stage.apply({**values, **NONE})
+        free = labels.label(stage).visibility
+        stage.apply({**values, **NONE, "objects/carried": 1.5})
+        covered = labels.label(stage).visibility
+        assert (covered <= free).all() and ((covered == 0) == (free == 0)).all()
+        hidden += int((covered < free).sum())
+    assert hidden >= 3
 
 
 def test_one_more_leaves_the_others_where_they_are() -> None:

@@ -147,6 +147,34 @@ LEFT, RIGHT = slice(0, SIZE), slice(SIZE, 2 * SIZE)
 DISC = np.hypot(*(np.mgrid[0:SIZE, 0:SIZE] - (SIZE - 1) / 2)) < 0.4 * SIZE
 
 
+def test_links_differ_where_they_are_to_and_stay_within_the_priors(tmp_path) -> None:
+    scene = Scene()
+    parts = VariableSettings("material/parts", -1, 1, 4)
+    materials = scene.materials((*EVERYTHING[:6], parts))
+    alike = drawn(hue=0.6, saturation=0.9, brightness=0.9, tint=1.0, roughness=0.5, parts=-0.5)
+
+    def sides(values: Mapping[str, float]) -> tuple[NDArray[Any], NDArray[Any]]:
+        materials.apply(values)
+        picture = scene.render(tmp_path)
+        return picture[:, LEFT][DISC].mean(0), picture[:, RIGHT][DISC].mean(0)
+
+    left, right = sides(alike)
+    np.testing.assert_allclose(left, right, atol=3)
+    seeds = (0.2, 0.5, 0.8)
+    pictures = [sides({**alike, "material/parts": seed}) for seed in seeds]
+    assert all(abs(a - b).max() > 20 for a, b in pictures)
+    assert abs(pictures[0][0] - pictures[1][0]).max() > 20, "the seed says how they differ"
+    again = sides({**alike, "material/parts": seeds[0]})
+    np.testing.assert_array_equal(again, pictures[0])
+    stage_material.restore(scene.balls)
+    assert [b.material_slots[0].material for b in scene.balls] == [scene.shared, scene.shared]
+    narrow = (VariableSettings("material/tint", 0.5, 0.5, 1), VariableSettings("material/hue", 0.55, 0.65, 2), parts)
+    values = stage_material._Values("", Settings(variables=narrow))
+    v = drawn(tint=0.5, hue=0.6, parts=0.4)
+    found = [values.of(link, v) for link in ("left", "right", "third")]
+    assert all(f["tint"] == 0.5 and 0.55 <= f["hue"] < 0.65 for f in found) and len({f["hue"] for f in found}) == 3
+
+
 def test_neutral_values_and_the_original_look_like_the_untouched_robot(tmp_path) -> None:
     """Bit for bit, whatever the other variables say."""
     scene = Scene()

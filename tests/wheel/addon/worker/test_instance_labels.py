@@ -95,7 +95,7 @@ def test_boxes_hold_each_robot_alone(pair: tuple[Stage, Renderer]) -> None:
     stage, renderer = pair
     whole = cut = 0
     for seed in range(6):
-        draw(stage, seed, distance=1.0 + 0.2 * seed)
+        draw(stage, 6 + seed, distance=1.0 + 0.2 * seed)
         instances = labels.label(stage, details=Details.of_stage(stage)).instances
         for instance in instances:
             for obj in bpy.data.objects:
