@@ -5,8 +5,10 @@
 
 PHOTOGRAPHS holds COCO ``annotations.json`` with ``camera_matrix``, ``T_cam_base`` and ``joints``, and images that are
 called after their camera, as ``cam1_01.jpg``. The model is fine-tuned on the first camera's images and evaluated on
-the second camera's labels. ``--offset`` is added to the joints that all ways of learning are told, in degrees. Eight
-labelled images of the first camera choose the model in all of them; eight others are learned from as *few labels*.
+the second camera's labels. ``--offset`` is added to the joints that all ways of learning are given, in degrees. Eight
+labelled images of the first camera choose the model in all of them; eight others are learned from as *few labels*, by
+themselves, or in half of each batch, with displacement in the other half or nothing. Labels of kinematics are those of
+the joints given before the true camera.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from robot_keypoints.trainer.commands import main as cli
 FEW = 8
 """Labelled images that choose the model, and as many that may be learned from."""
 
-WAYS = ("kinematics", "displacement", "few labels", "displacement + few labels")
+HALF = "few labels, half of each batch"
+
+WAYS = ("kinematics", "displacement", "few labels", HALF, "displacement + few labels")
 
 
 def main() -> None:
@@ -56,7 +60,7 @@ def main() -> None:
     for way in given.ways:
         rows[way] = []
         for seed in range(1, given.seeds + 1):
-            run = folder / f"{way.replace(' ', '-')}-{seed}"
+            run = folder / f"{way.replace(' ', '-').replace(',', '')}-{seed}"
             settings = folder / f"{run.name}.toml"
             settings.write_text(settings_of(way, seed, given.images, given.weight), encoding="utf-8")
             call(["train", str(settings), "--from", given.model, "--out", str(run)])
@@ -78,12 +82,15 @@ def settings_of(way: str, seed: int, images: int, weight: float) -> str:
         "kinematics": f'[[data]]\npath = "."\nsplit = "kinematics"\nshare = 1.0\n{chosen}\n',
         "displacement": f'[[data]]\npath = "."\nsplit = "footage.toml"\nshare = 1.0\n{chosen}\n',
         "few labels": f'[[data]]\npath = "."\nsplit = "few"\nshare = 1.0\n{chosen}\n',
+        HALF: f'[[data]]\npath = "."\nsplit = "few"\nshare = 1.0\n{chosen}\n',
         "displacement + few labels": f'[[data]]\npath = "."\nsplit = "footage.toml"\nshare = 0.5\n{chosen}\n'
         '[[data]]\npath = "few"\nshare = 0.5\n',
     }[way]
+    part = 2 if way == HALF else 1
     displacement = f"displacement_weight = {weight}\n" if way.startswith("displacement") else ""
     return (
-        f'[training]\ndevice = "cpu"\nprocesses = 1\nbatch_size = 8\nepochs = 1\nepoch_images = {images}\n'
+        f'[training]\ndevice = "cpu"\nprocesses = 1\nbatch_size = {8 // part}\n'
+        f"epochs = 1\nepoch_images = {images // part}\n"
         f"warm_up = 10\naveraging = 0.9\nseed = {seed}\n{displacement}{data}"
     )
 

@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A loss on how far an object has moved between two images [US12387346, paragraphs 52 to 57 and claim 10].
+"""A loss on how far a robot has moved between images [US12387346, paragraphs 47 and 52 to 57].
 
 Joint sensors may be off by a constant, but tell well how far the robot has moved. So no image's pose is compared with
-what kinematics say, only the displacement from one to the other: ``T_first_second = T_cam_first⁻¹ · T_cam_second`` in
-the object's own frame, in which it depends neither on the camera's place nor on an offset of the first joint. The
-gradient goes back through the solver to the keypoints' coordinates and covariances, and to what found them.
+what kinematics say, only the displacement from one to the other. Its keypoints are given in a frame that rests, as the
+robot's base does, so that the displacement by kinematics is in these points, and predicted poses of that frame differ
+by the error of the predicted displacement alone. An error that is common to all images, as of the camera's place or of
+the first joint, makes no difference.
+
+One image's pose is a poor thing to compare with: it comes from a few keypoints, some of which are far off before
+anything has been learned, and such a pose may be mirrored. So each image is compared with all others of its camera
+together, whose keypoints give one pose robustly. Moved by the kinematics' displacement it says where the image's own
+keypoints should be. How far these are from there is, to first order, how far the image's own pose is from the others',
+weighed by its information, and what no pose explains; and at the solver's solution, where the cost has no slope by
+the pose, the gradient through the solver is that with the pose held.
 """
 
 from __future__ import annotations
@@ -12,99 +20,82 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from .camera import Camera
-from .loss import bent
+from .loss import LEAST
 from .problem import Options
-from .rigid_motion import invert
 from .solve_pose import solve_pose
 
-SOLVER = Options(kernel="huber", starts=1, triplets=2)
-"""That predictions are solved with; nothing is known that it could start from."""
+TOGETHER = Options(kernel="cauchy", starts=1, triplets=2, iterations=30, tolerance=1e-6)
+"""For one pose of several images, of whose keypoints many may be far off."""
+
+BLUR = 2.5
+"""Sum of a keypoint's variances in squared widths of a target up to which it counts as sharp: a target has two."""
 
 
 @dataclass(frozen=True)
-class View:
-    """What is found in the first, or in the second, image of each of B pairs.
+class Found:
+    """What is found in I images that one resting camera took.
 
     Attributes:
-        points: of the keypoints, metres, ``(B, N, 3)``, in the frame whose pose is solved for: the object's own, or the
-            robot's base at the joints that were read.
-        pixels: where they are found, ``(B, N, 2)``.
-        cameras: fx, fy, cx, cy, k1, k2, p1, p2, k3, ``(B, 9)``.
-        covariances: of the pixels, ``(B, N, 2, 2)``; None is one pixel each way.
-        used: which keypoints count, ``(B, N)``; None is all.
-        T_points_object: where the object is in the frame of the points, ``(B, 4, 4)``: of a robot the pose of the link
-            that is looked at, by forward kinematics; None where the two frames are the same.
+        points: of the keypoints, metres, ``(I, N, 3)``, by kinematics in a frame that rests; NaN where not known.
+        pixels: where they are found, ``(I, N, 2)``.
+        cameras: fx, fy, cx, cy, k1, k2, p1, p2, k3, ``(I, 9)``, the same in each row.
+        covariances: of the pixels, ``(I, N, 2, 2)``.
+        used: which keypoints count, ``(I, N)``.
     """
 
     points: Tensor
     pixels: Tensor
     cameras: Tensor
-    covariances: Tensor | None = None
-    used: Tensor | None = None
-    T_points_object: Tensor | None = None
+    covariances: Tensor
+    used: Tensor
 
-    def solve(self) -> tuple[Tensor, Tensor]:
-        """``T_cam_object`` ``(B, 4, 4)``, differentiable, and which of them are determined ``(B,)``."""
-        found = solve_pose(
-            self.points, self.pixels, Camera.of_rows(self.cameras), covariances=self.covariances, used=self.used,
-            options=SOLVER,
-        )  # fmt: skip
-        good = found.determined & found.pose.detach().isfinite().flatten(1).all(1)
-        pose = found.pose
-        if self.T_points_object is not None:
-            pose = pose @ self.T_points_object.to(pose.dtype)
-        return pose, good
+    def project(self, poses: Tensor) -> Tensor:
+        """Where ``T_cam_base`` ``(I, 4, 4)`` has the keypoints, pixels ``(I, N, 2)``."""
+        placed = self.points.nan_to_num() @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
+        return Camera.of_rows(self.cameras).project(placed)
 
 
-def displacement(first: Tensor, second: Tensor) -> Tensor:
-    """``T_first_second`` ``(…, 4, 4)`` of an object's poses ``(…, 4, 4)`` in one frame."""
-    return invert(first) @ second
+@torch.no_grad()
+def poses_by_others(found: Found) -> tuple[Tensor, Tensor]:
+    """``T_cam_base`` ``(I, 4, 4)`` of each image by all the other ones, and which of them are determined ``(I,)``;
+    the identity where they aren't."""
+    count = len(found.pixels)
+    camera = Camera.of_rows(found.cameras)
+    every = solve_pose(
+        found.points[None], found.pixels[None], camera.take(torch.arange(1, device=found.pixels.device)),
+        covariances=found.covariances[None], used=found.used[None], options=TOGETHER,
+    )  # fmt: skip
+    unit = torch.eye(4, dtype=every.pose.dtype, device=every.pose.device).expand(count, 4, 4)
+    if count < 2 or not bool(every.determined[0]):
+        return unit, torch.zeros(count, dtype=torch.bool, device=unit.device)
+    others = ~torch.eye(count, dtype=torch.bool, device=unit.device)[:, :, None] & found.used
+    result = solve_pose(
+        found.points.expand(count, *found.points.shape), found.pixels.expand(count, *found.pixels.shape), camera,
+        covariances=found.covariances.expand(count, *found.covariances.shape), used=others,
+        initial=every.pose.expand(count, 4, 4), options=TOGETHER,
+    )  # fmt: skip
+    good = result.determined & result.pose.isfinite().flatten(1).all(1) & (others.flatten(1).sum(1) >= LEAST)
+    return torch.where(good[:, None, None], result.pose, unit), good
 
 
-def displacement_errors(first: Tensor, second: Tensor, moved: Tensor, body: Tensor) -> Tensor:
-    """How far points of the object are from where the displacement would have them, metres ``(B, M)``.
+def displacement_losses(
+    expected: Tensor, positions: Tensor, covariances: Tensor, counted: Tensor, sigma: float
+) -> Tensor:  # fmt: skip
+    """Loss of each image ``(I,)``, a mean over its keypoints: how far they are found from where displacements have
+    them, in widths of a target.
+
+    Blur costs, too, so that being right on average is not enough: it is the expected distance under the map.
 
     Args:
-        first, second: ``T_cam_object``, ``(B, 4, 4)``.
-        moved: displacement of the object by kinematics, as :func:`displacement` has it, ``(B, 4, 4)``.
-        body: points of the object in its own frame, metres, ``(M, 3)``.
-    """
-    off = displacement(first, second) - moved
-    apart = body @ off[:, :3, :3].mT + off[:, None, :3, 3]
-    return apart.square().sum(-1).add(1e-18).sqrt()
-
-
-def displacement_loss(first: View, second: View, moved: Tensor, body: Tensor, sigma: float) -> Tensor:
-    """Loss of each pair ``(B,)``; zero, with no gradient, for pairs of which a pose isn't determined.
-
-    The unit is what a target's width spans at the object's distance, so that neither its size nor its distance matter.
-
-    Args:
-        moved, body: see :func:`displacement_errors`.
+        expected: where the pose by the other images has the keypoints, pixels ``(I, N, 2)``.
+        positions, covariances: where they are found, ``(I, N, 2)`` and ``(I, N, 2, 2)``.
+        counted: those that have a loss, ``(I, N)``.
         sigma: width of the targets, pixels.
-
-    Raises:
-        ValueError: if the shapes don't fit.
     """
-    (before, good), (after, also) = first.solve(), second.solve()
-    return losses_of_poses(before, after, good & also, first.cameras, moved, body, sigma)
-
-
-def losses_of_poses(
-    before: Tensor, after: Tensor, good: Tensor, cameras: Tensor, moved: Tensor, body: Tensor, sigma: float
-) -> Tensor:
-    """:func:`displacement_loss` of poses ``T_cam_object`` ``(B, 4, 4)``, of which those count that are ``good``
-    ``(B,)``, before ``cameras`` ``(B, 9)``."""
-    result = before.new_zeros(len(before))
-    rows = good.nonzero().squeeze(1)
-    if not len(rows):
-        return result
-    before, after = before[rows], after[rows]
-    off = displacement_errors(before, after, moved[rows].to(before.dtype), body.to(before.dtype)).mean(1)
-    with torch.no_grad():
-        depth = (before[:, 2, 3] + after[:, 2, 3]) / 2
-        width = sigma * depth.abs().clamp_min(1e-6) / cameras[rows, :2].to(before.dtype).mean(1)
-    return result.index_put((rows,), bent(off / width))
+    blur = covariances.diagonal(dim1=-2, dim2=-1).sum(-1) / sigma**2 - BLUR
+    square = (positions - torch.where(counted[..., None], expected, 0.0)).square().sum(-1) / sigma**2 + F.relu(blur)
+    return torch.where(counted, 0.5 * torch.log1p(square), 0.0).mean(1)

@@ -21,8 +21,8 @@ from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Robot
 from ...core.settings.schema import Settings
 from ..datasets.annotations import Annotation, Item
+from ..pose.batch_displacement import Readings
 from ..pose.kinematics import Chain
-from ..pose.pair_loss import Readings
 from .data_sets import Partition, batch_counts
 
 Floats = NDArray[np.float64]
@@ -74,10 +74,7 @@ def readings(items: Sequence[Item], robot: Robot, keypoints: Sequence[Keypoint],
     chosen = [j for j, k in enumerate(keypoints) if not k.robot and k.frame in robot.links]
     if not chosen:
         return JointReadings(rows)
-    above = {j.child: j for j in robot.joints}
-    last = max((keypoints[j].frame for j in chosen), key=lambda link: _depth(link, above))
-    corners = [Keypoint(str(k), last, p) for k, p in enumerate(((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))]
-    chain = Chain.of(robot, [*(keypoints[j] for j in chosen), *corners])
+    chain = Chain.of(robot, [keypoints[j] for j in chosen])
     cameras: dict[Any, int] = {}
     moving = _moving(items)
     for k, item in enumerate(items):
@@ -89,11 +86,8 @@ def readings(items: Sequence[Item], robot: Robot, keypoints: Sequence[Keypoint],
         group = cameras.setdefault(_camera(item, body), first + len(cameras))
         places = chain(torch.tensor([body.joints[n] for n in chain.names], dtype=torch.float64)).numpy()
         points = np.full((len(keypoints), 3), np.nan)
-        points[chosen] = places[:-3]
-        origin, x, y = places[-3:]
-        pose = np.eye(4)
-        pose[:3] = np.column_stack([x - origin, y - origin, np.cross(x - origin, y - origin), origin])
-        rows[k] = Readings.pack(group, np.array(item.camera), pose, points)
+        points[chosen] = places
+        rows[k] = Readings.pack(group, np.array(item.camera), points)
     return JointReadings(rows)
 
 
@@ -119,8 +113,8 @@ def of_run(settings: Settings, partitions: Sequence[Partition], robot: Robot | N
         result.append(readings(part.learned, robot, settings.keypoints, sum(len(r.rows) for r in result)))
     if not any(r.comparable for r in result):
         raise UserError(f"training.displacement_weight has nothing to compare: {_why(partitions, result, robot)}")
-    pairs = [r.comparable and n > 1 for r, n in zip(result, batch_counts(settings), strict=True)]
-    if not any(pairs):
+    compared = [r.comparable and n > 1 for r, n in zip(result, batch_counts(settings), strict=True)]
+    if not any(compared):
         raise UserError(
             "training.displacement_weight compares images of one batch, and a batch has only one of each data set "
             "that tells of joints: raise training.batch_size or that data set's share"
@@ -147,20 +141,13 @@ def check_shares(settings: Settings, found: Sequence[JointReadings], processes: 
         )
 
 
-def _depth(link: str, above: dict[str, Any]) -> int:
-    count = 0
-    while link in above:
-        link, count = above[link].parent, count + 1
-    return count
-
-
 def _of_first(item: Item) -> Annotation | None:
     """The first robot that tells of its joints."""
     return next((r for r in item.robots if r.joints is not None), None)
 
 
 def _camera(item: Item, body: Annotation) -> Any:
-    return item.taken_by if item.taken_by is not None else (item.camera, body.pose)
+    return item.camera, item.taken_by if item.taken_by is not None else body.pose
 
 
 def _moving(items: Sequence[Item]) -> set[str]:

@@ -13,8 +13,8 @@ from ...core.settings.schema import TrainingSettings
 from ..maps import codec, curve_fit
 from ..maps.shape_losses import range_losses, width_losses
 from ..networks.factory import KeypointNetwork, Output
+from ..pose.batch_displacement import BatchDisplacement
 from ..pose.loss import PoseLoss
-from ..pose.pair_loss import PairLoss
 
 
 class Objective:
@@ -42,7 +42,7 @@ class Objective:
             c.keypoints, network.stride, c.sigma, is_distribution=network.is_distribution, fitted=c.is_fitted,
             robots=robots,
         )  # fmt: skip
-        self._pairs = PairLoss(
+        self._displacement = BatchDisplacement(
             network.stride, c.sigma, is_distribution=network.is_distribution, fitted=c.is_fitted
         )  # fmt: skip
 
@@ -61,7 +61,7 @@ class Objective:
             pose: see :meth:`total`; where 0, that row is empty.
             places, cameras, to_rendering: see :meth:`.PoseLoss.__call__`; where they are missing, the pose's
                 row is empty.
-            readings: see :meth:`.PairLoss.__call__`; where they are missing, the displacement's row is empty.
+            readings: see :meth:`.BatchDisplacement.__call__`; where they are missing, the displacement's row is empty.
         """
         stages = self._network.stage_losses(output, keypoints, *size, weights)
         if not self.extras:
@@ -80,7 +80,7 @@ class Objective:
             rows["pose"] = self._pose(last, keypoints, weights, places, cameras, to_rendering, size)
         if "displacement" in self.extras and readings is not None:
             confidences = self._network.beliefs(output).confidence
-            rows["displacement"] = self._pairs(last, confidences, readings, to_rendering)
+            rows["displacement"] = self._displacement(last, confidences, readings, to_rendering)
         empty = torch.zeros_like(stages[0])
         return torch.cat([stages, torch.stack([rows.get(name, empty) for name in self.extras])])
 

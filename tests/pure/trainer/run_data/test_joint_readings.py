@@ -21,7 +21,7 @@ from robot_keypoints.core.settings.schema import DataSettings, Settings, Trainin
 from robot_keypoints.trainer.datasets.annotations import Annotation, Item
 from robot_keypoints.trainer.footage.unlabelled import read_unlabelled
 from robot_keypoints.trainer.maps import codec
-from robot_keypoints.trainer.pose.pair_loss import PairLoss, pairs
+from robot_keypoints.trainer.pose.batch_displacement import BatchDisplacement, groups
 from robot_keypoints.trainer.run_data import data_sets, joint_readings
 from robot_keypoints.trainer.run_data.data_sets import Partition
 
@@ -51,15 +51,15 @@ def logits() -> torch.Tensor:
     return maps.clamp_min(1e-12).log()
 
 
-def losses(read: np.ndarray, maps: torch.Tensor) -> torch.Tensor:
-    loss = PairLoss(1, SIGMA, is_distribution=True)
-    rows = joint_readings.readings([item(j) for j in read], ROBOT, KEYPOINTS).rows
+def losses(read: np.ndarray, maps: torch.Tensor, cameras: str = "aaaa") -> torch.Tensor:
+    loss = BatchDisplacement(1, SIGMA, is_distribution=True)
+    rows = joint_readings.readings([item(j, c) for j, c in zip(read, cameras, strict=True)], ROBOT, KEYPOINTS).rows
     return loss(maps, torch.ones(maps.shape[:2]), torch.from_numpy(rows), None)
 
 
-def test_images_of_a_camera_form_a_ring_and_two_of_them_one_pair() -> None:
-    first, second = pairs(torch.tensor([1.0, 2.0, float("nan"), 1.0, 2.0, 1.0, 3.0]))
-    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 3), (3, 5), (5, 0), (1, 4)]
+def test_images_of_a_camera_are_compared_with_one_another() -> None:
+    found = groups(torch.tensor([1.0, 2.0, float("nan"), 1.0, 2.0, 1.0, 3.0]))
+    assert [g.tolist() for g in found] == [[0, 3, 5], [1, 4]]
 
 
 def test_an_offset_of_the_first_joint_costs_nothing_and_wrong_displacements_do() -> None:
@@ -69,7 +69,15 @@ def test_an_offset_of_the_first_joint_costs_nothing_and_wrong_displacements_do()
     turned = TRUE.copy()
     turned[2, 0] += 0.3
     found = losses(turned, maps)
-    assert found[0] < 1e-2 and found[1:].min() > 0.3  # image 0 is paired with 1 and 3
+    assert found[2] > 0.3 and found[[0, 1, 3]].max() < found[2]
+
+
+def test_two_images_are_compared_and_cameras_apart() -> None:
+    maps, turned = logits(), TRUE.copy()
+    turned[0, 0] += 0.3
+    apart = losses(turned, maps, "aabb")
+    assert apart[:2].min() > 0.3 and apart[2:].max() < 1e-2  # of two nobody can tell which is wrong
+    assert not losses(turned, maps, "abcd").any()
 
 
 def test_the_gradient_reaches_the_maps_and_only_those_that_are_compared() -> None:
@@ -77,7 +85,7 @@ def test_the_gradient_reaches_the_maps_and_only_those_that_are_compared() -> Non
     turned[1, 0] += 0.1
     maps = logits().requires_grad_()
     rows = joint_readings.readings([item(j, c) for j, c in zip(turned, "aabc", strict=True)], ROBOT, KEYPOINTS).rows
-    loss = PairLoss(1, SIGMA, is_distribution=True)
+    loss = BatchDisplacement(1, SIGMA, is_distribution=True)
     loss(maps, torch.ones(maps.shape[:2]), torch.from_numpy(rows), None).sum().backward()
     assert maps.grad is not None and maps.grad.isfinite().all()
     assert maps.grad[:2].flatten(1).any(1).all() and not maps.grad[2:].any()
