@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ Floats = NDArray[np.float64]
 
 LONGEST_NAME = 63
 """Bytes of a timeline marker's name in Blender."""
+
+SAME = 1e-4
+"""Radians, metres, and in entries of ``T_cam_base``: by less, a rig stands as keys of single precision had it."""
 
 RESTING = 1e-5
 """By which entries of ``T_cam_base`` may differ between frames of a camera that rests."""
@@ -86,3 +90,12 @@ def next_of(numbers: Sequence[int], now: int, back: bool = False) -> int | None:
         return max(before) if before else max(numbers, default=None)
     after = [n for n in numbers if n > now]
     return min(after) if after else min(numbers, default=None)
+
+
+def stands_as_labelled(frame: FootageFrame, pose: Floats, joints: Mapping[str, float]) -> bool:
+    """Whether a rig at ``T_cam_base`` with these joint positions stands as a frame's label has it already."""
+    if frame.label is None or frame.T_cam_base is None:
+        return False
+    labelled = frame.joints or {}
+    apart = [abs(position - labelled.get(name, math.inf)) for name, position in joints.items()]
+    return max([float(np.abs(pose - frame.T_cam_base).max()), *apart]) < SAME

@@ -12,6 +12,7 @@ import pytest
 from blenders import Play
 from PIL import Image
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf
+from robot_keypoints.trainer.commands.main import main
 
 JOINT = "elbow_joint"
 WHITE = 180
@@ -64,3 +65,19 @@ def test_footage_is_labelled_and_its_camera_calibrated(play: Play, artefacts: Pa
     assert np.linalg.norm(pose[:3, 3] - truth[:3, 3]) < 0.01
     text = window.log()
     assert "Traceback" not in text and "policy violation" not in text.lower(), text
+
+
+@pytest.mark.timeout(1200)
+def test_a_model_is_fine_tuned_and_loaded_by_its_button(play: Play, tmp_path: Path) -> None:
+    recorded, data = marker_footage.record(tmp_path / "recording"), tmp_path / "labels"
+    assert main(["label", str(recorded.file), "--out", str(data)]) == 0
+    _, result = play("footage_fine_tune_story.py", 900, urdf=str(marker_footage.UR10), data=str(data))
+    assert result["stations"] == ["1-kept-untouched", "2-fine-tuning", "3-reported", "4-asked"]
+    untouched = result["1-kept-untouched"]
+    assert untouched["source"] == "marker" and not untouched["written"] and not untouched["running"]
+    learning = result["2-fine-tuning"]
+    assert Path(learning["start"]).parts[-3:-1] == ("assets", "models"), "it began with another model"
+    assert learning["data"] == [[str(data), 0.5]]
+    page = Path(result["3-reported"]["page"])
+    assert page.is_file() and Path(result["4-asked"]["model"]).parent == page.parent
+    assert result["4-asked"]["keypoints"] == 7

@@ -24,6 +24,8 @@ from ..inference.joint_deviations import joint_deviations
 from ..inference.predictor import Predictor
 from ..networks import device
 
+PLACING = "placing cameras and markers …"
+
 EVERY = 2.0
 """Seconds between two lines of progress."""
 
@@ -79,6 +81,7 @@ def calibrate(options: CalibrateOptions, *, as_json: bool = False, progress: boo
         result = calibrate_by_model(footage, found, offsets, show_progress("outlines", progress)).calibration
     else:
         keypoints = None if found is None else keypoint_blocks(footage, found)
+        show_stage("calibration", PLACING, progress)
         result = solved(footage, observations, offsets=offsets, keypoints=keypoints)
     markers = marker_places(result)
     triangulated = [] if found is None else keypoint_places(result, found)
@@ -112,3 +115,9 @@ def show_progress(what: str, as_json: bool = False) -> Callable[[int, int], None
             print(f"{what}: {done} of {whole} frames", file=sys.stderr, flush=True)
 
     return tell
+
+
+def show_stage(what: str, text: str, as_json: bool = False) -> None:
+    """Tell a program what is being done now, where nobody knows how far that is; people are told nothing."""
+    if as_json:
+        ProgressWriter(True)(what, text)

@@ -44,7 +44,7 @@ from ..inference.predictor import Predictor
 from ..networks import device
 from ..pose.kinematic_filter import SensorModel
 from ..reports import page
-from .calibrate import show_progress
+from .calibrate import PLACING, show_progress, show_stage
 
 SUMMARY = "labelling.json"
 
@@ -134,8 +134,10 @@ def label_by_markers(
     if options.model is not None:
         found = keypoints_of(footage, options.model, progress)
         keypoints, evidence = found.keypoints, keypoint_blocks(footage, found)
+    show_stage("calibration", PLACING, progress)
     calibration = calibrate(footage, observations, offsets=offsets or usual_offsets(footage), keypoints=evidence)
     calibration = with_depths(calibration)
+    show_stage("filter", "finding the pose of each image …", progress)
     return calibration, keypoints, label_calibrated(calibration, keypoints, options, offsets)
 
 

@@ -41,6 +41,10 @@ BAD_FIT = 3.0
 """Median error of a camera's images, in pixels, from which on it may have moved halfway, so that none contradicts."""
 HALVES = 12
 """So many places at which its images are cut in two are tried."""
+SIZE_LEAST = 6
+"""Moments that show a marker, without which the robot's motions don't tell its size."""
+SIZE_OFF, SIZE_SURE = 0.03, 4.0
+"""Share by which a marker's size is off, and standard deviations of that, from which on it is refused."""
 MOVED_STRETCH = 0.5
 """Share of the images from the first to the last contradicting one that contradict, if the camera has moved."""
 
@@ -145,6 +149,7 @@ def calibrate(
             f"The images of {footage.source} don't determine where the cameras and markers are: turn the robot about "
             "at least two axes that are not parallel, and take more images"
         )
+    problem.check_sizes(fit, accepted)
     problem.check_moved(fit, accepted)
     return problem.result(fit, accepted, clock, warnings)
 
@@ -341,6 +346,32 @@ class _Problem:
         return blocks
 
     # -------------------------------------------------------------------------------------------------------- outcome
+
+    def check_sizes(self, fit: Fit, accepted: Mapping[int, tuple[float, int]]) -> None:
+        """Refuse a marker that the robot moves by other lengths than its size makes of them.
+
+        Raises:
+            UserError: naming the marker and both lengths.
+        """
+        blocks = [*self._marker_blocks(accepted, _typical(e for e, _ in accepted.values())), *self._blocks]
+        moments = {b.marker: {o.group for o in blocks if o.marker == b.marker} for b in blocks if b.marker}
+        names = [n for n, own in moments.items() if len(own) >= SIZE_LEAST]
+        if not names:
+            return
+        setup = replace(self._setup(blocks), sizes=names)
+        sized = solve(setup, blocks, self._begun(fit.placement), Options(kernel="cauchy", scale=3.0))
+        first = 6 * (len(setup.cameras) + len(setup.mounts)) + len(setup.offsets)
+        for k, name in enumerate(names):
+            size, deviation = sized.placement.sizes[name], float(np.sqrt(sized.covariance[first + k, first + k]))
+            if sized.determined and abs(size - 1) > max(SIZE_OFF, SIZE_SURE * deviation):
+                marker = self.footage.marker(name)
+                squares = marker.kind in ("checkerboard", "charuco")
+                what, length = ("squares", marker.square) if squares else ("markers", marker.side)
+                raise UserError(
+                    f"By the robot's motions the {what} of {name} are {size * length * 1e3:.1f} ± "
+                    f"{SIZE_SURE / 2 * deviation * length * 1e3:.1g} mm wide, not the {length * 1e3:g} mm in "
+                    f"{self.footage.source}: measure them, and if they are right, check the robot and the intrinsics"
+                )
 
     def check_moved(self, fit: Fit, accepted: Mapping[int, tuple[float, int]]) -> None:
         """Refuse a camera whose contradicting images agree with one another about another place.

@@ -66,12 +66,14 @@ class Placement:
         mounts: ``T_link_marker`` of each marker.
         offsets: to be added to joint positions, radians or metres.
         clock: seconds to be added to the times of images.
+        sizes: by how many times markers are larger than their points say, where that was sought.
     """
 
     cameras: Mapping[str, Floats]
     mounts: Mapping[str, Floats]
     offsets: Mapping[str, float] = field(default_factory=dict)
     clock: float = 0.0
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Setup:
         cameras, mounts: names of those that are sought; others stay where they are.
         offsets: standard deviation of the sensors' offset of each joint that is sought, radians or metres.
         rates: of each block's joints, per second, where the clock's offset is sought; None where it is not.
+        sizes: markers whose size is sought.
     """
 
     robot: Robot
@@ -93,11 +96,13 @@ class Setup:
     mounts: Sequence[str]
     offsets: Mapping[str, float] = field(default_factory=dict)
     rates: Sequence[Mapping[str, float]] | None = None
+    sizes: Sequence[str] = ()
 
     @property
     def unknowns(self) -> int:
         """How many numbers are sought."""
-        return 6 * (len(self.cameras) + len(self.mounts)) + len(self.offsets) + (self.rates is not None)
+        poses = 6 * (len(self.cameras) + len(self.mounts))
+        return poses + len(self.offsets) + len(self.sizes) + (self.rates is not None)
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,8 @@ class Fit:
 
     Attributes:
         residuals: seen minus given pixels of each block, ``(N, 2)``.
-        covariance: of the unknowns, in the order cameras, mounts (six each), offsets, clock, ``(Q, Q)``; see
-            :func:`solve`.
+        covariance: of the unknowns, in the order cameras, mounts (six each), offsets, sizes, clock, ``(Q, Q)``;
+            see :func:`solve`.
         by_noise: the same from the points' own covariances alone, as if nothing else erred.
         without: how far the unknowns would move without each group, ``(G, Q)``.
         groups: their names.
@@ -132,6 +137,7 @@ class _Geometry:
         self.block = torch.arange(len(blocks)).repeat_interleave(counts)
         self.points = to_double(np.concatenate([b.points for b in blocks]))
         cameras, mounts = list(start.cameras), ["", *start.mounts]
+        self._names = mounts
         self._camera = torch.tensor([cameras.index(b.camera) for b in blocks])
         self._mount = torch.tensor([mounts.index(b.marker) for b in blocks])
         self._poses = torch.stack([to_double(start.cameras[c]) for c in cameras])
@@ -142,6 +148,7 @@ class _Geometry:
         base = 6 * len(setup.cameras)
         self._mount_column = [base + setup.mounts.index(m) * 6 if m in setup.mounts else -1 for m in mounts]
         self._offset_column = base + 6 * len(setup.mounts)
+        self._size_column = self._offset_column + len(setup.offsets)
         self._links = sorted({*(b.link for b in blocks), *(setup.links[b.camera] for b in blocks)} - {ROOM})
         keypoints = [Keypoint(f"{link}/{k}", link, c) for link in self._links for k, c in enumerate(CORNERS)]
         names = [j.name for j in setup.robot.moving_joints]
@@ -164,7 +171,8 @@ class _Geometry:
         mounts, mount_slopes = self._moved(self._mounts, self._mount_column, x)
         frames, slopes = self._frames(x)
         b = self.block
-        on = _apply(mounts[self._mount][b], self.points)  # in the link's frame
+        points = self._sized(x)
+        on = _apply(mounts[self._mount][b], points)  # in the link's frame
         camera_link = torch.tensor([self._place(self._setup.links[k.camera]) for k in self._blocks])
         link = torch.tensor([self._place(k.link) for k in self._blocks])
         row = torch.arange(len(self._blocks))
@@ -187,10 +195,15 @@ class _Geometry:
         for k, column in enumerate(self._mount_column):
             chosen = (mount == k).nonzero().squeeze(1)
             if column >= 0 and len(chosen):
-                before = _apply(self._mounts[k], self.points[chosen])
+                before = _apply(self._mounts[k], points[chosen])
                 turned = torch.einsum("krc,nc->nrk", mount_slopes[k], before)
                 derivatives[column : column + 3][..., chosen] = (whole[chosen] @ turned).permute(2, 1, 0)
                 derivatives[column + 3 : column + 6][..., chosen] = whole[chosen].permute(2, 1, 0)
+        for k, name in enumerate(self._setup.sizes):
+            chosen = (mount == self._names.index(name)).nonzero().squeeze(1)
+            turned_mounts = mounts[mount[chosen]][:, :3, :3]
+            grown = whole[chosen] @ turned_mounts @ self.points[chosen][..., None]
+            derivatives[self._size_column + k][..., chosen] = grown.squeeze(-1).mT
         if slopes is not None:
             # Of the body's and the carrier's motions by each joint, (blocks, D, 3, 4).
             moved, carried = slopes[row, :, link], slopes[row, :, camera_link]
@@ -204,6 +217,15 @@ class _Geometry:
             if self._rates is not None:
                 derivatives[-1] = torch.einsum("nd,drn->rn", self._rates[b], by_joint)
         return placed.mT[..., None].contiguous(), derivatives[..., None]
+
+    def _sized(self, x: Tensor) -> Tensor:
+        """The points ``(M, 3)`` on markers as large as they are taken to be."""
+        if not self._setup.sizes:
+            return self.points
+        larger = x.new_zeros(len(self._names))
+        for k, name in enumerate(self._setup.sizes):
+            larger[self._names.index(name)] = x[self._size_column + k]
+        return self.points * (1 + larger[self._mount[self.block]])[:, None]
 
     def _place(self, link: str) -> int:
         return 0 if link == ROOM else 1 + self._links.index(link)
@@ -373,7 +395,9 @@ def _placement(setup: Setup, start: Placement, x: Tensor) -> Placement:
     base += 6 * len(setup.mounts)
     offsets = {n: float(x[base + k]) for k, n in enumerate(setup.offsets)}
     clock = start.clock + (float(x[-1]) if setup.rates is not None else 0.0)
-    return Placement(cameras, mounts, offsets, clock)
+    base += len(setup.offsets)
+    sizes = {n: 1.0 + float(x[base + k]) for k, n in enumerate(setup.sizes)}
+    return Placement(cameras, mounts, offsets, clock, sizes)
 
 
 def _numbers(intrinsics: Intrinsics) -> list[float]:

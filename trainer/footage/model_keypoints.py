@@ -15,6 +15,7 @@ from ...core.errors import UserError
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.visibility import SURE
 from ..inference.predictor import Predictor
+from ..networks.two_passes import STILL
 from ..pose.camera import Camera as Lens
 from ..pose.problem import INLIER, Options, Status
 from ..pose.robot_points import place_keypoints
@@ -90,7 +91,7 @@ def find_keypoints(
             positions = footage.frames[place].positions
             if positions is None:
                 continue
-            (found,) = predictor.predict([image])
+            (found,) = predictor.predict([image], STILL)
             links = {**footage.robot.link_frames(positions), ROOM: np.eye(4)}
             carrier = invert(links[camera.link])
             frames.append(FrameKeypoints(

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import bpy
+import numpy as np
 from bpy.props import BoolProperty, StringProperty
 
 from ....core.errors import UserError
@@ -186,7 +187,7 @@ class KEYPOINTS_OT_load_footage(bpy.types.Operator):
 
 
 class KEYPOINTS_OT_keep_footage_pose(bpy.types.Operator):
-    """Write the rig's present pose as the label of the frame that is shown, in place of the one that it has, if any. Undo takes back the key, and not the file of the label"""  # noqa: E501
+    """Write the rig's present pose as the label of the frame that is shown, in place of the one that it has, if any; as it stands, a doubtful frame is confirmed. Undo takes back the key, and not the file of the label"""  # noqa: E501
 
     bl_idname = "robot_keypoints.keep_footage_pose"
     bl_label = "Keep This Pose as Label"
@@ -205,6 +206,10 @@ class KEYPOINTS_OT_keep_footage_pose(bpy.types.Operator):
         footage = labelled_footage.load(data)
         name = scene.robot_keypoints.footage.camera
         correction = footage_in_scene.correction(scene, footage, name)
+        frame = footage.frames[correction["frame"]]
+        same = timeline.stands_as_labelled(frame, np.array(correction["T_cam_base"]), correction["joints"])
+        if same and not timeline.reason(frame):
+            raise UserError("The robot stands as this frame's label has it: pose it first, if that is wrong")
         footage_jobs.CORRECTING.begin(data, correction)
         footage_in_scene.keep(scene)
         return {"FINISHED"}

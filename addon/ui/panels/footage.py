@@ -32,9 +32,7 @@ class KEYPOINTS_PT_footage(panels.Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         props = context.scene.robot_keypoints.footage
-        row = layout.row(align=True)
-        row.label(text=Path(props.recording).name or "no FOOTAGE.toml chosen")
-        row.operator("robot_keypoints.open_footage", text="Open…", icon="FILE_FOLDER")
+        _draw_chosen(layout, props.recording, "no footage yet", "robot_keypoints.open_footage")
         if props.recording:
             column = panels.settings_column(layout)
             column.prop(props, "method")
@@ -53,6 +51,13 @@ class KEYPOINTS_PT_footage(panels.Sidebar, bpy.types.Panel):
         if footage_jobs.CALIBRATING.calibration is not None:
             _draw_calibration(layout, footage_jobs.CALIBRATING.calibration)
         _draw_labels(layout, context)
+
+
+def _draw_chosen(layout: bpy.types.UILayout, path: str, none: str, opener: str) -> None:
+    """The name of what is open, beside a button that opens another: without words on it, so that names have room."""
+    row = layout.row(align=True)
+    row.label(text=Path(path).name or none)
+    row.operator(opener, text="" if path else "Open…", icon="FILE_FOLDER")
 
 
 def _draw_calibration(layout: bpy.types.UILayout, calibration: Mapping[str, Any]) -> None:
@@ -86,9 +91,7 @@ def _labels(props: Any) -> LabelledFootage | str | None:
 def _draw_labels(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     props = context.scene.robot_keypoints.footage
     labels = _labels(props)
-    row = layout.row(align=True)
-    row.label(text=f"Labels: {Path(props.data).name}" if props.data else "no labels yet")
-    row.operator("robot_keypoints.open_footage_labels", text="Open…", icon="FILE_FOLDER")
+    _draw_chosen(layout, props.data, "no labels yet", "robot_keypoints.open_footage_labels")
     if isinstance(labels, str):
         panels.warning(layout, context, labels)
     if not isinstance(labels, LabelledFootage):

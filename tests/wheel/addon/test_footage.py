@@ -166,3 +166,19 @@ def test_what_does_not_belong_together_changes_nothing(scene: bpy.types.Scene, t
     assert before == ({o.name for o in scene.objects}, scene.frame_end, scene.camera.name)
     scene.robot_keypoints.footage.data = ""
     assert "label it first" in refusal(bpy.ops.robot_keypoints.load_footage)
+
+
+def test_a_frame_that_stands_as_labelled_is_not_written_again(
+    scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bpy.ops.robot_keypoints.load_footage()
+    kept: list[Any] = []
+    monkeypatch.setattr(footage_jobs.CORRECTING, "begin", lambda data, document: kept.append(document["frame"]))
+    scene.frame_set(1)
+    assert "pose it first" in refusal(bpy.ops.robot_keypoints.keep_footage_pose)
+    assert not kept
+    rig.pose(scene.robot_keypoints.armature, {PAN: recording.positions(0)[PAN] + 0.01})
+    bpy.ops.robot_keypoints.keep_footage_pose()
+    scene.frame_set(recording.DOUBTFUL + 1)
+    bpy.ops.robot_keypoints.keep_footage_pose()
+    assert kept == [0, recording.DOUBTFUL], "a doubtful frame can be confirmed as it stands"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from marker_footage import CAMERA, JOINTS, Recorded, frames_at, record
 from numpy.typing import NDArray
+from robot_keypoints.core.messages import job_progress
 from robot_keypoints.core.robot.keypoints import joint_keypoints
 from robot_keypoints.core.robot.urdf_reader import load_urdf
 from robot_keypoints.trainer.commands.main import main
@@ -87,6 +88,17 @@ def test_evaluate_can_read_it_and_the_report_is_whole(labelled: Path) -> None:
     text = (labelled / "report.html").read_text()
     assert text.rstrip().endswith("</html>")
     assert f"cam1_{WRONG:02d}.png" in text
+
+
+def test_programs_are_told_when_it_no_longer_counts_frames(
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a bar stays full while cameras and poses are being found."""
+    assert main(["label", str(recorded.file), "--out", str(tmp_path / "data"), "--json", "--progress"]) == 0
+    told = [job_progress.decode(line) for line in capsys.readouterr().out.splitlines()]
+    steps = [line for line in told if isinstance(line, job_progress.JobProgress)]
+    assert list(dict.fromkeys(s.stage for s in steps)) == ["markers", "calibration", "filter", "labels"]
+    assert all(s.fraction == 0.0 for s in steps if s.stage in ("calibration", "filter"))
 
 
 def test_only_markers_leave_blurred_images_out(

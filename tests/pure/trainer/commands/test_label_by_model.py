@@ -57,7 +57,7 @@ class Finds(Predictor):
         super().__init__(factory.build(INFO.network), INFO, torch.device("cpu"))
         self.answers = list(zip(known.found, known.sure, strict=True))
 
-    def predict(self, images: Sequence[Any], scales: Sequence[float] = (1.0,), peaks: int = 0) -> list[list[Found]]:
+    def predict(self, images: Sequence[Any], inspection: Any = None, peaks: int = 0) -> list[list[Found]]:
         results = []
         for _ in images:
             pixels, confidences = self.answers.pop(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,15 @@ def test_records_that_belong_to_other_images_are_named(board: Recorded, board_se
     assert apart(result.cameras["cam1"].pose, board.cameras["cam1"])[0] < 0.3
     reasons = [o.quality.reasons for o in result.observations if not o.quality.high]
     assert len(reasons) == 2 and all("pixels from where they have it" in r[0] for r in reasons)
+
+
+def test_a_few_records_here_and_there_that_belong_to_other_images_are_no_moved_camera(tmp_path: Path) -> None:
+    recorded = record(tmp_path, count=20, turn=0.5)
+    joints, wrong = dict(recorded.document["joints"]), ["3", "8", "14", "19"]
+    joints |= {k: joints[other] for k, other in zip(wrong, ["8", "14", "19", "3"], strict=True)}
+    result = solved(recorded.save(joints=joints))
+    assert result.contradicting() == [f"cam1_{int(k):02d}.png" for k in wrong]
+    assert apart(result.cameras["cam1"].pose, recorded.cameras["cam1"])[0] < 0.3
 
 
 def test_offsets_of_joints_are_told_where_the_images_tell_them(pair: Recorded, pair_seen: tuple[Footage, Seen]) -> None:
@@ -298,6 +308,23 @@ def test_a_charuco_board_of_other_squares_is_not_taken_for_one_of_another_dictio
     table = {**pair.document["markers"]["board"], "squares": squares}
     text = refused(copy(pair, markers={"board": table}), tmp_path / "out")
     assert f"a charuco of {squares[0]} x 4 squares, though markers of DICT_4X4_50 are there: correct squares" in text
+
+
+@pytest.mark.parametrize("offsets", [None, dict.fromkeys(recordings.JOINTS, math.radians(2))])
+@pytest.mark.parametrize("given", [22.0, 19.0])
+def test_squares_of_another_size_are_refused_with_both_lengths(
+    pair: Recorded, given: float, offsets: dict[str, float] | None
+) -> None:
+    """The robot moves them by lengths that are known, so that they can't be 1.1 or 0.95 times as large."""
+    factor = given / 20
+    table = {**pair.document["markers"]["board"], "square_m": 0.03 * factor, "marker_m": 0.022 * factor}
+    with pytest.raises(UserError) as caught:
+        solved(copy(pair, markers={"board": table}), offsets=offsets)
+    words = r"the squares of board are ([\d.]+) ± ([\d.]+) mm wide, not the ([\d.]+) mm in"
+    found = re.match(f"By the robot's motions {words}", str(caught.value))
+    assert found is not None, str(caught.value)
+    width, spread, told = map(float, found.groups())
+    assert told == pytest.approx(30 * factor) and abs(width - 30) < max(0.06, spread) < 0.6
 
 
 def test_a_camera_that_moved_in_between_is_named(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from robot_keypoints.trainer.footage.labelling import METHODS, Labelled, Method,
 from robot_keypoints.trainer.footage.recording import Quality
 from robot_keypoints.trainer.pose.kinematic_filter import SensorModel
 from robot_keypoints.trainer.reports import page
+from scipy.stats import chi2
 from simulated_footage import INTRINSICS, KEYPOINTS, ROBOT, Known, camera_on_the_hand, resting_camera
 
 MODEL = SensorModel.uniform(6, offset=math.radians(1), error=math.radians(0.2))
-STEPS = 16
+STEPS, RECORDINGS = 16, 10
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,20 @@ def test_keypoints_are_where_they_are_in_truth_as_far_as_said(known: Known) -> N
     assert np.abs(np.array(list(label.joints.values())) - known.joints[label.frame]).max() < math.radians(2)
     assert label.deviation == pytest.approx(np.sqrt(np.linalg.eigvalsh(spreads[3]).max()))
     assert label.links["ee_link"] == pytest.approx(label.T_cam_base @ ROBOT.link_frames(label.joints)["ee_link"])
+
+
+def test_covariances_of_labels_by_markers_are_true() -> None:
+    """Over recordings; all errors of one may be the same, so that each counts for one."""
+    squares = []
+    for seed in range(RECORDINGS):
+        recording = resting_camera(simulate(STEPS, 100 + seed, MODEL, runs=2))
+        result = labelled(recording, "marker", math.inf)
+        assert len(result.labels) == STEPS // 2
+        spreads = np.array([[k.covariance for k in label.keypoints] for label in result.labels])
+        off = errors(recording, result)
+        squares.append(np.einsum("lji,ljik,ljk->lj", off, np.linalg.inv(spreads), off).mean())
+    low, high = chi2.ppf((0.005, 0.995), 2 * RECORDINGS) / RECORDINGS
+    assert low < np.mean(squares) < high
 
 
 def test_the_camera_on_the_hand_is_labelled_as_well() -> None:
