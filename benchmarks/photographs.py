@@ -45,7 +45,8 @@ MENTIONED = re.compile(r"(?:\.{1,2}/)?[\w.-]+(?:/[\w.-]+)+|[\w.-]+\.urdf")
 COLUMNS = (
     ("median %", "median"), ("mean %", "mean"), ("within 1 %", "within_1"), ("within 2 %", "within_2"),
     ("within 5 %", "within_5"), ("falsely sure", "false_sure_share"), ("position, mm", "position_mm"),
-    ("orientation, °", "orientation_degrees"), ("renderings: median %", "renderings_median"),
+    ("orientation, °", "orientation_degrees"), ("by outline, mm", "outline_mm"), ("by outline, °", "outline_degrees"),
+    ("renderings: median %", "renderings_median"),
     ("renderings: mean %", "renderings_mean"), ("images", "images"), ("minutes", "minutes"),
 )  # fmt: skip
 """Of the table: heads, and names in the document."""
@@ -181,11 +182,12 @@ def train_recorded(folder: Path, recording: Any, settings: Settings, seed: int, 
 # ----------------------------------------------------------------------------------------------------- the photographs
 
 
-def errors_on(model: Path, data: Path, report: Path | None = None) -> dict[str, Any]:
+def errors_on(model: Path, data: Path, report: Path | None = None, robot: Path | None = None) -> dict[str, Any]:
     """What ``evaluate`` says of a model on photographs, or ``failed`` with its reason.
 
     Args:
         report: file for its page.
+        robot: URDF with shapes, by whose outline poses are solved once more.
     """
     page = () if report is None else ("--html", report)
     command = command_line("evaluate", model, "--data", data, "--json", *page)
@@ -204,6 +206,16 @@ def errors_on(model: Path, data: Path, report: Path | None = None) -> dict[str, 
     solved = pose is not None and pose["translation_metres"] is not None
     result["position_mm"] = 1000 * pose["translation_metres"]["median"] if solved else None
     result["orientation_degrees"] = pose["rotation_degrees"]["median"] if solved else None
+    if solved and robot is not None:
+        command = command_line("evaluate", model, "--data", data, "--robot", robot, "--outline", "--json")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"no poses by outlines: {done.stderr.strip()}", file=sys.stderr)
+        else:
+            outlined = json.loads(done.stdout)["pose"]
+            result["outline_mm"] = 1000 * outlined["translation_metres"]["median"]
+            result["outline_degrees"] = outlined["rotation_degrees"]["median"]
+            result["outline_share"] = outlined["by_outline"] / outlined["images"]
     return result
 
 
@@ -303,7 +315,9 @@ def measure(options: argparse.Namespace, seeds: Sequence[int]) -> None:
                 trained = train_recorded(folder, recording, settings, seed, options.minutes)
             files.write_json(kept, trained)
         trained = json.loads(kept.read_text(encoding="utf-8"))
-        document["seeds"][str(seed)] = {**trained, **errors_on(model, options.data, folder / REPORT)}
+        robot = Path(settings.robot.path) if settings.robot.kind == "urdf" else None
+        found = errors_on(model, options.data, folder / REPORT, robot if robot is None or robot.is_file() else None)
+        document["seeds"][str(seed)] = {**trained, **found}
         files.write_json(options.out / "photographs.json", document)
         files.write_text(options.out / "photographs.md", "\n".join(table(document)) + "\n")
     print("\n".join(table(document)))

@@ -66,7 +66,6 @@ def settings(minutes: float) -> tuple[Settings, Robot]:
             minutes=minutes,
             batch_size=32,
             fresh_share=0.15,
-            reuse=7,
             processes=min(2, os.cpu_count() or 1),
         ),
     )

@@ -27,9 +27,11 @@ from ..evaluation.keypoint_metrics import Measurement
 from ..evaluation.pose_metrics import PoseErrors
 from ..evaluation.reliability import Reliability
 from ..images.image_file import Photograph
+from ..inference.pose_arguments import check_outline
 from ..inference.predictor import Found, Predictor, in_whole
 from ..maps import curve_fit
 from ..networks import device
+from ..networks.two_passes import STILL, Inspection
 from ..reports import page
 from . import evaluate_calibration
 from .evaluate_calibration import Calibrated
@@ -57,8 +59,10 @@ class EvaluateOptions:
         robot: URDF in place of the model's own robot.
         add_limit: of the area under ADD's curve, metres.
         joints_deviation: of the data's joints, which poses are then solved together with; None takes them as exact.
-            With it, ``add_limit`` or ``robot``, poses are a must.
+        outline: whether poses go by the robot's outline as well. With it, ``joints_deviation``, ``add_limit`` or
+            ``robot``, poses are a must.
         decoder: see :meth:`.Predictor.load`.
+        scales: sizes of which the belief maps are averaged; None is :data:`.STILL`.
     """
 
     model: Path
@@ -72,7 +76,9 @@ class EvaluateOptions:
     robot: Path | None = None
     add_limit: float | None = None
     joints_deviation: str | None = None
+    outline: bool = False
     decoder: str | None = None
+    scales: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,10 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool 
             written or some images could not be read, after everything else.
     """
     _check_files(options)
+    check_outline(options.outline, options.joints_deviation)
     if options.calibrate is not None and options.decoder is not None:
         raise UserError("--calibrate writes a model that keeps its own decoder: leave --decoder out")
+    inspection = STILL if options.scales is None else Inspection.averaged(options.scales)
     predictor = Predictor.load(options.model, device.choose("auto"), options.decoder)
     names = predictor.info.keypoints
     ratings = rater_spread.read(options.people, options.data, names, options.model) if options.people else None
@@ -145,10 +153,10 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool 
     if options.calibrate is not None:
         evaluate_calibration.check(options.calibrate, len(images.items))
     writer = ProgressWriter(progress)
-    found = measure(predictor, images, writer)
+    found = measure(predictor, images, writer, inspection)
     if ratings is not None:
         ratings = ratings.of(found.answers.rows)
-    poses, pose_entries = _poses(options, predictor, found)
+    poses, pose_entries = _poses(options, predictor, found, writer)
     document: dict[str, Any] = {
         "model": str(options.model),
         "data": str(options.data),
@@ -174,8 +182,9 @@ def evaluate(options: EvaluateOptions, *, as_json: bool = False, progress: bool 
     calibrated = None
     if options.calibrate is not None:
         calibrated = evaluate_calibration.learn(
-            predictor, found.reliability.errors, lambda: _errors(answers(predictor, found.items, writer), found.true)
-        )
+            predictor, found.reliability.errors,
+            lambda: _errors(answers(predictor, found.items, writer, inspection), found.true),
+        )  # fmt: skip
         document["calibration"] = calibrated.to_dict()
     # First of all, so that a disk without room for a file does not lose what was measured.
     print(json.dumps(document, allow_nan=False) if as_json else "\n".join(table(document)), flush=True)
@@ -240,7 +249,9 @@ def _write_report(
     print(f"report: {path}", file=sys.stderr)
 
 
-def _poses(options: EvaluateOptions, predictor: Predictor, found: Measured) -> tuple[PoseErrors | None, dict[str, Any]]:
+def _poses(
+    options: EvaluateOptions, predictor: Predictor, found: Measured, progress: ProgressWriter
+) -> tuple[PoseErrors | None, dict[str, Any]]:
     """The errors, and for the document ``pose`` and, where it is None, ``pose_missing``, a sentence saying why.
 
     Raises:
@@ -258,9 +269,10 @@ def _poses(options: EvaluateOptions, predictor: Predictor, found: Measured) -> t
             given.covariances,
             given.confidences,
             options.joints_deviation,
+            progress if options.outline else None,
         )
     except UserError as problem:
-        if (options.robot, options.add_limit, options.joints_deviation) != (None, None, None):
+        if options.outline or (options.robot, options.add_limit, options.joints_deviation) != (None, None, None):
             raise
         return None, {"pose": None, "pose_missing": str(problem)}
     document = errors.to_dict(options.add_limit or pose_metrics.ADD_LIMIT)
@@ -279,7 +291,9 @@ def _draw_reliability(path: Path, title: str, measured: Reliability, calibrated:
     print(f"plot: {path}", file=sys.stderr)
 
 
-def answers(predictor: Predictor, items: Sequence[Item], progress: ProgressWriter) -> Answers:
+def answers(
+    predictor: Predictor, items: Sequence[Item], progress: ProgressWriter, inspection: Inspection = STILL
+) -> Answers:
     """Predict on every image that can be read, and name the others on stderr.
 
     Raises:
@@ -292,7 +306,7 @@ def answers(predictor: Predictor, items: Sequence[Item], progress: ProgressWrite
     for numbers, pictures in _batches(items, unreadable):
         rows += numbers
         sizes += [(p.width, p.height) for p in pictures]
-        keypoints = predictor.predict([p.pixels for p in pictures])
+        keypoints = predictor.predict([p.pixels for p in pictures], inspection)
         found += [in_whole(k, p) for k, p in zip(keypoints, pictures, strict=True)]
         done = numbers[-1] + 1
         progress("measure", f"{done:,} of {len(items):,} images", done, len(items))
@@ -329,14 +343,16 @@ def _batches(items: Sequence[Item], unreadable: dict[int, str]) -> Iterator[tupl
         yield numbers, batch
 
 
-def measure(predictor: Predictor, data: Annotated, progress: ProgressWriter) -> Measured:
+def measure(
+    predictor: Predictor, data: Annotated, progress: ProgressWriter, inspection: Inspection = STILL
+) -> Measured:
     """Predict on every image that can be read, and compare with what is annotated.
 
     Raises:
         UserError: if an image is missing, or none can be read or is the annotated one.
     """
     names = predictor.info.keypoints
-    given = answers(predictor, data.items, progress)
+    given = answers(predictor, data.items, progress, inspection)
     items = tuple(data.items[row] for row in given.rows)
     truths = tuple(
         _inside(keypoint_matching.truth(item, names, data.complete), *size)

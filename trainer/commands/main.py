@@ -21,7 +21,7 @@ from ...core import builtin_models, run_folder
 from ...core.errors import UserError, one_line
 from ...core.names import free_name
 from ...core.scene import presets
-from ..inference import model_argument
+from ..inference import image_scales, model_argument
 from ..inference.joint_deviations import DEVIATION
 from . import terminal
 
@@ -150,6 +150,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a model's errors on annotated images")
     model_argument.add(evaluate, argv)
     model_argument.add_decoder(evaluate)
+    model_argument.add_scales(evaluate)
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="DIR",
         help="images annotated as COCO keypoints or NDDS, rendered or photographed; or a COCO file",
@@ -165,6 +166,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )  # fmt: skip
     evaluate.add_argument("--robot", type=Path, metavar="URDF", help="measure poses of this robot, not the model's own")
     evaluate.add_argument("--joints-deviation", **DEVIATION)
+    evaluate.add_argument("--outline", action="store_true", help="solve poses by the robot's outline as well")
     evaluate.add_argument(
         "--add-limit", type=float, metavar="METRES",
         help="up to which the area under the curve of the poses' ADD is taken (default: 0.1)",
@@ -191,7 +193,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, metavar="FILE", help="write a line of JSON for each picture at once")
     predict.add_argument("--frames", type=int, metavar="N", help="take N frames of a video or webcam at most")
     model_argument.add_decoder(predict)
-    predict.add_argument("--scales", metavar="S,S,…", help="average over several sizes of the image: 0.8,1,1.25")
+    model_argument.add_scales(predict)
     predict.add_argument(
         "--peaks", type=int, default=0, metavar="N", help="tell N places of each keypoint at most, with their scores"
     )
@@ -211,6 +213,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="JSON, {image: {joint: value}}: all images are by one camera that rests, and place it together",
     )  # fmt: skip
     predict.add_argument("--robot", type=Path, metavar="URDF", help="the robot, where the model doesn't bring it")
+    predict.add_argument(
+        "--outline", action="store_true",
+        help="go by the robot's outline in single pictures as well, for which --robot has to bring its shapes",
+    )  # fmt: skip
     predict.add_argument("--json", action="store_true", help="print the predictions as JSON on stdout")
 
     calibrate = commands.add_parser("calibrate", help="say where cameras are, from a recording of the robot")
@@ -320,7 +326,10 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     feedback.add_argument(
         "--combinations", choices=("none", "pairs"), help="of variables, what evidence looks at (default: none)"
     )
-    feedback.add_argument("--strength", type=float, metavar="S", help="how strongly (default: 1)")
+    feedback.add_argument(
+        "--exponent", type=float, metavar="P", help="how strongly losses move the priors, but by selection (default: 3)"
+    )
+    feedback.add_argument("--strength", type=float, metavar="S", help="weight of a sample, by selection (default: 1)")
     feedback.add_argument("--shrink", type=int, metavar="F", help="use images F times smaller (default: 1)")
     feedback.add_argument("--width", type=int, metavar="C", help="of the network (default: its own)")
     feedback.add_argument("--learning-rate", type=float, metavar="R", help="throughout (default: 0.002)")
@@ -330,7 +339,7 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     feedback.add_argument("--workers", type=int, metavar="W", help="number of Blender workers for that")
     feedback.add_argument("--blender", default="", metavar="COMMAND", help="Blender to render with")
-    feedback.add_argument("--share-of-jobs", help=argparse.SUPPRESS)
+    feedback.add_argument("--trainings", default="", help=argparse.SUPPRESS)
     feedback.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
 
 
@@ -409,7 +418,8 @@ def _evaluate(options: argparse.Namespace, begun: float) -> int:
         model=options.model, data=options.data, people=options.raters, html=options.html, plot=options.plot,
         raters_plot=options.raters_plot,
         reliability=options.reliability, calibrate=options.calibrate, robot=options.robot, add_limit=options.add_limit,
-        joints_deviation=options.joints_deviation, decoder=options.decoder,
+        joints_deviation=options.joints_deviation, outline=options.outline, decoder=options.decoder,
+        scales=image_scales.parse(options.scales),
     )  # fmt: skip
     return evaluate_command.evaluate(evaluate_options, as_json=options.json, progress=options.progress)
 
@@ -420,9 +430,9 @@ def _predict(options: argparse.Namespace, begun: float) -> int:
 
     predict_options = predict_command.PredictOptions(
         model=options.model, images=options.images, overlay=options.overlay, out=options.out, frames=options.frames,
-        scales=(1.0,) if options.scales is None else predict_command.scales(options.scales), peaks=options.peaks,
+        scales=image_scales.parse(options.scales), peaks=options.peaks,
         camera=options.camera, joints=options.joints, robot=options.robot, joints_by_image=options.joints_by_image,
-        joints_deviation=options.joints_deviation, decoder=options.decoder,
+        joints_deviation=options.joints_deviation, outline=options.outline, decoder=options.decoder,
         camera_size=None if options.camera_size is None else camera_size.parse_size(options.camera_size),
     )  # fmt: skip
     return predict_command.predict(predict_options, as_json=options.json)
@@ -490,14 +500,14 @@ def _experiment(options: argparse.Namespace, begun: float) -> int:
     from . import experiment
 
     names = (
-        "pairs", "images", "every", "batch", "share", "rule", "combinations", "strength", "shrink", "width",
+        "pairs", "images", "every", "batch", "share", "rule", "combinations", "exponent", "strength", "shrink", "width",
         "learning_rate", "seed",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     experiment_options = experiment.ExperimentOptions(
         source=options.source, out=options.out, jobs=options.jobs, device=options.device, given=given,
         renderings=options.renderings, workers=options.workers, blender=options.blender,
-        share_of_jobs=options.share_of_jobs,
+        trainings=tuple(int(place) for place in options.trainings.split(",") if place),
     )  # fmt: skip
     return experiment.run(experiment_options, as_json=options.json)
 

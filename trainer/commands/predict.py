@@ -23,11 +23,13 @@ from ..inference.camera_size import CameraSize, Size
 from ..inference.image_overlay import draw_keypoints
 from ..inference.image_sources import Picture, Source
 from ..inference.joint_deviations import check_deviation
+from ..inference.pose_arguments import check_outline
 from ..inference.pose_finder import PoseFinder
 from ..inference.pose_text import pose_lines
 from ..inference.predictor import Fit, Found, Predictor, in_whole
 from ..inference.video_overlay import VideoOverlay
 from ..networks import device
+from ..networks.two_passes import MOVING, STILL, Inspection
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,11 @@ class PredictOptions:
         overlay: folder for copies with keypoints drawn on: ``.png`` of images, ``.mp4`` of videos.
         out: file that gets one line of JSON for each picture, as soon as it is known.
         frames: the most to take of a video or webcam.
-        scales, peaks: see :meth:`.Predictor.predict`.
-        camera, joints, joints_deviation, robot: see :meth:`.PoseFinder.of`; without a camera no pose is solved.
+        scales: sizes of which the belief maps are averaged; None is :data:`.STILL` for single pictures, and
+            :data:`.MOVING` for others.
+        peaks: see :meth:`.Predictor.predict`.
+        camera, joints, joints_deviation, robot, outline: see :meth:`.PoseFinder.of`; without a camera no pose is
+            solved. Only single pictures are looked at for outlines.
         camera_size: width and height of the pictures that the camera's numbers are of; None is those of all.
         joints_by_image: see :meth:`.RestingCamera.of`; the images are then solved together, too.
         decoder: see :meth:`.Predictor.load`.
@@ -51,13 +56,14 @@ class PredictOptions:
     overlay: Path | None = None
     out: Path | None = None
     frames: int | None = None
-    scales: Sequence[float] = (1.0,)
+    scales: Sequence[float] | None = None
     peaks: int = 0
     camera: str | None = None
     camera_size: Size | None = None
     joints: str | None = None
     joints_deviation: str | None = None
     robot: Path | None = None
+    outline: bool = False
     joints_by_image: Path | None = None
     decoder: str | None = None
 
@@ -156,7 +162,9 @@ def _finder(options: PredictOptions, predictor: Predictor) -> PoseFinder | Resti
         return None
     if options.joints_by_image is not None:
         return RestingCamera.of(predictor.info, options.camera, options.joints_by_image, options.robot)
-    finder = PoseFinder.of(predictor.info, options.camera, options.joints, options.robot, options.joints_deviation)
+    finder = PoseFinder.of(
+        predictor.info, options.camera, options.joints, options.robot, options.joints_deviation, options.outline
+    )
     if finder.missing:
         names = ", ".join(finder.missing)
         print(f"warning: The robot {finder.robot.name} has no {names}: the pose goes by the others", file=sys.stderr)
@@ -171,6 +179,12 @@ def _check(options: PredictOptions) -> None:
         )
     if None not in joints:
         raise UserError("--joints and --joints-by-image are both there: give one of them")
+    check_outline(options.outline, options.joints_deviation, options.camera is not None)
+    if options.outline and options.joints_by_image is not None:
+        raise UserError(
+            "--outline is for single pictures, and --joints-by-image solves all together: leave it out, or have "
+            "robot-keypoints calibrate go by the outlines in all of them"
+        )
     check_deviation(options.joints_deviation, options.joints)
     if options.frames is not None and options.frames < 1:
         raise UserError(f"--frames is {options.frames}: it must be at least 1")
@@ -178,21 +192,6 @@ def _check(options: PredictOptions) -> None:
         raise UserError(f"--peaks is {options.peaks}: it must be between 0 and 100")
     if options.out is not None and options.out.exists():
         raise UserError(f"There is a file {options.out} already: choose another --out")
-
-
-def scales(text: str) -> tuple[float, ...]:
-    """Numbers with commas between, such as ``0.8,1,1.25``.
-
-    Raises:
-        UserError: if they are not, or no use.
-    """
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError as problem:
-        raise UserError(f"--scales is {text}: write numbers with commas between, such as 0.8,1,1.25") from problem
-    if not all(0.1 <= v <= 8 for v in values) or len(values) > 16:
-        raise UserError(f"--scales is {text}: at most 16 numbers from 0.1 to 8")
-    return values
 
 
 def _make(folder: Path) -> None:
@@ -222,6 +221,9 @@ def _entries(
     """
     camera = CameraSize(options.camera_size)
     for source in sources:
+        inspection = STILL if source.kind == "image" else MOVING
+        if options.scales is not None:
+            inspection = Inspection.averaged(options.scales)
         finder = finder_or_all.finder(source.name) if isinstance(finder_or_all, RestingCamera) else finder_or_all
         video: VideoOverlay | None = None
         if options.overlay is not None and source.kind != "image":
@@ -242,9 +244,10 @@ def _entries(
                         yield {"image": source.name, "error": str(problem)}
                         break
                     here = finder.resized(scale)
-                (found,) = predictor.predict([picture.pixels], options.scales, options.peaks)
+                (found,) = predictor.predict([picture.pixels], inspection, options.peaks)
                 found = in_whole(found, picture.photograph)
-                pose = here.find(found) if here is not None else None
+                still = picture.photograph if source.kind == "image" else None
+                pose = here.find(found, still) if here is not None else None
                 if finder is not None and isinstance(finder_or_all, RestingCamera):
                     finder_or_all.add(finder, [k.to_image(Fit(*scale)) for k in found])
                 if options.overlay is not None:
@@ -290,12 +293,14 @@ def _drawn(
     picture: Picture, found: Sequence[Found], predictor: Predictor, finder: PoseFinder | None,
     pose: dict[str, Any] | None,
 ) -> Image.Image:  # fmt: skip
-    """A copy with keypoints and axes drawn on; of a very large picture it is a smaller one."""
+    """A copy with keypoints, outline and axes drawn on; of a very large picture it is a smaller one."""
     scale = picture.photograph.scale
     places = Fit(*scale).to_input(np.array([(k.u, k.v) for k in found]))
     drawn = draw_keypoints(picture.pixels, predictor.info, places.tolist(), [k.confidence for k in found])
     if finder is not None and pose is not None:
-        finder.resized(scale).draw_axes(drawn, pose)
+        here = finder.resized(scale)
+        here.draw_outline(drawn, pose)
+        here.draw_axes(drawn, pose)
     return drawn
 
 

@@ -139,6 +139,8 @@ def status_line(status: Status) -> str:
         parts.append(f"loss {p['loss']:.3f}")
     if p.get("error_percent") is not None and p.get("median_error_percent") is not None:
         parts.append(f"error {p['error_percent']:.2f} % (median {p['median_error_percent']:.2f} %)")
+    if "fresh_fraction" in p:
+        parts.append(f"{100 * p['fresh_fraction']:.0f} % new")
     if p.get("stall_fraction", 0.0) >= 0.005:
         parts.append(f"waiting {100 * p['stall_fraction']:.0f} %")
     if p.get("dropped"):
@@ -186,9 +188,11 @@ def _conclude(folder: Path, status: Status, code: int) -> None:
                 f"mean {s['mean_error_percent']:.2f} % of the diagonal",
                 file=sys.stderr,
             )
+        fresh = s.get("fresh_fraction")
+        uses = f", each rendering {1 / fresh:.1f} times" if isinstance(fresh, float) and 0 < fresh <= 1 else ""
         print(
             f"{s['images_rendered']} images rendered, {s['images_trained']} trained on in {s['steps']} steps "
-            f"and {s['seconds']:.0f} s, {100 * s['stall_fraction']:.1f} % of the training spent waiting",
+            f"and {s['seconds']:.0f} s{uses}, {100 * s['stall_fraction']:.1f} % of the training spent waiting",
             file=sys.stderr,
         )
     model = folder / run_folder.MODEL

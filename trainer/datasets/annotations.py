@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,11 @@ class Item:
             UserError: if it can't be read, or has another size than annotated.
         """
         size = (self.width, self.height) if self.width else None
+        if not self.path.exists() and _leads_away(self.name):
+            raise UserError(
+                f"The annotations name {self.name}, and pictures are only read from the annotations' own folder and "
+                "those below, where it isn't: put both into one folder"
+            )
         image = image_file.read(self.path, size)
         if size not in (None, (image.width, image.height)):
             raise UserError(
@@ -90,6 +96,11 @@ class Item:
                 f"{self.width} × {self.height}: use the picture that was annotated"
             )
         return image
+
+
+def _leads_away(name: str) -> bool:
+    """Whether a picture's name is a path from a root, of this system or another, or one that goes up."""
+    return bool(PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in re.split(r"[/\\]", name))
 
 
 @dataclass(frozen=True)

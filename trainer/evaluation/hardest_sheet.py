@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def write(path: Path, data: EvaluationSet, found: Evaluation, names: Sequence[st
 
 
 def sheet(data: EvaluationSet, found: Evaluation, names: Sequence[str]) -> bytes:
-    """The sheet as JPEG: the images with the largest losses, with truth and prediction."""
+    """The sheet as JPEG: the images with the largest losses, with truth and prediction; of few no larger than they."""
     order = np.argsort(-found.losses, kind="stable")[: COLUMNS * ROWS].tolist()
     pictures = []
     for i in order:
@@ -45,9 +46,10 @@ def sheet(data: EvaluationSet, found: Evaluation, names: Sequence[str]) -> bytes
         drawn = image_errors.draw(data.images[i].permute(1, 2, 0).numpy(), compared, WIDTH)
         pictures.append(Image.open(io.BytesIO(drawn)))
     width, height = (max(p.size[axis] for p in pictures) for axis in (0, 1))
-    whole = Image.new("RGB", (COLUMNS * width, ROWS * height), (27, 27, 27))
+    columns = min(COLUMNS, len(pictures))
+    whole = Image.new("RGB", (columns * width, math.ceil(len(pictures) / columns) * height), (27, 27, 27))
     for place, picture in enumerate(pictures):
-        whole.paste(picture, (place % COLUMNS * width, place // COLUMNS * height))
+        whole.paste(picture, (place % columns * width, place // columns * height))
     buffer = io.BytesIO()
     whole.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -15,22 +15,25 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
+from ...core.messages.job_progress import ProgressWriter
 from ...core.robot import visibility as keypoint_visibility
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Robot
 from ..datasets.annotations import Item
 from ..datasets.keypoint_matching import Truth
 from ..inference.joint_deviations import joint_deviations
-from ..inference.pose_arguments import checked_joints
+from ..inference.pose_arguments import checked_joints, scaled_camera
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import likeliest
 from ..pose.camera import Camera
 from ..pose.corrected_joints import correct_joints
 from ..pose.kinematics import Chain
+from ..pose.outline_pose import OutlineSolver
 from ..pose.problem import Options, Status
 from ..pose.rigid_motion import angle_between
 from ..pose.robot_points import PlacedRobot, roles
 from ..pose.solve_joints import JointStart
+from ..pose.solve_pose import solve_pose
 from . import keypoint_metrics
 
 Floats = NDArray[np.float64]
@@ -60,6 +63,7 @@ class PoseErrors:
         translation: distance between the base frames' places, metres ``(N,)``.
         status: :class:`.Status` by number, ``(N,)``.
         rows: which of the images that were given these are, ``(N,)``.
+        outlined: which poses go by the robot's outline, ``(N,)``; None where that wasn't asked for.
     """
 
     add: Floats
@@ -67,6 +71,7 @@ class PoseErrors:
     translation: Floats
     status: NDArray[np.int64]
     rows: NDArray[np.int64]
+    outlined: NDArray[np.bool_] | None = None
 
     def to_dict(self, limit: float = ADD_LIMIT) -> dict[str, Any]:
         """All measures as plain JSON values; what there is nothing of is None.
@@ -80,6 +85,7 @@ class PoseErrors:
             "images": len(self.status),
             "determined": int(solved.sum()),
             "share": float(solved.mean()) if len(solved) else None,
+            "by_outline": None if self.outlined is None else int(self.outlined.sum()),
             "refused": {
                 s.name.lower(): {"images": int((self.status == s).sum()), "sentence": s.sentence} for s in refused
             },
@@ -139,6 +145,7 @@ def _known(item: Item, truth: Truth) -> bool:
 def measure(
     info: ModelInfo, urdf: Path | None, items: Sequence[Item], truths: Sequence[Truth],
     predicted: Floats, covariances: Floats, confidences: Floats, deviation: str | None = None,
+    outlines: ProgressWriter | None = None,
 ) -> PoseErrors:  # fmt: skip
     """Solve the pose in every image of which camera, joints and pose are known, as ``predict --camera --joints`` does,
     and compare.
@@ -149,6 +156,8 @@ def measure(
         covariances: pixels² ``(N, J, 2, 2)``.
         confidences: ``(N, J)``.
         deviation: of the joints, as ``--joints-deviation`` has it; they are then corrected together with the pose.
+        outlines: told how many images were looked at for the robot's outline, by which poses then go as ``predict
+            --outline`` has them; None if they don't.
 
     Raises:
         UserError: if the robot can't be used, the joints are another robot's, or the deviation is of no use.
@@ -176,8 +185,37 @@ def measure(
         chain, readings = _readings(placed.robot, [placed.points[j] for j in order], joints, deviation)
         solution = correct_joints(chain, pixels, camera, readings, covariances=spread, used=used, options=options)
         found, status = solution.pose, solution.status
+    outlined = None
+    if outlines is not None:
+        again = solve_pose(places, pixels, camera, covariances=spread, used=used, initial=found, options=options)
+        used_items, covariances = [items[i] for i in rows], again.covariance.numpy()
+        by_outline, outlined = _by_outlines(placed.robot, used_items, joints, found.numpy(), covariances, outlines)
+        found = torch.from_numpy(by_outline)
     errors = pose_errors(found.numpy(), np.array(poses, np.float64), places.numpy())
-    return PoseErrors(*errors, status.numpy(), np.array(rows, np.int64))
+    return PoseErrors(*errors, status.numpy(), np.array(rows, np.int64), outlined)
+
+
+def _by_outlines(
+    robot: Robot, items: Sequence[Item], joints: Sequence[Mapping[str, float]], start: Floats, covariances: Floats,
+    progress: ProgressWriter,
+) -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+    """``T_cam_base`` ``(N, 4, 4)``, by the outline where that is sure, and where it is ``(N,)``.
+
+    Args:
+        start, covariances: of the poses by keypoints ``(N, 4, 4)``, ``(N, 6, 6)``; NaN where there is none.
+    """
+    solver = OutlineSolver.of(robot)
+    poses, outlined = start.copy(), np.zeros(len(items), bool)
+    for k, item in enumerate(items):
+        solver.check(joints[k])
+        if np.isfinite(start[k]).all() and np.isfinite(covariances[k]).all() and item.camera is not None:
+            picture = item.picture()
+            camera = scaled_camera(item.camera, picture.scale)
+            found = solver.solve(picture.pixels, camera, joints[k], start[k], covariances[k])
+            if found is not None and found.sure:
+                poses[k], outlined[k] = found.pose, True
+        progress("outline", f"{k + 1:,} of {len(items):,} outlines", k + 1, len(items))
+    return poses, outlined
 
 
 def _checked(item: Item, joints: Mapping[str, float], robot: Robot) -> Mapping[str, float]:
@@ -220,7 +258,9 @@ def table(document: Mapping[str, Any]) -> list[str]:
     d = document
     share = f"{d['share']:.1%} of {d['images']:,} image{'s' if d['images'] != 1 else ''}"
     joints = "joints read" if d.get("joints_deviation") else "joints known"
-    lines = [f"pose, {joints}: determined in {share}"]
+    by_outline = d.get("by_outline")
+    outline = "" if by_outline is None else f", by the outline in {by_outline:,}"
+    lines = [f"pose, {joints}: determined in {share}{outline}"]
     for name, entry in d["refused"].items():
         lines.append(f"  {entry['images']:>7,} without: {WHY[name]}")
     if d["add_metres"] is None:

@@ -87,6 +87,10 @@ def _headlines(record: RunRecord) -> list[Number]:
         result.append(Number("Trained on", f"{images:,} images", "reused ones counted again"))
     if summary is not None and summary["images_rendered"] is not None:
         result.append(Number("Rendered", f"{summary['images_rendered']:,} images"))
+    fresh = source.get("fresh_fraction")
+    if isinstance(fresh, float) and 0 < fresh <= 1:
+        note = f"{100 * fresh:.0f} % of the renderings trained on were new"
+        result.append(Number("Reuse", f"{1 / fresh:.1f} times each", note))
     if source.get("seconds") is not None:
         result.append(Number("Took", _duration(source["seconds"]), "stopped" if source.get("stopped") else ""))
     if record.times is not None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the command line names a model: as the first word, or after ``--model``; a file, or one that comes along."""
+"""How the command line names a model, as the first word or after ``--model``, a file or one that comes along, and how
+it is to look at images."""
 
 from __future__ import annotations
 
@@ -33,4 +34,13 @@ def add_decoder(parser: argparse.ArgumentParser) -> None:
         "--decoder", choices=DECODERS,
         help="find keypoints as the mean around a belief map's peak, or as the centre of a curve that fits it, which "
         "may lie outside the image (default: what the model was trained for)",
+    )  # fmt: skip
+
+
+def add_scales(parser: argparse.ArgumentParser) -> None:
+    """Have a parser take the sizes at which images are looked at."""
+    parser.add_argument(
+        "--scales", metavar="S,S,…",
+        help="average over these sizes of each image, such as 0.8,1,1.25; 1 is the fastest (default: several sizes of "
+        "it and of parts of it, and of what moves one size)",
     )  # fmt: skip

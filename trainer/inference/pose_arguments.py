@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.errors import UserError
@@ -33,6 +33,12 @@ def camera_numbers(text: str) -> tuple[float, ...]:
     return (*values, *[0.0] * (9 - len(values)))
 
 
+def scaled_camera(numbers: Sequence[float], scale: tuple[float, float]) -> tuple[float, ...]:
+    """The nine numbers of a camera whose pictures' width and height are multiplied by ``scale``."""
+    (fx, fy, cx, cy, *lens), (u, v) = numbers, scale
+    return (fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens)
+
+
 def joint_positions(text: str, robot: Robot) -> dict[str, float]:
     """``name=value,…``, or a JSON file with one object {name: value}, radians or metres.
 
@@ -40,6 +46,18 @@ def joint_positions(text: str, robot: Robot) -> dict[str, float]:
         UserError: if it is not that, a joint isn't the robot's, or a value isn't finite or far beyond its limits.
     """
     return checked_joints(_pairs(text) if "=" in text and not os.path.isfile(text) else _from_file(text), robot)
+
+
+def check_outline(outline: bool, deviation: str | None, camera: bool = True) -> None:
+    """Refuse ``--outline`` where there is nothing to go by.
+
+    Raises:
+        UserError: saying what is missing.
+    """
+    if outline and not camera:
+        raise UserError("--outline is for the robot's pose, which needs --camera fx,fy,cx,cy and --joints: add them")
+    if outline and deviation is not None:
+        raise UserError("--outline takes joints as exact, and --joints-deviation doesn't: leave one of them out")
 
 
 def checked_joints(values: Mapping[str, float], robot: Robot) -> dict[str, float]:

@@ -18,17 +18,19 @@ from ...core.camera.intrinsics import Intrinsics, transform
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Joint, Robot
 from ...core.robot.visibility import SURE
+from ..images.image_file import Photograph
 from ..networks.model_file import ModelInfo
 from ..pose.ambiguous_poses import alternatives
 from ..pose.camera import Camera
 from ..pose.corrected_joints import correct_one
 from ..pose.kinematics import Chain
-from ..pose.problem import Options, Solution, Status
+from ..pose.outline_pose import OutlineSolver
+from ..pose.problem import INLIER, Options, Solution, Status
 from ..pose.robot_points import LEAST, PlacedRobot, roles, with_fixed
 from ..pose.solve_joints import GUESSES, JointStart, solve_joints
 from ..pose.solve_pose import solve_pose
 from .joint_deviations import checked_deviations, joint_deviations
-from .pose_arguments import camera_numbers, checked_joints, joint_positions
+from .pose_arguments import camera_numbers, checked_joints, joint_positions, scaled_camera
 from .predictor import Found
 
 UNKNOWN = math.pi
@@ -36,6 +38,9 @@ UNKNOWN = math.pi
 
 AXES = ((230, 40, 40), (40, 200, 60), (60, 110, 255))
 """Colours of x, y and z."""
+
+OUTLINE = (255, 225, 60)
+"""Colour of the robot's outline."""
 
 STEPS = 16
 """Pieces of an axis, so that it bends as the lens does."""
@@ -55,6 +60,7 @@ class PoseFinder:
         missing: names of keypoints that the robot doesn't have.
         numbers: fx, fy, cx, cy, k1, k2, p1, p2, k3.
         option: how joints are given, where a sentence says so.
+        outline: what goes by the robot's outline as well, where that was asked for.
     """
 
     robot: Robot
@@ -65,11 +71,12 @@ class PoseFinder:
     numbers: tuple[float, ...]
     option: str = ""
     deviations: Mapping[str, float] = field(default_factory=dict)
+    outline: OutlineSolver | None = None
 
     @classmethod
     def of(
         cls, info: ModelInfo, camera: str, joints: str | None = None, urdf: Path | None = None,
-        deviation: str | None = None,
+        deviation: str | None = None, outline: bool = False,
     ) -> PoseFinder:  # fmt: skip
         """What the command line asks for; see :func:`camera_numbers`, :func:`joint_positions` and
         :func:`joint_deviations`.
@@ -81,7 +88,10 @@ class PoseFinder:
         placed = PlacedRobot.of(info, urdf)
         given = joint_positions(joints, placed.robot) if joints is not None else {}
         deviations = joint_deviations(deviation, given, placed.robot) if deviation is not None else {}
-        return replace(cls.of_numbers(placed, numbers, given, deviations), option="--joints")
+        solver = OutlineSolver.of(placed.robot) if outline else None
+        if solver is not None:
+            solver.check(given)
+        return replace(cls.of_numbers(placed, numbers, given, deviations), option="--joints", outline=solver)
 
     @classmethod
     def of_numbers(
@@ -101,8 +111,11 @@ class PoseFinder:
         robot = with_fixed(placed.robot, {n: v for n, v in given.items() if n not in weak})
         return cls(robot, given, placed.points, placed.names, placed.missing, numbers, deviations=weak)
 
-    def find(self, found: Sequence[Found]) -> dict[str, Any]:
+    def find(self, found: Sequence[Found], photograph: Photograph | None = None) -> dict[str, Any]:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.
+
+        Args:
+            photograph: the image, for :attr:`outline`.
 
         Returns:
             ``status``, ``solved`` or why not, then with it ``sentence``, and ``undetermined``, joints that would have
@@ -113,7 +126,9 @@ class PoseFinder:
             ``joints``, the positions that were given or found, radians or metres; those of which the keypoints tell
             nothing are left out. Where deviations were given, ``joints_deviation`` has the standard deviations of all
             joints that aren't exact. Where all joints are known or read and other poses are at most a hundred times
-            less likely, ``alternatives`` has their ``T_cam_base``.
+            less likely, ``alternatives`` has their ``T_cam_base``. Where the outline was asked for, ``outline`` tells
+            whether the pose goes by it, and how much of the silhouette has edges on it, 0 … 1, as ``support`` and, by
+            the keypoints' pose, as ``before``; a pose that goes by it has no ``alternatives``.
         """
         chain, pixels, spread, gate = self.seen(found)
         used = gate[0].numpy()
@@ -141,12 +156,38 @@ class PoseFinder:
         if status != Status.SOLVED:
             return _failed(status, status.sentence)
         names = [self.names[j] for j in self.points]
-        return {
+        pose = {
             "status": "solved",
             **measures(solution),
             "inliers": [n for n, good in zip(names, solution.inliers[0].tolist(), strict=True) if good],
             **self._joints(chain, solution),
             **({"alternatives": others} if others else {}),
+        }
+        return pose if photograph is None or self.outline is None else self._by_outline(pose, photograph, found)
+
+    def _by_outline(self, pose: dict[str, Any], photograph: Photograph, found: Sequence[Found]) -> dict[str, Any]:
+        """The same by the robot's outline, where that is sure."""
+        assert self.outline is not None
+        outlined = self.outline.solve(
+            photograph.pixels, self.resized(photograph.scale).numbers, self.given, np.array(pose["T_cam_base"]),
+            np.array(pose["covariance"]), [np.array(other) for other in pose.get("alternatives", [])],
+        )  # fmt: skip
+        if outlined is None or not outlined.sure:
+            return pose | {"outline": {"used": False} if outlined is None else outlined.to_dict()}
+        chain, pixels, spread, gate = self.seen(found)
+        places = transform(outlined.pose, chain(torch.zeros(0, dtype=torch.float64)).numpy())
+        seen = self._camera(photograph.size).project(places)[0]
+        off = pixels[0].numpy() - seen
+        used = gate[0].numpy() & np.isfinite(off).all(1)
+        distances = np.einsum("ni,nij,nj->n", off, np.linalg.inv(spread[0].numpy()), off)
+        names = [self.names[j] for j in self.points]
+        kept = {n: v for n, v in pose.items() if n != "alternatives"}
+        return kept | {
+            "T_cam_base": outlined.pose.tolist(),
+            "covariance": outlined.covariance.tolist(),
+            "reprojection_px": float(np.sqrt(np.square(off[used]).sum(1).mean())) if used.any() else 0.0,
+            "inliers": [n for n, u, d in zip(names, used, distances, strict=True) if u and d <= INLIER],
+            "outline": outlined.to_dict(),
         }
 
     def seen(self, found: Sequence[Found]) -> tuple[Chain, Tensor, Tensor, Tensor]:
@@ -188,16 +229,27 @@ class PoseFinder:
         """The finder for pictures whose width and height are multiplied by ``scale``."""
         if scale == (1.0, 1.0):
             return self
-        (fx, fy, cx, cy, *lens), (u, v) = self.numbers, scale
-        return replace(self, numbers=(fx * u, fy * v, (cx + 0.5) * u - 0.5, (cy + 0.5) * v - 0.5, *lens))
+        return replace(self, numbers=scaled_camera(self.numbers, scale))
+
+    def draw_outline(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
+        """Draw the robot's outline on an image as :meth:`find` has it, where the pose goes by it."""
+        if self.outline is None or not pose.get("outline", {}).get("used"):
+            return
+        camera, canvas = self._camera(picture.size), ImageDraw.Draw(picture)
+        width = max(1, round(max(picture.size) / 640))
+        for line in self.outline.lines(camera, self.given, np.array(pose["T_cam_base"])):
+            canvas.line([*line.ravel().tolist(), *line[:1].ravel().tolist()], fill=OUTLINE, width=width)
+
+    def _camera(self, size: tuple[int, int]) -> Intrinsics:
+        fx, fy, cx, cy, k1, k2, p1, p2, k3 = self.numbers
+        return Intrinsics(*size, fx, fy, cx, cy, (k1, k2, p1, p2, k3))
 
     def draw_axes(self, picture: Image.Image, pose: Mapping[str, Any]) -> None:
         """Draw the base frame's axes on an image as :meth:`find` has it, a sixth of the robot's reach long: x red,
         y green, z blue; nothing where there is no pose."""
         if "T_cam_base" not in pose:
             return
-        fx, fy, cx, cy, k1, k2, p1, p2, k3 = self.numbers
-        camera = Intrinsics(*picture.size, fx, fy, cx, cy, (k1, k2, p1, p2, k3))
+        camera = self._camera(picture.size)
         canvas = ImageDraw.Draw(picture)
         width = max(2, round(max(picture.size) / 160))
         length = self.robot.reach() / 6

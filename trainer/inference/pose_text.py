@@ -25,6 +25,11 @@ def pose_lines(pose: Mapping[str, Any]) -> list[str]:
         f"{fitting} keypoints fit, {pose['reprojection_px']:.2f} px",
         f"  {'':<24} [{across}]",
     ]
+    if "outline" in pose:
+        o = pose["outline"]
+        by_outline = "by the outline, {support:.0%} of which lies on edges ({before:.0%} by keypoints)"
+        by_keypoints = "by keypoints alone: too little of the outline lies on edges"
+        lines.append(f"  {'':<24} {by_outline.format(**o) if o['used'] else by_keypoints}")
     if "alternatives" in pose:
         n = len(pose["alternatives"])
         lines.append(

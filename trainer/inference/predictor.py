@@ -24,6 +24,7 @@ from ..networks.batchnorm_folding import fused
 from ..networks.cuda_graphs import Replayed
 from ..networks.factory import KeypointNetwork
 from ..networks.model_file import ModelInfo
+from ..networks.two_passes import MOVING, Inspection
 
 GREY = 127
 """What lies behind a transparent image."""
@@ -132,12 +133,12 @@ class Predictor:
         return cls(fused(network), info, where)
 
     def predict(
-        self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float] = (1.0,), peaks: int = 0
+        self, images: Sequence[NDArray[np.uint8]], inspection: Inspection = MOVING, peaks: int = 0
     ) -> list[list[Found]]:
         """Keypoints of each image, RGB or RGBA ``(H, W, 3 or 4)`` of any size, in the model's order.
 
         Args:
-            scales: sizes of the image whose belief maps are averaged, 1 being about that of the training.
+            inspection: how thoroughly they are looked at; a scale of 1 is about that of the training.
             peaks: how many places of each keypoint to tell besides the best one, as for several robots.
         """
         finest = 1.0 if self.info.coarse_scale == 1.0 else FINEST
@@ -146,20 +147,20 @@ class Predictor:
         for group in _alike([(*f.pixels.shape, *f.view) for f in fitted]):
             batch = torch.from_numpy(np.stack([fitted[i].pixels for i in group])).permute(0, 3, 1, 2)
             pixels = batch.to(self.device).float() / 255.0
-            answers = self._locate(pixels, fitted[group[0]].view, scales, peaks)
+            answers = self._locate(pixels, fitted[group[0]].view, inspection, peaks)
             for i, answer in zip(group, answers, strict=True):
                 results[i] = [k.to_image(fitted[i].fit) for k in answer]
         return results
 
     @torch.inference_mode()
     def _locate(
-        self, pixels: torch.Tensor, view: image_views.Size, scales: Sequence[float], peaks: int
+        self, pixels: torch.Tensor, view: image_views.Size, inspection: Inspection, peaks: int
     ) -> list[list[Found]]:
         """Keypoints of images ``(B, 3, H, W)`` in 0 … 1, in pixels of these."""
         network = self.network
         # A closer crop shows one robot.
         found, (first, *_) = two_passes.find_keypoints(
-            network, pixels, view, scales, closer=not peaks, answer=self._answer
+            network, pixels, view, inspection, closer=not peaks, answer=self._answer
         )
         positions, covariances = (t.double().cpu().numpy() for t in (found.positions, found.covariances))
         confidences = found.confidences.double().cpu().numpy()

@@ -238,9 +238,20 @@ def moments(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     return torch.cat([u, v], -1), parts.view(*parts.shape[:-1], 2, 2)
 
 
-def radius(stride: int, sigma: float) -> int:
-    """Cells on each side of a peak that are its own: three standard deviations, and a cell."""
-    return math.ceil(3 * sigma / stride + 1)
+def radius(stride: int, sigma: float, scale: float = 1.0) -> int:
+    """Cells on each side of a peak that are its own: three standard deviations, and a cell.
+
+    Args:
+        scale: the least size of the image, of which the maps are averages on this grid.
+    """
+    return math.ceil((3 * sigma / stride + 1) / min(scale, 1.0))
+
+
+def masses(maps: Tensor, stride: int, sigma: float, scale: float) -> Tensor:
+    """The belief around each map's peak, ``(B, J)``; see :func:`decode` and :func:`radius`."""
+    maps = maps.float()
+    cells = smooth(maps).flatten(2).argmax(-1)
+    return cut(maps, cells[..., None], radius(stride, sigma, scale)).sum((-2, -1))[..., 0].float()
 
 
 def cut(maps: Tensor, cells: Tensor, reach: int) -> Tensor:

@@ -136,15 +136,22 @@ class KeypointNetwork(nn.Module):
         beliefs = self.beliefs(output)
         return self.locate(beliefs.maps, method), beliefs.confidence
 
-    def locate(self, maps: Tensor, method: str | None = None) -> codec.Points:
-        """Keypoints from belief maps of this network, which may be averages of several; see :meth:`decode`."""
+    def locate(self, maps: Tensor, method: str | None = None, scale: float = 1.0) -> codec.Points:
+        """Keypoints from belief maps of this network, which may be averages of several; see :meth:`decode`.
+
+        Args:
+            scale: the least size of the image that they are averages of: a peak is as wide as that one's.
+        """
         c = self.config
         if method is None and c.is_fitted:
             points = curve_fit.locate(maps, self.stride, c.sigma)
         else:
             # Coordinates alone shape a map's mean, and nothing else of it.
             own = "mean" if c.loss == "coordinates" else "local"
-            points = codec.decode(maps, self.stride, c.sigma, peak=not self.is_distribution, method=method or own)
+            method = method or own
+            points = codec.decode(maps, self.stride, c.sigma, peak=not self.is_distribution, method=method)
+        if scale < 1.0 and method != "mean":
+            points = replace(points, masses=codec.masses(maps, self.stride, c.sigma, scale))
         if self.calibration is None:
             return points
         return replace(points, covariances=self.calibration(points.covariances))

@@ -33,6 +33,7 @@ from robot_keypoints.trainer.images import image_file
 from robot_keypoints.trainer.inference.predictor import Found, Predictor
 from robot_keypoints.trainer.networks import factory, model_file
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.networks.two_passes import STILL
 
 NAMES = synthetic.NAMES
 COUNT = 8
@@ -46,7 +47,7 @@ class Guesses(Predictor):
         super().__init__(factory.build(info.network), info, torch.device("cpu"))
         self.answers = list(zip(points, confidences, strict=True))
 
-    def predict(self, images: Sequence[Any], scales: Sequence[float] = (1.0,), peaks: int = 0) -> list[list[Found]]:
+    def predict(self, images: Sequence[Any], inspection: Any = None, peaks: int = 0) -> list[list[Found]]:
         results = []
         for _ in images:
             points, confidences = self.answers.pop(0)
@@ -143,6 +144,20 @@ def test_another_decoder_than_the_models_own(tmp_path: Path, capsys: pytest.Capt
         evaluate_command.evaluate(options)
     assert cli.main(["evaluate", str(path), "--data", str(tmp_path), "--decoder", "spline"]) == 2
     assert "invalid choice: 'spline'" in capsys.readouterr().err
+
+
+def test_images_are_looked_at_in_the_sizes_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model(tmp_path / "m.safetensors")
+    write(CocoDataSet, tmp_path / "data")
+
+    def measured(*options: str) -> float:
+        assert cli.main(["evaluate", str(path), "--data", str(tmp_path / "data"), "--json", *options]) == 0
+        return float(json.loads(capsys.readouterr().out)["pixels"]["mean"])
+
+    assert measured() == measured()
+    assert len({measured(), measured("--scales", "1"), measured("--scales", "0.75,1,1.5")}) == 3
 
 
 @pytest.mark.parametrize("kind", [CocoDataSet, NddsDataSet])
@@ -270,10 +285,10 @@ def test_the_model_is_measured_against_the_mean_of_people(tmp_path: Path, capsys
     assert document["raters"]["per_photograph"]["1.png"]["model"]["count"] == 3
     with Image.open(plot) as picture:
         assert picture.width > 1000
-    predicted = Predictor.load(file).predict([np.full((60, 80, 3), (90, 120, 90), np.uint8)])[0]
+    predicted = Predictor.load(file).predict([np.full((60, 80, 3), (90, 120, 90), np.uint8)], STILL)[0]
     error = math.dist((predicted[0].u, predicted[0].v), points[:, 1, 0].mean(0))
     ratings = rater_spread.read([tmp_path / "people"], tmp_path, NAMES, "model")
-    found = evaluate_command.measure(Predictor.load(file), ratings.consensus(), ProgressWriter()).measurement
+    found = evaluate_command.measure(Predictor.load(file), ratings.consensus(), ProgressWriter(), STILL).measurement
     assert found.percent[1, 0] == pytest.approx(error / math.hypot(80, 60) * 100, abs=1e-3)
     assert cli.main(command) == 0
     table = capsys.readouterr().out

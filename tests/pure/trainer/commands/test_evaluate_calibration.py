@@ -20,6 +20,7 @@ from robot_keypoints.trainer.maps import soft_argmax
 from robot_keypoints.trainer.networks import factory, model_file
 from robot_keypoints.trainer.networks.covariance_calibration import MEDIAN, Calibration
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.networks.two_passes import STILL
 
 NAMES = ("foot", "knee", "hand")
 WIDTH, HEIGHT = 32, 32
@@ -44,7 +45,7 @@ def folder(path: Path, count: int = COUNT, shift: float = 0.0) -> tuple[Path, np
     model_file.save_model(path / "model.safetensors", halves, INFO)
     rng = np.random.default_rng(5)
     pictures = list(rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8))
-    found = Predictor.load(path / "model.safetensors").predict(pictures)
+    found = Predictor.load(path / "model.safetensors").predict(pictures, STILL)
     assert min(k.confidence for image in found for k in image) > 0.5
     points = np.array([[(k.u, k.v) for k in image] for image in found])
     true = np.clip(points + rng.normal(0, 1, points.shape) * OFF[:, None], 0, (WIDTH - 1, HEIGHT - 1)) + shift
@@ -91,7 +92,7 @@ def test_a_calibrated_copy_tells_how_far_off_it_is(ask: Ask, tmp_path: Path) -> 
     assert (data / "model.safetensors").read_bytes() == before
 
     pictures = [np.asarray(Image.open(data / f"{i}.png")) for i in range(COUNT)]
-    found = Predictor.load(out).predict(pictures)
+    found = Predictor.load(out).predict(pictures, STILL)
     points = torch.tensor([[(k.u, k.v) for k in image] for image in found], dtype=torch.float64)
     spread = torch.tensor([[k.covariance for k in image] for image in found], dtype=torch.float64)
     errors = soft_argmax.squared_errors(points, spread, torch.from_numpy(true)).numpy()

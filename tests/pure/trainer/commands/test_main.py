@@ -145,10 +145,21 @@ def test_the_status_line_says_what_matters() -> None:
 
     status.progress = {
         "step": 312, "fraction": 0.62, "seconds_left": 220.0, "steps_per_second": 4.14, "loss": 1.23456,
-        "error_percent": 3.2, "median_error_percent": 1.4, "stall_fraction": 0.02, "dropped": 3,
+        "error_percent": 3.2, "median_error_percent": 1.4, "stall_fraction": 0.02, "fresh_fraction": 0.184,
+        "dropped": 3,
     }  # fmt: skip
     line = run_display.status_line(status)
-    for part in ("62 %", "3:40 left", "21.3 + 20.1", "step 312 (4.1/s)", "loss 1.235", "3.20 %", "1.40 %", "3 dropped"):
+    for part in (
+        "62 %",
+        "3:40 left",
+        "21.3 + 20.1",
+        "step 312 (4.1/s)",
+        "loss 1.235",
+        "3.20 %",
+        "1.40 %",
+        "18 % new",
+        "3 dropped",
+    ):
         assert part in line
 
 

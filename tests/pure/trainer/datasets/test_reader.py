@@ -264,3 +264,16 @@ def test_raters_tools_may_name_the_same_picture_differently(tmp_path: Path) -> N
     other = write(tmp_path / "other.json", document("0a1b2c3d-a.jpg", "b.jpg"))
     found = rater_spread.read([one, other], tmp_path / "photos", NAMES, "model")
     assert len(found.items) == 2 and np.isfinite(found.points).all()
+
+
+@pytest.mark.parametrize("form", ["{}", "../other/{}", "C:\\pictures\\{}"])
+def test_a_picture_elsewhere_is_not_read_and_that_is_told(tmp_path: Path, form: str) -> None:
+    """A stranger's annotations could name any file of this machine."""
+    there = put(tmp_path / "other" / "a.jpg")
+    name = form.format(there if form == "{}" else there.name)
+    (item,) = dataset_reader.read(write(tmp_path / "set" / "labels.json", document(name))).items
+    with pytest.raises(UserError, match=r"only read from the annotations' own folder .* put both into one folder"):
+        item.picture()
+    put(tmp_path / "set" / "images" / "a.jpg")
+    (item,) = dataset_reader.read(tmp_path / "set" / "labels.json").items
+    assert item.path == tmp_path / "set" / "images" / "a.jpg" and item.picture().width == 80

@@ -35,6 +35,12 @@ def test_the_hardest_image_stands_first(tmp_path: Path) -> None:
     assert corners == pytest.approx([80, 70, 60, 50, 40, 30], abs=3)
 
 
+@pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (2, (2, 1)), (3, (2, 2))])
+def test_few_images_leave_no_empty_rows(count: int, grid: tuple[int, int]) -> None:
+    drawn = hardest_sheet.sheet(*measured(count, 100, 75), ("foot", "hand"))
+    assert Image.open(io.BytesIO(drawn)).size == (grid[0] * 240, grid[1] * 180)
+
+
 @pytest.mark.parametrize(("count", "size"), [(1, (64, 48)), (3, (48, 640)), (8, (1600, 1200))])
 def test_it_stays_small_whatever_the_images_are(count: int, size: tuple[int, int]) -> None:
     data, found = measured(count, *size)

@@ -98,7 +98,7 @@ class Fake(Predictor):
         super().__init__(factory.build(about.network), about, torch.device("cpu"))
         self.answers = list(answers)
 
-    def predict(self, images: Sequence[Any], scales: Sequence[float] = (1.0,), peaks: int = 0) -> list[list[Found]]:
+    def predict(self, images: Sequence[Any], inspection: Any = None, peaks: int = 0) -> list[list[Found]]:
         return [self.answers.pop(0) for _ in images]
 
 
@@ -310,6 +310,22 @@ def test_broken_numbers_are_one_sentence(ask: Ask, tmp_path: Path, case: str, wo
     code, out, err = ask(write(tmp_path / "data", spoil(case)), "--json")
     (line,) = err.splitlines()
     assert code == 2 and out == "" and words in line
+
+
+def test_outlines_are_looked_at_where_they_are_asked_for(ask: Ask, tmp_path: Path) -> None:
+    """In pictures that show none the poses stay those of the keypoints."""
+
+    def two(document: dict[str, Any]) -> None:
+        for part in ("images", "annotations"):
+            del document[part][2:]
+
+    data, options = write(tmp_path / "data", two), ("--robot", builtin_urdf(), "--json")
+    without = json.loads(ask(data, *options)[1])["pose"]
+    asked = json.loads(ask(data, *options, "--outline")[1])["pose"]
+    assert without["by_outline"] is None and asked == without | {"by_outline": 0}
+    assert "by the outline in 0" in ask(data, "--robot", builtin_urdf(), "--outline")[1]
+    code, out, err = ask(data, "--outline", "--json")
+    assert code == 2 and not out and "brings no shapes" in err and len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf"])

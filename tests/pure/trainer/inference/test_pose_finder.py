@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from robot_keypoints.core.robot.robot import Joint, Mimic, Robot, as_matrix
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.commands import main as cli
 from robot_keypoints.trainer.inference import pose_finder
+from robot_keypoints.trainer.inference.pose_finder import OUTLINE
 from robot_keypoints.trainer.inference.predictor import Found, Predictor
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.model_file import ModelInfo
@@ -29,6 +31,7 @@ from robot_keypoints.trainer.pose import rigid_motion, robot_points
 from robot_keypoints.trainer.pose.ambiguous_poses import alternatives
 from robot_keypoints.trainer.pose.camera import Camera
 from robot_keypoints.trainer.pose.problem import Options
+from robot_keypoints.trainer.pose.silhouette import Shapes
 
 CAMERA = Intrinsics(640, 480, 610.0, 600.0, 322.0, 237.0, (-0.12, 0.05, 0.001, -0.002, 0.01))
 STRAIGHT = "610,600,322,237"
@@ -120,6 +123,40 @@ def test_the_pose_comes_back_through_a_bent_lens(ask: Ask, tmp_path: Path) -> No
     code, text, _ = ask("--camera", BENT, "--joints", ALL)
     assert code == 0 and f"({POSE[0, 3]:.4f}, {POSE[1, 3]:.4f}, {POSE[2, 3]:.4f}) m ±" in text
     assert "pose" not in json.loads(ask("--json")[1])["images"][0]
+
+
+def test_the_pose_goes_by_the_outline_where_there_is_one(ask: Ask, tmp_path: Path) -> None:
+    """Keypoints that are some pixels off, and a UR10 before a grey wall, through a bent lens."""
+    options = ["--camera", BENT, "--joints", ALL, "--robot", builtin_urdf(), "--outline"]
+    found = [
+        replace(k, u=k.u + du, v=k.v + dv, covariance=((60.0, 0.0), (0.0, 60.0)))
+        for k, (du, dv) in zip(shown(), np.random.default_rng(2).normal(0, 8, (len(POINTS), 2)), strict=True)
+    ]
+    empty = pose_of(ask(*options, "--json", found=found))
+    assert empty["outline"]["used"] is False and off(empty) > 0.03
+    assert {n: v for n, v in empty.items() if n != "outline"} == pose_of(ask(*options[:-1], "--json", found=found))
+    assert "by keypoints alone" in ask(*options, found=found)[1]
+
+    shapes, fine = Shapes.of(UR10), 4
+    camera = Intrinsics(
+        fine * CAMERA.width, fine * CAMERA.height, fine * CAMERA.fx, fine * CAMERA.fy, fine * (CAMERA.cx + 0.5) - 0.5,
+        fine * (CAMERA.cy + 0.5) - 0.5,
+    )  # fmt: skip
+    drawn = shapes.drawn(UR10.link_frames(ANGLES), POSE, camera).shown > 0
+    straight = cv2.resize(drawn.astype(np.float32), (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_AREA)
+    pixels = np.stack(np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height)), -1).reshape(-1, 2)
+    at = CAMERA.undistort(pixels).astype(np.float32).reshape(CAMERA.height, CAMERA.width, 2)
+    bent = cv2.remap(straight, at, None, cv2.INTER_LINEAR)
+    Image.fromarray((90 + 120 * bent).astype(np.uint8)).convert("RGB").save(tmp_path / "a.png")
+    pose = pose_of(ask(*options, "--json", found=found))
+    assert pose["outline"]["used"] and pose["outline"]["support"] > 0.6 > pose["outline"]["before"]
+    assert off(pose) < off(empty) / 3 and off(pose) < 0.02 and pose["joints"] == ANGLES
+    assert pose["inliers"] and 2 < pose["reprojection_px"] < 20, "of the keypoints, which are where they were"
+    assert "by the outline, " in ask(*options, "--overlay", tmp_path / "drawn", found=found)[1]
+    marked = np.asarray(Image.open(tmp_path / "drawn" / "a.png").convert("RGB"))
+    edge = cv2.morphologyEx((bent > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
+    line = (marked == OUTLINE).all(-1)
+    assert line.sum() > 500 and (line & edge).sum() > 0.95 * line.sum()
 
 
 def test_another_pose_that_fits_as_well_is_told(ask: Ask) -> None:
@@ -220,6 +257,11 @@ def test_why_there_is_no_pose(ask: Ask) -> None:
         (["--camera", STRAIGHT, "--robot", "arm.urdf"], "There is no URDF file"),
         (["--camera", STRAIGHT, "--joints", "elbow=1"], "has no joint 'elbow' that moves: it has shoulder_pan_joint"),
         (["--camera", STRAIGHT, "--joints", f"{PAN}=nan"], "give a finite number"),
+        (["--camera", STRAIGHT, "--joints-by-image", "a.json", "--outline"], "solves all together"),
+        (["--outline"], "needs --camera fx,fy,cx,cy and --joints"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--outline"], "brings no shapes that can be read"),
+        (["--camera", STRAIGHT, "--joints", ALL, "--outline", "--joints-deviation", "2deg"], "takes joints as exact"),
+        (["--camera", STRAIGHT, "--joints", f"{PAN}=1", "--outline", "--robot", str(builtin_urdf())], "all joints"),
         (["--camera", STRAIGHT, "--joints-deviation", "2deg"], "give --joints name=value"),
         (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", "2"], "write 2deg, 0.03rad, 5mm or 0.005m"),
         (["--camera", STRAIGHT, "--joints", ALL, "--joints-deviation", ""], "has an empty part"),

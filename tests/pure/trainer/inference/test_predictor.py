@@ -24,6 +24,7 @@ from robot_keypoints.trainer.inference.request_queue import RequestQueue, take_i
 from robot_keypoints.trainer.networks import factory, model_file
 from robot_keypoints.trainer.networks.factory import Output
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.networks.two_passes import Inspection
 
 CONFIG = factory.NetworkConfig("light", 1, 1.6, width=8)
 INFO = ModelInfo(CONFIG, 160, 120, ("dot",), ())
@@ -103,7 +104,7 @@ def test_several_robots_are_several_peaks() -> None:
 def test_several_sizes_find_the_same_place() -> None:
     predictor = Predictor(FindsRed(CONFIG).eval(), INFO, torch.device("cpu"))
     image = dot(320, 240, 100.0, 140.0, 4.0)
-    (found,) = predictor.predict([image], scales=(0.75, 1.0, 1.5))[0]
+    (found,) = predictor.predict([image], Inspection.averaged((0.75, 1.0, 1.5)))[0]
     assert math.hypot(found.u - 100, found.v - 140) < 0.7 and found.confidence > 0.99
 
 

@@ -11,7 +11,7 @@ from robot_keypoints.trainer.images import views as image_views
 from robot_keypoints.trainer.images.sensor_effects import NAMES
 from robot_keypoints.trainer.images.training_augmentation import Augmentation
 from robot_keypoints.trainer.inference.predictor import Predictor
-from robot_keypoints.trainer.networks import two_passes
+from robot_keypoints.trainer.networks import factory, two_passes
 from robot_keypoints.trainer.networks.factory import KeypointNetwork, NetworkConfig, Output
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from torch import Tensor
@@ -112,6 +112,72 @@ def test_the_second_pass_finds_more_exactly() -> None:
     assert {size[2:] for size in network.sizes} == {(120, 160)}
 
 
+def test_a_part_around_the_surest_keypoint_leaves_out_what_only_looks_like_another() -> None:
+    network = FindsBright().eval()
+    image = torch.zeros(2, 3, 240, 320)
+    image[:, 0, 77:83, 97:103] = 1.0  # sure
+    image[0, 1, 100:102, 129:131] = 1.0  # small
+    image[:, 1, 200:203, 288:291] = 1.0  # a little larger, and far away: in the second image the only one
+    once, _ = two_passes.find_keypoints(network, image, VIEW)
+    inspection = two_passes.Inspection(parts=(0.5,))
+    found, taken = two_passes.find_keypoints(network, image, VIEW, inspection)
+    far, near = torch.tensor([289.0, 201.0]), torch.tensor([129.5, 100.5])
+    assert (once.positions[:, 1] - far).norm(dim=-1).max() < 4
+    assert (found.positions[0, 1] - near).norm() < 3 and (found.positions[1, 1] - far).norm() < 4
+    assert found.confidences[0, 1] > once.confidences[0, 1]
+    assert taken[0].rows.tolist() == [0, 1] and taken[0].views.to_image.shape == (2, 2, 3)
+    assert network.sizes[-3:-1] == [(2, 3, 120, 160)] * 2
+
+
+def test_what_is_worth_no_crop_is_looked_at_in_all_sizes_too() -> None:
+    network = FindsBright().eval()
+    image = torch.zeros(1, 3, 240, 320)
+    image[0, 0, 20:24, 20:24] = image[0, 1, 224:228, 300:304] = 1.0
+    inspection = two_passes.Inspection((1.0, 1.5), (1.0,))
+    _, taken = two_passes.find_keypoints(network, image, VIEW, inspection)
+    assert len(taken) == 2 and network.sizes[-1] == (1, 3, 180, 240)
+    network.sizes.clear()
+    two_passes.find_keypoints(network, image, VIEW, inspection, closer=False)
+    assert (1, 3, 180, 240) in network.sizes, "all sizes where there is one pass alone"
+
+
+@pytest.mark.parametrize(("loss", "tells"), [("cross_entropy", True), ("coordinates", False)])
+def test_a_peak_of_several_sizes_is_as_wide_as_that_of_the_smallest(loss: str, tells: bool) -> None:
+    """Where maps tell at all how sure a network is."""
+    torch.manual_seed(0)
+    network = factory.build(NetworkConfig("light", 2, 1.6, stride=4, loss=loss, width=8)).eval()
+    with torch.no_grad():
+        _, beliefs, points = two_passes.answered(network, torch.rand(1, 3, 120, 160), (0.5, 1.0))
+    alone = network.locate(beliefs.maps).masses
+    assert (points.masses > alone).all() if tells else (points.masses == 1.0).all()
+
+
+def test_parts_lie_within_the_image_and_have_no_finer_pixels() -> None:
+    found = two_passes.Found(
+        torch.tensor([[[10.0, 10.0], [160.0, 120.0]], [[160.0, 120.0], [310.0, 230.0]]]),
+        torch.eye(2).expand(2, 2, 2, 2),
+        torch.ones(2, 2), torch.tensor([[0.9, 0.1], [0.8, 0.3]]),
+    )  # fmt: skip
+    corners = torch.tensor([[-0.5, -0.5], [159.5, 119.5]]).expand(2, 2, 2)
+    for share, sides in ((0.75, (240.0, 180.0)), (0.1, (160.0, 120.0)), (2.0, (320.0, 240.0))):
+        placed = two_passes.part(found, IMAGE, VIEW, share).points_to_image(corners)
+        torch.testing.assert_close(placed[:, 1] - placed[:, 0], torch.tensor([sides] * 2))
+        assert placed.min() >= -0.5 - 1e-4 and (placed[:, 1] <= torch.tensor([319.5, 239.5]) + 1e-4).all()
+        torch.testing.assert_close(placed[0, 0], torch.tensor([-0.5, -0.5]))
+        torch.testing.assert_close(placed[1].mean(0), torch.tensor([160.0, 120.0]), atol=1.0, rtol=0)
+
+
+def test_the_surest_answer_is_taken_for_each_image_by_itself() -> None:
+    def answer(at: float, sure: list[float]) -> two_passes.Found:
+        near = torch.tensor(sure)[:, None].expand(2, 3)
+        covariances = torch.eye(2).expand(2, 3, 2, 2) * at
+        return two_passes.Found(torch.full((2, 3, 2), at), covariances, torch.ones(2, 3), near)
+
+    taken = two_passes.surest([answer(1.0, [0.9, 0.2]), answer(2.0, [0.5, 0.6])])
+    assert taken.positions[:, 0, 0].tolist() == [1.0, 2.0] and taken.covariances[:, 0, 0, 0].tolist() == [1.0, 2.0]
+    assert taken.confidences[:, 0].tolist() == pytest.approx([0.9, 0.6])
+
+
 def test_an_image_of_the_inputs_own_size_is_looked_at_once_and_as_it_is() -> None:
     network = FindsBright().eval()
     image = torch.rand(1, 3, 120, 160)
@@ -121,7 +187,7 @@ def test_an_image_of_the_inputs_own_size_is_looked_at_once_and_as_it_is() -> Non
     assert torch.equal(found.positions, again.positions)
 
 
-def test_prediction_makes_two_passes_where_the_model_says_so() -> None:
+def test_prediction_looks_closer_where_the_model_says_so() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     image[200:206, 300:306, 0] = 255
     image[260:266, 380:386, 1] = 255
@@ -131,7 +197,7 @@ def test_prediction_makes_two_passes_where_the_model_says_so() -> None:
         network = FindsBright().eval()
         (found,) = Predictor(network, info, torch.device("cpu")).predict([image])
         errors.append(max(abs(found[0].u - 302.5), abs(found[1].v - 262.5)))
-        assert len(network.sizes) == (1 if coarse_scale == 1.0 else 2)
+        assert len(network.sizes) == (1 if coarse_scale == 1.0 else 3)  # a part between the two
     assert errors[1] < errors[0] and errors[1] < 4
 
 

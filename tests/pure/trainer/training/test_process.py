@@ -86,6 +86,7 @@ def test_a_run_is_paused_stopped_resumed_and_finished(tmp_path: Path) -> None:
     assert list((run_folder / "tensorboard").iterdir())
     assert second["test_images"] == 16 and set(second["per_keypoint"]) == set(synthetic.NAMES)
     assert second["mean_error_percent"] > 0 and 0 <= second["stall_fraction"] <= 1
+    assert 1 / settings.training.reuse <= second["fresh_fraction"] <= 1
     assert {"images_trained", "median_error_percent", "device", "versions"} <= set(second)
 
 

@@ -16,9 +16,12 @@ from robot_keypoints.core.messages.run_sockets import Hub, Link, SampleReceiver
 from robot_keypoints.core.messages.samples import SampleContract, encode_sample
 from robot_keypoints.core.scene.prior import Prior
 from robot_keypoints.core.scene.scene_model import SceneModel, Variable
+from robot_keypoints.core.settings.schema import TrainingSettings
 from robot_keypoints.trainer.images import sensor_effects
+from robot_keypoints.trainer.training import replay_store
 from robot_keypoints.trainer.training.draws import Draws
 from robot_keypoints.trainer.training.replay_store import RawBatch, ReplayStore
+from robot_keypoints.trainer.training.run_state import Counters
 from robot_keypoints.trainer.training.sample_stream import DropLog, SampleStream
 
 MODEL = synthetic.settings().scene_model()
@@ -224,6 +227,72 @@ def test_fresh_samples_are_rationed_once_there_are_stored_ones() -> None:
     assert len(stream.samples) == 92  # nothing stored yet: all eight were fresh
     store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
     assert len(stream.samples) == 88
+
+
+class Arriving:
+    """A stream into which so many samples a second come, by a clock that only waits and :meth:`learn` move on."""
+
+    def __init__(self, rate: float, capacity: int = 16) -> None:
+        rng = np.random.default_rng(1)
+        self.now = 0.0
+        self.rendered = 0
+        self._some = [synthetic.sample(NOISE, rng, 0, i) for i in range(7)]
+        self._gap, self._capacity = 1 / rate, capacity
+        self._waiting, self._next = 0, 1 / rate
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def learn(self, seconds: float) -> None:
+        """Let time go by; a full queue stops those who render."""
+        self.now += seconds
+        while self._next <= self.now:
+            if self._waiting < self._capacity:
+                self._waiting += 1
+                self.rendered += 1
+            self._next += self._gap
+
+    def take(self, limit: int) -> list[object]:
+        count = min(limit, self._waiting)
+        self._waiting -= count
+        return [self._some[i % 7] for i in range(count)]
+
+    def wait(self, timeout: float) -> bool:
+        if not self._waiting:
+            self.learn(max(0.0, min(timeout, self._next - self.now)) + 1e-9)
+        return bool(self._waiting)
+
+
+@pytest.mark.parametrize(
+    ("rate", "reuse", "least_new", "most_new"),
+    [(6.0, None, 0.055, 0.07), (25.0, None, 0.23, 0.27), (400.0, None, 0.499, 0.503), (6.0, 4, 0.24, 0.26)],
+)
+def test_what_arrives_decides_what_is_new_and_how_often_it_is_used(
+    rate: float, reuse: int | None, least_new: float, most_new: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer of 100 images a second for two minutes of a clock that only the test moves on."""
+    stream, draws, usual = Arriving(rate), Draws(NOISE), TrainingSettings()
+    monkeypatch.setattr(replay_store, "time", stream)
+    bound = usual.reuse if reuse is None else reuse
+    store = store_of(
+        batch=8, memory=900 * synthetic.WIDTH * synthetic.HEIGHT * 4, reuse=bound, fresh_share=usual.fresh_share,
+        draws=draws,
+    )  # type: ignore[arg-type]  # fmt: skip
+    counters, uses = Counters(), Counter[int]()
+    while stream.now < 120.0:
+        batch = store.next_batch(stream, lambda: False)  # type: ignore[arg-type]
+        assert batch is not None
+        uses.update(batch.numbers.tolist())
+        counters.note_uses(len(draws.first_uses(batch.numbers).places), len(batch))
+        stream.learn(0.08)
+    stalled = store.waited / stream.now
+    assert max(uses.values()) <= bound
+    assert len(uses) == counters.fresh <= stream.rendered and sum(uses.values()) == counters.renderings
+    assert counters.fresh_fraction is not None and least_new < counters.fresh_fraction < most_new
+    if reuse is None:
+        assert stalled < 0.02
+    else:
+        assert stalled > 0.5  # so few uses leave a trainer waiting for renderings that come so slowly
 
 
 def test_the_store_stays_within_its_memory() -> None:
