@@ -40,7 +40,7 @@ class Report(Job):
         """Show the page."""
         self.page = Path(str(self.document()["report"]))
         if not bpy.app.background:
-            bpy.ops.wm.path_open(filepath=str(self.page))
+            bpy.ops.wm.url_open(url=self.page.as_uri())
 
     def forget(self) -> None:
         """End it and know of no page any more."""

@@ -30,6 +30,7 @@ class Progress(TypedDict, total=False):
         step, images, epoch: how many of each were trained.
         fraction: share of the run that is done.
         stall_fraction: share of the training spent waiting for samples.
+        fresh_fraction: share of the renderings trained on that were new; the others were used again.
         dropped: samples that did not fit the contract.
         loss: running mean of the training loss.
         error_percent, median_error_percent: of the last validation, percent of the diagonal; None where no keypoint
@@ -44,6 +45,7 @@ class Progress(TypedDict, total=False):
     epoch: int
     fraction: float
     stall_fraction: float
+    fresh_fraction: float
     dropped: int
     loss: float
     error_percent: float | None
@@ -95,8 +97,8 @@ Event: TypeAlias = (
 
 COUNTS = ("step", "images", "epoch", "dropped")
 NUMBERS = (
-    "fraction", "stall_fraction", "seconds", "seconds_left", "loss", "train_loss", "steps_per_second",
-    "images_per_second", "mean_error_percent",
+    "fraction", "stall_fraction", "fresh_fraction", "seconds", "seconds_left", "loss", "train_loss",
+    "steps_per_second", "images_per_second", "mean_error_percent",
 )  # fmt: skip
 """Of progress and metrics; others are not looked at, so that a later version may tell more."""
 UNKNOWN = ("error_percent", "median_error_percent")

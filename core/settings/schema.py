@@ -166,7 +166,7 @@ class TrainingSettings:
         pose_weight: of the error of the pose that the keypoints give, beside the maps' loss; 0 leaves it out.
         pose_from: share of the run that goes by before the pose counts; its weight then rises over a tenth of the run.
             A run without end has no share that goes by: there it counts from the start, with 0, or never.
-        displacement_weight: of how far the robot has moved between two images of a camera that rests, as predicted,
+        displacement_weight: of how far the robot has moved between the images of a camera that rests, as predicted,
             against what their joint positions say; 0 leaves it out. It needs ``[[data]]`` that tells of joints.
         width_weight: of how far the width of the last stage's maps is off, beside the maps' loss.
         range_weight: of how far the highest value of the last stage's maps is off, likewise.
@@ -183,8 +183,10 @@ class TrainingSettings:
         target_sigma: standard deviation of the belief maps' targets, in percent of the diagonal of the network's input.
         precision: ``auto`` takes what is faster on the device.
         compile: whether the network is compiled; ``auto`` compiles on a graphics card.
-        fresh_share: the share of a batch that may be images never used before; the rest is drawn from the store.
-        reuse: how often one rendering may be trained on, each time under another background.
+        fresh_share: the share of a batch that may be renderings never used before: those that have come, and no more
+            than that; the rest is drawn from the store.
+        reuse: how often one rendering may be trained on at most, each time under another background. How often it is
+            follows from how fast renderings come; only where so often is not enough does training wait.
         hard_share: share of the images drawn from the store that are chosen by their loss when last used.
         store_mb: memory for renderings kept for reuse, in MiB, and as much for decoded images of data sets.
         start_from: a model, as a file or by the name of one that comes along, whose weights the run starts from
@@ -228,7 +230,7 @@ class TrainingSettings:
     validation_images: int = _limits(256, 8)
     test_images: int = _limits(256, 8)
     fresh_share: float = _limits(0.5, 0.01, 1.0)
-    reuse: int = _limits(4, 1, 1000)
+    reuse: int = _limits(32, 1, 1000)
     hard_share: float = _limits(0.0, 0.0, 1.0)
     store_mb: int = _limits(512, 1)
     start_from: str = ""
@@ -277,8 +279,8 @@ class FeedbackSettings:
         passes: of Monte-Carlo dropout; perturbed copies of each image.
         share: share of the validation samples, the highest ones, that form S.
         threshold: samples above this many times the mean form S instead; 0 goes by the share.
-        strength: weight of each sample of S in the posterior's counts; by evidence the power that the bins' losses
-            over the mean have in the density.
+        exponent: by evidence, the power that the bins' losses over the mean have in the density.
+        strength: by selection, the weight of each sample of S in the posterior's counts.
         forgetting: weight of the initial prior in each update; by evidence the share of the older losses that fades.
         floor: least marginal probability of a bin, as a share of the uniform one.
     """
@@ -290,6 +292,7 @@ class FeedbackSettings:
     passes: int = _limits(8, 2, 256)
     share: float = _limits(0.25, 0.01, 1.0)
     threshold: float = _limits(0.0, 0.0)
+    exponent: float = _limits(3.0, 1e-3, 1000.0)
     strength: float = _limits(1.0, 1e-3, 1000.0)
     forgetting: float = _limits(0.5, 0.0, 1.0)
     floor: float = _limits(0.2, 0.0, 0.99)

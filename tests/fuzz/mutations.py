@@ -75,6 +75,7 @@ def mutated(rng: Rng, name: str, data: bytes) -> bytes:
         TypeError,
         AttributeError,
         RecursionError,
+        StopIteration,
         ElementTree.ParseError,
         struct.error,
     ):

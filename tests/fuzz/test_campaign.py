@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -62,12 +63,24 @@ def test_one_case_can_be_tried_again(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "again")
 
 
+def _glb(tree: object) -> bytes:
+    text = json.dumps(tree).encode()
+    return struct.pack("<4sIIIII", b"glTF", 2, 20 + len(text) + 12, len(text), 0x4E4F534A, 0) + text + bytes(12)
+
+
+def _safetensors(header: object) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(64)
+
+
 SAMPLES = {
     "a.json": b'{"a": [1, 2, {"b": "c"}], "d": null, "e": "text"}',
     "a.toml": b'a = 1\nb = [1.5, 2.5]\n[c]\nd = "e"\n',
     "a.urdf": b'<robot name="a"><link name="b"/><joint name="c"><origin xyz="1 2 3"/></joint></robot>',
     "a.obj": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
     "a.bin": bytes(range(200)),
+    "a.glb": _glb({"asset": {"version": "2.0"}, "meshes": [{"name": "a"}]}),
+    "a.safetensors": _safetensors({"__metadata__": {"info": '{"checksum": 1, "names": ["a"]}'}}),
 }
 
 
@@ -78,3 +91,12 @@ def test_mutations_follow_from_the_seed_and_change_something(name: str) -> None:
     assert found == again
     assert len(set(found)) > 150 and sum(f == SAMPLES[name] for f in found) < 60
     assert max(map(len, found)) <= mutations.LONGEST
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_damaged_already_can_be_damaged_further(name: str) -> None:
+    for n in range(300):
+        rng = np.random.default_rng([4, n])
+        data = SAMPLES[name]
+        for _ in range(8):
+            data = mutations.mutated(rng, name, data)

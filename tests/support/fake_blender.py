@@ -71,7 +71,7 @@ def main() -> int:
             time.sleep(0.3)  # what was sent arrives before
             os._exit(1)
         if behaviour == "slow":
-            stopped.wait(0.2)
+            stopped.wait(0.6)
         rng = np.random.default_rng([task["seed"], number])
         plain = synthetic.sample(settings.scene_model(), rng, options.index, number)
         link.send(detailed(plain, settings), stopped.is_set)

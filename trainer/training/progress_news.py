@@ -74,6 +74,8 @@ def training_progress(state: RunState, settings: TrainingSettings, fraction: flo
         "epoch": counters.images // settings.epoch_images, "fraction": fraction,
         "stall_fraction": counters.stall_fraction, "dropped": counters.dropped,
     }  # fmt: skip
+    if counters.fresh_fraction is not None:
+        content["fresh_fraction"] = counters.fresh_fraction
     if state.train_loss is not None:
         content["loss"] = state.train_loss
     if "mean_error_percent" in state.latest:

@@ -69,9 +69,10 @@ class RawBatch:
 class ReplayStore:
     """Renderings kept for reuse, in memory that is set aside once and never grows.
 
-    A batch takes at most ``ceil(fresh_share · B)`` samples never used before from the stream and fills the rest with
-    stored ones used fewer than ``reuse`` times: ``hard_share`` of these with a probability that rises with their loss
-    when they were last used, the others with the same one for all. Only where those run out does it take more fresh
+    A batch takes what has come in the meantime, at most ``ceil(fresh_share · B)`` samples never used before, and fills
+    the rest with stored ones used fewer than ``reuse`` times: ``hard_share`` of these with a probability that rises
+    with their loss when they were last used, the others with the same one for all. So how fast samples come decides
+    what share of a batch is new, and how often each is used. Only where stored ones run out does it take more fresh
     ones, and only where none of these are there does it wait; :attr:`waited` adds up that time.
     """
 

@@ -37,6 +37,7 @@ class Counters:
     Attributes:
         rendered: samples received.
         images: images trained on, reused ones counted again.
+        fresh, renderings: those of them that were renderings never trained on before, and renderings at all.
         seconds: since the run began, without pauses and without the time between two sittings.
         collected: the value of ``seconds`` when training began.
         trained, waited: seconds of training, and those of them spent waiting for samples.
@@ -47,6 +48,8 @@ class Counters:
     step: int = 0
     rendered: int = 0
     images: int = 0
+    fresh: int = 0
+    renderings: int = 0
     seconds: float = 0.0
     collected: float = 0.0
     trained: float = 0.0
@@ -59,6 +62,16 @@ class Counters:
     def stall_fraction(self) -> float:
         """Share of the training spent waiting for samples."""
         return self.waited / self.trained if self.trained > 0 else 0.0
+
+    @property
+    def fresh_fraction(self) -> float | None:
+        """Share of the renderings trained on that were new; None where none has been counted."""
+        return self.fresh / self.renderings if self.renderings else None
+
+    def note_uses(self, fresh: int, renderings: int) -> None:
+        """Count the renderings of a batch, and those of them that were never trained on before."""
+        self.fresh += fresh
+        self.renderings += renderings
 
     def ends_epoch(self, epoch_images: int, batch: int) -> bool:
         """Whether the last ``batch`` images have ended an epoch."""

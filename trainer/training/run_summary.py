@@ -32,6 +32,7 @@ def summary(
         "steps": counters.step,
         "seconds": round(counters.seconds, 2),
         "stall_fraction": counters.stall_fraction,
+        "fresh_fraction": counters.fresh_fraction,
         "timings": times.to_dict(),
         "messages_dropped": counters.dropped,
         "validation_images": len(held_out.validation) if held_out.validation is not None else 0,

@@ -45,13 +45,14 @@ class Results:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a run is: per second, samples of each worker, steps and images; and the share of the time spent waiting
-    for samples."""
+    """How fast a run is: per second, samples of each worker, steps and images; the share of the time spent waiting for
+    samples, and that of the renderings trained on that were new."""
 
     workers: Mapping[str, float]
     steps: float
     images: float
     stall_fraction: float
+    fresh_fraction: float | None = None
 
 
 class Journal:
@@ -85,7 +86,7 @@ class Journal:
             "error_percent/mean": content.get("mean_error_percent"),
             "error_percent/median": content.get("median_error_percent"),
             "pace/steps_per_second": pace.steps, "pace/images_per_second": pace.images,
-            "pace/stall_fraction": pace.stall_fraction,
+            "pace/stall_fraction": pace.stall_fraction, "pace/fresh_fraction": pace.fresh_fraction,
             **{f"samples_per_second/worker_{k}": v for k, v in pace.workers.items()},
             **{f"keypoint_error_percent/{k}": v["mean"] for k, v in content.get("per_keypoint", {}).items()},
         }  # fmt: skip

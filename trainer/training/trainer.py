@@ -144,7 +144,9 @@ class Trainer:
         if found is None:
             return None
         self.parts.pipeline.done(prepared, found.losses)
-        self.priors.note_losses(self.parts.draws.first_uses(prepared.numbers), found.losses)
+        first = self.parts.draws.first_uses(prepared.numbers)
+        self.priors.note_losses(first, found.losses)
+        self.counters.note_uses(len(first.places), int((prepared.numbers >= 0).sum()))
         self.state.note_step(found.loss, total)
         self.length.note_step(time.monotonic() - begin, total)
         if self.counters.step % CURVES_EVERY == 1:
@@ -163,7 +165,10 @@ class Trainer:
         content = found.metrics(self.state, self.clock.seconds)
         self.state.latest = dict(content)
         files.append_json_line(self.folder / run_folder.METRICS, content)
-        pace = Pace(self.stream.rates(), *self.rates.since(self.counters), self.counters.stall_fraction)
+        counters = self.counters
+        pace = Pace(
+            self.stream.rates(), *self.rates.since(counters), counters.stall_fraction, counters.fresh_fraction
+        )  # fmt: skip
         self.journal.validation(content, self.held_out.validation, found.result, self.info, pace)
         if self._moves_priors:
             with self.times.measure("feedback"):

@@ -40,9 +40,11 @@ def status(layout: bpy.types.UILayout, text: str, colour: plots.Colour) -> None:
     layout.label(text=text, icon_value=plot_icons.dot(colour))
 
 
-def advice(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "INFO") -> None:
-    """A sentence over as many lines as it needs."""
-    paragraph(layout, context, text, icon)
+def advice(
+    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "INFO", narrower: float = 0.0
+) -> None:
+    """A sentence over as many lines as it needs; ``narrower`` by so many pixels than the panel."""
+    paragraph(layout, context, text, icon, narrower=narrower)
 
 
 def section(

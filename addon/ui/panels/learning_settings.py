@@ -42,8 +42,9 @@ def _draw_data(layout: bpy.types.UILayout, props: Any) -> None:
         row.prop(data, "path", text="")
         row.operator("robot_keypoints.data_remove", text="", icon="X").index = index
         column = panels.settings_column(box)
-        for name in ("split", "validation_split", "held_out", "share", "weight", "most_deviation"):
+        for name in ("split", "validation_split", "held_out", "share", "weight"):
             column.prop(data, name)
+        column.prop(data, "most_deviation", text="Deviation")
     body.operator("robot_keypoints.data_add", icon="ADD")
 
 
@@ -64,12 +65,16 @@ def _draw_network(layout: bpy.types.UILayout, t: Any) -> None:
         row.prop(t, "weights", placeholder="downloaded once")
     column.prop(t, "loss")
     column.prop(t, "decoder")
-    for name in ("width_weight", "range_weight", "displacement_weight", "pose_weight"):
+    for name in ("width_weight", "range_weight"):
         column.prop(t, name)
+    column.prop(t, "displacement_weight", text="Displacement")  # with "weight" it is wider than its column
+    column.prop(t, "pose_weight")
     if t.pose_weight > 0.0:
         column.prop(t, "pose_from")
-    for name in ("coarse_scale", "target_sigma", "occluded_weight", "dropout"):
+    for name in ("coarse_scale", "target_sigma"):
         column.prop(t, name)
+    column.prop(t, "occluded_weight", text="Occluded")
+    column.prop(t, "dropout")
 
 
 def _draw_steps(layout: bpy.types.UILayout, t: Any) -> None:
@@ -116,7 +121,7 @@ def _draw_feedback(layout: bpy.types.UILayout, context: bpy.types.Context, props
         _draw_selection(rest, f, t)
     else:
         rest.prop(f, "combinations")
-    for name in ("strength", "forgetting", "floor"):
+    for name in ("strength" if f.rule == "selection" else "exponent", "forgetting", "floor"):
         rest.prop(f, name)
     if f.enabled and f.rule == "selection" and f.select == "uncertainty" and t.dropout == 0.0:
         panels.warning(layout, context, "Uncertainty needs a network with dropout: set Dropout to 0.1 or so")

@@ -49,10 +49,10 @@ class KEYPOINTS_PT_model(panels.Sidebar, bpy.types.Panel):
         row.operator("robot_keypoints.load_model", text="Load…", icon="FILE_FOLDER")
         if model.state is not State.NONE:
             row.menu("KEYPOINTS_MT_builtin_models", text="Built-in", icon="PACKAGE")
-        if training_run.RUNNER.model is not None and model.path != training_run.RUNNER.model:
-            row.operator("robot_keypoints.load_trained_model", text="Load Trained")
         if model.state is not State.NONE:
             row.operator("robot_keypoints.unload_model", text="", icon="X")
+        if training_run.RUNNER.model is not None and model.path != training_run.RUNNER.model:
+            layout.operator("robot_keypoints.load_trained_model", text="Load Trained", icon="IMPORT")
         if model.state is State.NONE:
             panels.advice(
                 layout,

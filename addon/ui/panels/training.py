@@ -146,10 +146,11 @@ def _draw_failure(layout: bpy.types.UILayout, context: bpy.types.Context, status
     box = layout.box()
     first, *lines = status.reason.splitlines() or ["The training failed"]
     first = first.removeprefix("error: ")
-    panels.advice(box, context, first[:1].upper() + first[1:], "ERROR")
+    narrower = 0.8 * panels.unit(context)
+    panels.advice(box, context, first[:1].upper() + first[1:], "ERROR", narrower)
     if lines:
         for line in lines[-6:]:
-            panels.advice(box, context, line.strip(), "NONE")
+            panels.advice(box, context, line.strip(), "NONE", narrower)
     session = training_run.RUNNER.session
     if (
         session is not None
@@ -191,6 +192,7 @@ def _draw_figures(layout: bpy.types.UILayout, progress: Progress) -> None:
     rows = [
         ("step", count(progress["step"]) if "step" in progress else ""),
         ("images", count(progress["images"]) if "images" in progress else ""),
+        ("new images", f"{100 * progress['fresh_fraction']:.0f} %" if "fresh_fraction" in progress else ""),
         ("waiting for images", f"{100 * progress['stall_fraction']:.1f} %" if "stall_fraction" in progress else ""),
     ]
     if progress.get("dropped"):

@@ -20,6 +20,8 @@ import bpy
 Steps = Generator[None, None, Any]
 MODULE = "bl_ext.user_default.robot_keypoints"
 TICK = 0.01
+CLICKS, CLICK_SECONDS = 3, 6.0
+"""So many clicks a button gets, and so long each has to bring something about."""
 
 
 class MissingError(Exception):
@@ -221,13 +223,37 @@ class Driver:
         if not found:
             raise MissingError(f"there is no button {name} in the sidebar")
 
+    def look_from_top(self) -> None:
+        """Have the next button looked for from the top of what is shown."""
+        self._at = (0.0, float("inf"))
+
     def click_button(
-        self, name: str, before: Callable[[], None] = lambda: None, fractions: tuple[float, ...] = (0.25, 0.75)
-    ) -> Steps:
-        """Find a button and click it; ``before`` is called when the mouse is on it."""
-        yield from self.find_button(name, fractions)
-        before()
-        yield from self.click(*self._at)
+        self, name: str, before: Callable[[], None] = lambda: None, fractions: tuple[float, ...] = (0.25, 0.75),
+        until: Callable[[], Any] = lambda: True,
+    ) -> Steps:  # fmt: skip
+        """Find a button and click it, as a person does: again, where the panel has moved away under the mouse.
+
+        Args:
+            before: called when the mouse is on the button.
+            until: what the click brings about, within seconds.
+        """
+        for _ in range(CLICKS):
+            yield from self.find_button(name, fractions)
+            before()
+            yield from self.click(*self._at)
+            end = time.monotonic() + CLICK_SECONDS
+            while not (done := until()) and time.monotonic() < end:
+                yield
+            if done:
+                return
+        raise MissingError(f"{CLICKS} clicks on {name} brought nothing about")
+
+    def stop_training(self, runner: Any, seconds: float = 60.0) -> Steps:
+        """Click *Stop* and wait so long at most until every process of the run has ended."""
+        yield from self.click_button(
+            "robot_keypoints.stop_training", until=lambda: runner.status.phase.value not in ("training", "paused")
+        )
+        yield from self.wait(lambda: runner.status.phase.over, seconds, "the end of the training")
 
     def unfold(self, above: str, inside: str) -> Steps:
         """Click on the title of the part that follows the button ``above``, until the button ``inside`` is there."""

@@ -113,8 +113,7 @@ def story(d: Driver) -> Steps:
 
     yield from d.wait(steps, 240, "the first training step")
     yield from d.station("3-training", run=str(runner.session.folder), camera=scene.camera.name)
-    yield from d.click_button("robot_keypoints.stop_training")
-    yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
+    yield from d.stop_training(runner)
 
     prediction = part("addon.prediction.model_server")
     yield from d.click_button("robot_keypoints.load_trained_model")
@@ -127,7 +126,8 @@ def story(d: Driver) -> Steps:
     if not d.config["crate"]:
         return
     with d.context("WINDOW"):
-        bpy.ops.mesh.primitive_cube_add(size=3.0, location=(0.0, 0.0, 0.5))
+        # Around all that the arm can reach, and nearer than any camera.
+        bpy.ops.mesh.primitive_uv_sphere_add(radius=1.45, location=(0.0, 0.0, 0.2))
         crate = bpy.context.object
         crate.name = "Crate"
         bpy.ops.ed.undo_push(message="Crate")

@@ -81,8 +81,7 @@ def story(d: Driver) -> Steps:
     yield from d.pause(60)
     yield from d.station("5-training", run=str(runner.session.folder), steps=[s.mark.value for s in service.steps()],
                          running=service.running)  # fmt: skip
-    yield from d.click_button("robot_keypoints.stop_training")
-    yield from d.wait(lambda: runner.status.phase.over, 60, "the end of the training")
+    yield from d.stop_training(runner)
     yield from d.station("6-over", source=props.quick_start.source, purpose=props.quick_start.purpose)
     with d.context("WINDOW"):
         bpy.ops.ed.undo()

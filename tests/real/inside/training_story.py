@@ -122,15 +122,16 @@ def story(d: Driver) -> Steps:
         rates={p.name: p.rate for p in runner.status.processes.values()},
     )  # fmt: skip
 
-    yield from d.click_button("robot_keypoints.pause_training")
+    yield from d.click_button(
+        "robot_keypoints.pause_training", until=lambda: runner.status.phase.value != "training"
+    )  # fmt: skip
     yield from d.wait(lambda: runner.status.phase.value == "paused", 60, "the pause")
     yield from d.station("10-paused")
-    yield from d.click_button("robot_keypoints.resume_training")
+    yield from d.click_button("robot_keypoints.resume_training", until=lambda: runner.status.phase.value != "paused")
     yield from d.wait(lambda: runner.status.phase.value == "training", 60, "the training to go on")
 
     pids = [p.pid for p in runner.status.processes.values()]
-    yield from d.click_button("robot_keypoints.stop_training")
-    yield from d.wait(lambda: runner.status.phase.over, 30, "the end of the training")
+    yield from d.stop_training(runner, 30)
     yield from d.station(
         "11-stopped",
         phase=runner.status.phase.value,
