@@ -15,7 +15,8 @@ from ...core.errors import UserError
 from ...core.messages.model_client import ModelClient
 from ...core.messages.pose import PoseRequest, PredictedPose
 from ...core.messages.prediction import Prediction, Refusal
-from ..robot import rig
+from ...core.messages.robot_shapes import RobotShapes
+from ..robot import posed_shapes, rig
 from ..robot.robot_in_scene import RobotInScene
 from . import model_server, photo_lens, photo_source, robot_match
 from .photo_lens import Lens
@@ -37,10 +38,16 @@ class Question:
     match: Match
     deviations: Mapping[str, float] = field(default_factory=dict)
     """Standard deviations of joints that are only about right, radians; the others are exact."""
+    shapes: RobotShapes | None = None
+    """The rig as it stands, where the camera is to be placed by its outline as well."""
 
     @classmethod
-    def of(cls, scene: bpy.types.Scene, kind: str, path: str) -> Question:
+    def of(cls, scene: bpy.types.Scene, kind: str, path: str, *, outline: bool = False) -> Question:
         """About the photograph ``path`` and the scene as it stands.
+
+        Args:
+            outline: whether there is time to go by the robot's outline, where the settings want that and the joints
+                are exact.
 
         Raises:
             UserError: if there is no model, no robot, no photograph, or one doesn't go with the other.
@@ -53,7 +60,10 @@ class Question:
         lens = photo_lens.of(scene, picture.width, picture.height)
         deviation = scene.robot_keypoints.photo.joints_deviation
         turning = [j.name for j in robot.joints if not j.linear]
-        return cls(kind, picture, lens, match, {n: deviation for n in turning if deviation > 0 and n in match.joints})
+        deviations = {n: deviation for n in turning if deviation > 0 and n in match.joints}
+        wanted = outline and kind == CAMERA and scene.robot_keypoints.photo.outline and not deviations
+        shapes = posed_shapes.of(robot, match.offset) if wanted else None
+        return cls(kind, picture, lens, match, deviations, shapes)
 
     def known(self, given: Iterable[str]) -> dict[str, float]:
         """Positions to tell the model's server, radians or metres: all joints where the camera is to be placed, else
@@ -156,7 +166,7 @@ class Conversation:
         picture = question.picture
         known = question.known(self._given)
         request = PoseRequest.of(question.lens.intrinsics, known, question.deviations)
-        self._client.request(picture.encoding, picture.width, picture.height, picture.data, request)
+        self._client.request(picture.encoding, picture.width, picture.height, picture.data, request, question.shapes)
 
 
 def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: str = "") -> None:

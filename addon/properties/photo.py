@@ -44,6 +44,10 @@ LENSES = (
                                    "they are only about as the robot's in the photograph: the pose then corrects them "
                                    "where the picture tells more. 0 takes them as exact", default=0.0, min=0.0,
                                    max=math.radians(30.0), subtype="ANGLE"),
+    outline=BoolProperty(name="By the outline", description="Place the camera by the robot's outline as well, from "
+                         "where its keypoints have it: several times as exact, and some seconds slower. The rig must "
+                         "look like the robot; where its outline isn't found in the photograph, keypoints count alone",
+                         default=True),
     moves=EnumProperty(name="Posing moves", description="What moves when the robot is posed from a photograph, so that "
                        "the two coincide", items=[
         ("CAMERA", "Camera", "The robot's base stays where it is in the scene, as it is bolted down in its cell, and "

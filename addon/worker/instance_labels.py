@@ -14,10 +14,10 @@ from ...core.camera.intrinsics import invert
 from ...core.messages.samples import Instance
 from ..robot import joint_positions
 from ..robot.robot_in_scene import RobotInScene
+from ..robot.scene_triangles import Shape, Shapes
 from ..stage.camera import Camera
 from ..stage.stage import Stage
 from ..stage.visibility import Seen
-from .scene_triangles import Shape, Shapes
 
 Floats = NDArray[np.float64]
 

@@ -22,11 +22,14 @@ from .curve_security import Security
 from .envelope import MessageError, encode_request
 from .pose import PoseRequest
 from .prediction import Prediction, Refusal, decode_answer
+from .robot_shapes import RobotShapes
 from .run_sockets import Endpoints
 from .samples import MALFORMED
 
 ANSWER_DEADLINE = 20.0
 """A request that is not answered within so many seconds is given up."""
+OUTLINE_DEADLINE = 60.0
+"""The same of one with a robot's shapes, whose outline takes seconds to find."""
 MAX_ANSWER = 1 << 20
 AT_ONCE = 64
 """Messages that are looked at in one call."""
@@ -71,19 +74,28 @@ class ModelClient:
         Security(host, keys).client(self._socket)
         self._socket.connect(Endpoints(host, port, port, port).url(port))
         self._next = 1
-        self._busy: tuple[int, float] | None = None
-        self._waiting: tuple[dict[str, Any], bytes] | None = None
+        self._busy: int | None = None
+        self._since, self._deadline = 0.0, ANSWER_DEADLINE
+        self._waiting: tuple[dict[str, Any], list[bytes]] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
         return self._busy is not None
 
-    def request(self, encoding: str, width: int, height: int, data: bytes, pose: PoseRequest | None = None) -> None:
+    def request(
+        self, encoding: str, width: int, height: int, data: bytes, pose: PoseRequest | None = None,
+        shapes: RobotShapes | None = None,
+    ) -> None:  # fmt: skip
         """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``; and where
-        ``pose`` says with what camera it was taken, for the robot's pose."""
-        asked = {} if pose is None else {"pose": pose.to_dict()}
-        self._waiting = ({"encoding": encoding, "width": width, "height": height, **asked}, data)
+        ``pose`` says with what camera it was taken, for the robot's pose, which goes by the outline of ``shapes`` as
+        well where they are given."""
+        asked: dict[str, Any] = {} if pose is None else {"pose": pose.to_dict()}
+        frames = [data]
+        if shapes is not None:
+            asked["shapes"] = shapes.counts
+            frames.append(shapes.data)
+        self._waiting = ({"encoding": encoding, "width": width, "height": height, **asked}, frames)
         self._send()
 
     def poll(self) -> Prediction | Refusal | None:
@@ -97,11 +109,11 @@ class ModelClient:
                 answer = decode_answer(frames[-1])
             except MessageError:
                 continue
-            if self._busy is not None and answer.id == self._busy[0]:
+            if answer.id == self._busy:
                 self._busy = None
                 result = answer
-        if self._busy is not None and time.monotonic() - self._busy[1] > ANSWER_DEADLINE:
-            result = Refusal(self._busy[0], f"The model did not answer within {ANSWER_DEADLINE:.0f} s: load it again")
+        if self._busy is not None and time.monotonic() - self._since > self._deadline:
+            result = Refusal(self._busy, f"The model did not answer within {self._deadline:.0f} s: load it again")
             self._busy = None
         self._send()
         return result
@@ -113,10 +125,12 @@ class ModelClient:
     def _send(self) -> None:
         if self._busy is not None or self._waiting is None:
             return
-        header, data = self._waiting
+        header, frames = self._waiting
         self._waiting = None
-        self._busy = (self._next, time.monotonic())
+        self._busy, self._since = self._next, time.monotonic()
+        self._deadline = OUTLINE_DEADLINE if "shapes" in header else ANSWER_DEADLINE
         # A server that doesn't know our keys leaves nobody to send to; that is as if it did not answer.
         with suppress(zmq.Again):
-            self._socket.send_multipart([b"", encode_request("predict", id=self._next, **header), data], zmq.NOBLOCK)
+            request = encode_request("predict", id=self._next, **header)
+            self._socket.send_multipart([b"", request, *frames], zmq.NOBLOCK)
         self._next += 1

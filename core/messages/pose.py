@@ -89,6 +89,33 @@ class PoseRequest:
         )
 
 
+@dataclass(frozen=True)
+class OutlineFit:
+    """How a pose by the robot's outline went, where that was asked for.
+
+    Attributes:
+        used: whether the pose goes by it; else by keypoints alone, as the outline wasn't clear enough.
+        support: how much of the silhouette has edges of the image on it, 0 … 1; None where too few were found.
+        before: the same of the pose by keypoints.
+    """
+
+    used: bool
+    support: float | None = None
+    before: float | None = None
+
+    @classmethod
+    def from_dict(cls, document: Any) -> OutlineFit:
+        """Read ``outline`` of a pose.
+
+        Raises:
+            MessageError: if it is malformed.
+        """
+        if not isinstance(document, dict) or type(document.get("used")) is not bool:
+            raise MessageError("the pose does not say whether it goes by the outline")
+        shares = {n: _number(v, f"the outline's {n}") for n, v in document.items() if n != "used"}
+        return cls(document["used"], shares.get("support"), shares.get("before"))
+
+
 @dataclass(frozen=True, eq=False)
 class PredictedPose:
     """Where the robot is, or why nothing is known about it.
@@ -104,6 +131,7 @@ class PredictedPose:
         alternatives: ``T_cam_base`` of other poses that fit about as well.
         undetermined: where there is no pose, joints that must be given before there can be one.
         deviations: standard deviations of the joints, where readings with deviations were given; radians or metres.
+        outline: how the robot's outline fits, where shapes were given.
     """
 
     status: str
@@ -116,6 +144,7 @@ class PredictedPose:
     alternatives: tuple[NDArray[np.float64], ...] = ()
     undetermined: tuple[str, ...] = ()
     deviations: Mapping[str, float] = field(default_factory=dict)
+    outline: OutlineFit | None = None
 
     @classmethod
     def from_dict(cls, document: Any) -> PredictedPose:
@@ -142,6 +171,7 @@ class PredictedPose:
                 {str(n): _number(v, f"the joint {n}") for n, v in document["joints"].items()},
                 tuple(_matrix(m, 4) for m in others),
                 deviations=joint_table(document.get("joints_deviation") or {}),
+                outline=None if document.get("outline") is None else OutlineFit.from_dict(document["outline"]),
             )  # fmt: skip
         except MALFORMED as problem:
             if isinstance(problem, MessageError):

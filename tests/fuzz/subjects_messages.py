@@ -17,6 +17,7 @@ from PIL import Image
 from robot_keypoints.core.messages import pose_publishing, prediction
 from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.events import Posterior, decode_event, encode_event
+from robot_keypoints.core.messages.robot_shapes import RobotShapes, ShapePart
 from robot_keypoints.core.messages.samples import SampleContract, decode_sample, encode_sample
 from robot_keypoints.core.processes.programs import Programs
 from robot_keypoints.core.processes.session import Session
@@ -31,6 +32,11 @@ POSE = {
 }  # fmt: skip
 KEYPOINT = {"name": "foot", "u": 3.5, "v": 2.0, "confidence": 0.9, "covariance": [[1.0, 0.1], [0.1, 2.0]]}
 CAMERA = {"camera": {"fx": 60.0, "fy": 60.0, "cx": 31.5, "cy": 23.5, "distortion": [0.0] * 5}, "joints": None}
+
+SHAPES = RobotShapes(
+    (ShapePart(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.uint32)),
+     ShapePart(np.full((3, 3), 0.2, np.float32), np.array([[0, 1, 2], [2, 1, 0]], np.uint32)))
+)  # fmt: skip
 
 
 class Messages:
@@ -140,7 +146,12 @@ class Requests:
         return [
             Seed("request.json", {"request.json": encode_request("predict", id=7, **h), "image.png": image})
             for h, image in headers
-        ]
+        ] + [
+            Seed("request.json", {
+                "request.json": encode_request("predict", id=7, encoding="file", pose=CAMERA, shapes=SHAPES.counts),
+                "image.png": png.getvalue(), "shapes.bin": SHAPES.data,
+            })
+        ]  # fmt: skip
 
     def attempt(self, entry: Path) -> None:
         from robot_keypoints.trainer.inference import server_requests
@@ -148,7 +159,9 @@ class Requests:
         def fault() -> None:
             raise  # what the server itself would only write down
 
+        shapes = entry.with_name("shapes.bin")
         frames = [b"client", b"", entry.read_bytes(), entry.with_name("image.png").read_bytes()]
+        frames += [shapes.read_bytes()] if shapes.is_file() else []
         message, _ = server_requests.answer(self._predictor, frames, self._poses, fault)
         answer = parse(message)
         if answer["type"] == "refused":

@@ -23,11 +23,13 @@ from robot_keypoints.core.camera.intrinsics import Intrinsics, transform
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.pose import PoseRequest
+from robot_keypoints.core.messages.robot_shapes import RobotShapes
 from robot_keypoints.core.robot import keypoints
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.inference.pose_finder import PoseFinder
 from robot_keypoints.trainer.inference.predictor import Found
+from robot_keypoints.trainer.inference.server_requests import decode_image
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.model_file import ModelInfo
 from robot_keypoints.trainer.pose.robot_points import PlacedRobot
@@ -73,10 +75,10 @@ class ExactServer:
     def _serve(self) -> None:
         while not self._ended.is_set():
             if self._socket.poll(20):
-                identity, _, header, data = self._socket.recv_multipart()
-                self._socket.send_multipart([identity, b"", self.answer(parse(header), data)])
+                identity, _, header, *frames = self._socket.recv_multipart()
+                self._socket.send_multipart([identity, b"", self.answer(parse(header), *frames)])
 
-    def answer(self, header: dict[str, Any], data: bytes) -> bytes:
+    def answer(self, header: dict[str, Any], data: bytes, shapes: bytes | None = None) -> bytes:
         self.asked.append(header)
         try:
             found = self._found(header, data)
@@ -84,7 +86,9 @@ class ExactServer:
             if header.get("pose") is not None:
                 request = PoseRequest.from_dict(header["pose"])
                 finder = PoseFinder.of_numbers(self._placed, request.camera, request.joints, request.deviations)
-                pose = {"pose": finder.find(found)}
+                if shapes is not None:
+                    finder = finder.with_shapes(RobotShapes.decode(header["shapes"], shapes))
+                pose = {"pose": finder.find(found, decode_image(header, data))}
         except (MessageError, UserError) as problem:
             return encode_request("refused", id=header["id"], reason=str(problem))
         return encode_request(

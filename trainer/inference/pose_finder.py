@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...core.camera.intrinsics import Intrinsics, transform
+from ...core.errors import UserError
+from ...core.messages.robot_shapes import RobotShapes
 from ...core.robot.keypoints import Keypoint
 from ...core.robot.robot import Joint, Robot
 from ...core.robot.visibility import SURE
@@ -110,6 +112,18 @@ class PoseFinder:
         weak = checked_deviations(deviations or {}, given)
         robot = with_fixed(placed.robot, {n: v for n, v in given.items() if n not in weak})
         return cls(robot, given, placed.points, placed.names, placed.missing, numbers, deviations=weak)
+
+    def with_shapes(self, shapes: RobotShapes) -> PoseFinder:
+        """The finder that goes by the outline as well, of shapes as the joints have them.
+
+        Raises:
+            UserError: if a joint isn't known, or isn't exact.
+        """
+        if self.deviations:
+            raise UserError("A pose by the robot's shapes takes its joints as exact: give them without deviations")
+        solver = OutlineSolver.of_posed(self.robot, shapes)
+        solver.check(self.given)
+        return replace(self, outline=solver)
 
     def find(self, found: Sequence[Found], photograph: Photograph | None = None) -> dict[str, Any]:
         """The pose from keypoints of one image, in the model's order, as plain JSON values.

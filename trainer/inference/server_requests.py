@@ -16,6 +16,7 @@ import numpy as np
 from ...core.errors import UserError
 from ...core.messages.envelope import MessageError, encode_request, parse
 from ...core.messages.pose import PoseRequest, joint_table
+from ...core.messages.robot_shapes import RobotShapes
 from ..images import image_file
 from ..images.image_file import Photograph
 from ..networks.model_file import ModelInfo
@@ -106,7 +107,7 @@ def find(predictor: Predictor, picture: Photograph, finder: PoseFinder | None) -
     """Keypoints, and with a ``finder`` the pose, in a picture, in pixels of the whole of it."""
     begin = time.perf_counter()
     found = in_whole(predictor.predict([picture.pixels])[0], picture)
-    pose = None if finder is None else finder.find(found)
+    pose = None if finder is None else finder.find(found, picture)
     milliseconds = 1000 * (time.perf_counter() - begin)
     camera = None if finder is None else finder.numbers
     return Predicted(picture.width, picture.height, [k.to_dict() for k in found], camera, pose, milliseconds)
@@ -146,8 +147,10 @@ def answer(
 ) -> tuple[bytes, Predicted | None]:
     """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
 
-    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well. A request of type
-    ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``. Whatever a request holds, there is an answer.
+    A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well. With the header's
+    ``shapes`` and a further frame, which are :class:`.RobotShapes`, it goes by the robot's outline, too. A request of
+    type ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``. Whatever a request holds, there is an
+    answer.
 
     Args:
         fault: called where the server itself fails, with the exception being handled.
@@ -162,9 +165,14 @@ def answer(
         if header["type"] == "joints" and number is not None and len(frames) == 3:
             poses.tell(joint_table(header.get("joints")), joint_table(header.get("joints_deviation") or {}))
             return encode_request("noted", id=number), None
-        if header["type"] != "predict" or number is None or len(frames) != 4:
+        shaped = header.get("shapes") is not None
+        if header["type"] != "predict" or number is None or len(frames) != 4 + shaped:
             raise MessageError("the request is not one for a prediction")
         finder = None if header.get("pose") is None else poses.finder(PoseRequest.from_dict(header["pose"]))
+        if shaped:
+            if finder is None:
+                raise MessageError("the robot's shapes are given and no pose is asked for: give a camera")
+            finder = finder.with_shapes(RobotShapes.decode(header["shapes"], frames[4]))
         found = find(predictor, decode_image(header, frames[3]), finder)
     except (MessageError, UserError) as problem:
         return refusal(number, str(problem)), None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import Intrinsics
 from ...core.errors import UserError
+from ...core.messages.robot_shapes import RobotShapes
 from ...core.robot.robot import Robot
 from .silhouette import Border, Shapes, moved, smaller_pinhole
 
@@ -87,11 +88,16 @@ class OutlinePose:
 
 @dataclass(frozen=True)
 class OutlineSolver:
-    """A robot's shapes, whole and coarser."""
+    """A robot's shapes, whole and coarser.
+
+    Attributes:
+        posed: whether the shapes lie in the base frame as the joints stand, and not in the links' frames.
+    """
 
     robot: Robot
     shapes: Shapes
     coarse: Shapes
+    posed: bool = False
 
     @classmethod
     def of(cls, robot: Robot) -> OutlineSolver:
@@ -108,6 +114,16 @@ class OutlineSolver:
             )
         return cls(robot, shapes, shapes.coarser(CUBE))
 
+    @classmethod
+    def of_posed(cls, robot: Robot, posed: RobotShapes) -> OutlineSolver:
+        """The solver of a robot whose shapes somebody tells as they stand, such as those of a rig in Blender."""
+        shapes = Shapes(
+            tuple(str(number) for number in range(len(posed.parts))),
+            tuple(part.vertices.astype(np.float64) for part in posed.parts),
+            tuple(part.triangles.astype(np.int64) for part in posed.parts),
+        )
+        return cls(robot, shapes, shapes.coarser(CUBE), posed=True)
+
     def check(self, joints: Collection[str]) -> None:
         """Whether all joints are known.
 
@@ -117,8 +133,8 @@ class OutlineSolver:
         missing = [j.name for j in self.robot.moving_joints if not j.fixed and j.name not in joints]
         if missing:
             raise UserError(
-                f"--outline goes by the whole robot, and nothing tells its joint {missing[0]}: give the positions of "
-                "all joints"
+                f"A pose by the outline is of the whole robot, and nothing tells its joint {missing[0]}: give the "
+                "positions of all joints"
             )
 
     def solve(
@@ -143,7 +159,7 @@ class OutlineSolver:
         variances, axes = np.linalg.eigh(WIDER**2 * covariance)
         variances = np.maximum(variances, SHARPEST)
         deviations, random = axes * np.sqrt(variances), np.random.default_rng(0)
-        search = _Search(_Picture.of(image, camera), self.robot.link_frames(joints), (axes / variances) @ axes.T)
+        search = _Search(_Picture.of(image, camera), self._frames(joints), (axes / variances) @ axes.T)
         anchors = [start, *others]
         tries = [_Try(anchor, np.zeros(6)) for anchor in anchors]
         while len(tries) < POSES:
@@ -175,7 +191,7 @@ class OutlineSolver:
             pose: ``T_cam_base``.
         """
         pinhole = smaller_pinhole(camera, WIDTH)
-        shown = self.shapes.drawn(self.robot.link_frames(joints), pose, pinhole).shown
+        shown = self.shapes.drawn(self._frames(joints), pose, pinhole).shown
         found, _ = cv2.findContours((shown > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         lines = []
         for contour in found:
@@ -184,6 +200,10 @@ class OutlineSolver:
             pixels = camera.project(rays)[0]
             lines.append(pixels[np.isfinite(pixels).all(1)])
         return lines
+
+    def _frames(self, joints: Mapping[str, float]) -> Mapping[str, Floats]:
+        """``T_base_link`` of what has a shape."""
+        return dict.fromkeys(self.shapes.links, np.eye(4)) if self.posed else self.robot.link_frames(joints)
 
 
 @dataclass(frozen=True)

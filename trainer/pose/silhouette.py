@@ -15,6 +15,7 @@ from ...core.camera.rasterizer import numbers
 from ...core.errors import UserError
 from ...core.meshes import reader
 from ...core.meshes.mesh import MeshData, joined
+from ...core.meshes.vertex_clustering import clustered
 from ...core.robot.robot import Robot
 
 Floats = NDArray[np.float64]
@@ -73,16 +74,8 @@ class Shapes:
 
     def coarser(self, size: float) -> Shapes:
         """The same with the vertices of each cube of this size, metres, in one place."""
-        vertices, faces = [], []
-        for old, triangles in zip(self.vertices, self.faces, strict=True):
-            _, cube = np.unique(np.floor(old / size).astype(np.int64), axis=0, return_inverse=True)
-            cube = cube.reshape(-1)
-            sums = np.zeros((cube.max() + 1, 3))
-            np.add.at(sums, cube, old)
-            vertices.append(sums / np.bincount(cube)[:, None])
-            a, b, c = cube[triangles].T
-            faces.append(np.stack([a, b, c], 1)[(a != b) & (b != c) & (a != c)])
-        return replace(self, vertices=tuple(vertices), faces=tuple(faces))
+        pairs = [clustered(v, f, size) for v, f in zip(self.vertices, self.faces, strict=True)]
+        return replace(self, vertices=tuple(v for v, _ in pairs), faces=tuple(f for _, f in pairs))
 
     def drawn(self, frames: Mapping[str, Floats], pose: Floats, k: Intrinsics) -> Drawn:
         """What a pinhole camera sees of the robot.

@@ -8,7 +8,6 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ....core.errors import UserError
-from ....core.messages.model_client import ANSWER_DEADLINE
 from ...base import user_errors
 from ...prediction import follow_video, model_server, photo_source, pose_from_photo, robot_match
 from ...properties.from_dataclass import fields
@@ -83,10 +82,7 @@ class _FromImage:
         """Ask and wait."""
         try:
             self._begin(context)
-            end = time.monotonic() + ANSWER_DEADLINE + 1.0
-            while (found := self._talk.poll()) is None:
-                if time.monotonic() > end:
-                    raise UserError("The model did not answer: load it again")
+            while (found := self._talk.poll()) is None:  # which refuses once the client has waited long enough
                 time.sleep(TICK / 4)
             self._finish(context, found)
         except UserError as problem:
@@ -111,7 +107,7 @@ class _FromImage:
         path = bpy.path.abspath(self.filepath) or scene.robot_keypoints.overlay.image
         follow_video.SERVICE.stop()
         pose_from_photo.say("")
-        self._question = pose_from_photo.Question.of(scene, self.kind, path)
+        self._question = pose_from_photo.Question.of(scene, self.kind, path, outline=True)
         self._talk = pose_from_photo.Conversation()
         self._talk.ask(self._question)
         pose_from_photo.set_asking(True)

@@ -11,6 +11,7 @@ from mathutils import Matrix
 
 from ....core.camera.intrinsics import BLENDER_FROM_OPENCV
 from ....core.errors import UserError
+from ....core.messages.pose import OutlineFit
 from ...base import plots
 from ...base.formatting import plural, quantity
 from ...prediction import follow_video, photo_lens, photo_source, pose_from_photo, viewport_capture
@@ -43,6 +44,9 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             _draw_follow(row, kind, False)
     column = panels.settings_column(body)
     column.prop(props.photo, "joints_deviation")
+    row = column.row()
+    row.active = props.photo.joints_deviation == 0.0
+    row.prop(props.photo, "outline")
     column.row().prop(props.photo, "moves", expand=True)
     if follow_video.SERVICE.kind and not follow_video.SERVICE.published:
         _draw_following(body, context)
@@ -157,6 +161,8 @@ def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context, found: p
     if pose.reprojection is not None:
         fit += f", {pose.reprojection:.1f} pixels off"
     panels.status(layout, fit, plots.GREEN if sure else plots.AMBER)
+    if pose.outline is not None:
+        panels.status(layout, _outline(pose.outline), plots.GREEN if pose.outline.used else plots.AMBER)
     box = layout.column(align=True)
     box.scale_y = 0.9
     for label, text in (
@@ -174,6 +180,12 @@ def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context, found: p
     if not sure:
         panels.warning(layout, context, pose_from_photo.notes(context.scene, found)[0])
         layout.operator("robot_keypoints.other_pose", icon="FILE_REFRESH")
+
+
+def _outline(fit: OutlineFit) -> str:
+    if fit.used and fit.support is not None:
+        return f"by the outline, {fit.support:.0%} of it on edges"
+    return "by keypoints alone: the outline isn't clear"
 
 
 def _draw_background(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

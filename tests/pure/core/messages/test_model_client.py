@@ -8,13 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
+from robot_keypoints.core.camera.intrinsics import Intrinsics
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages import model_client
 from robot_keypoints.core.messages.envelope import encode_request, parse
 from robot_keypoints.core.messages.model_client import ModelClient, Server
+from robot_keypoints.core.messages.pose import PoseRequest
 from robot_keypoints.core.messages.prediction import Prediction, Refusal
+from robot_keypoints.core.messages.robot_shapes import RobotShapes, ShapePart
 
 
 class FakeServer:
@@ -151,6 +155,24 @@ def test_a_silent_server_is_given_up(server: FakeServer, client: ModelClient, mo
     late = wait_for(client.poll)
     assert isinstance(late, Prediction)
     assert late.id == 2
+
+
+def test_shapes_are_a_frame_of_their_own_and_may_take_longer(
+    server: FakeServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_client, "ANSWER_DEADLINE", 0.05)
+    corner = ShapePart(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.uint32))
+    shapes = RobotShapes((corner, corner))
+    client.request("rgb", 1, 1, bytes(3), PoseRequest.of(Intrinsics(1, 1, 1.0, 1.0, 0.0, 0.0)), shapes)
+    (request,) = server.requests()
+    assert len(request) == 5 and request[3] == bytes(3) and request[4] == shapes.data
+    assert parse(request[2], "predict")["shapes"] == [[3, 1], [3, 1]]
+    time.sleep(0.1)
+    assert client.poll() is None and client.busy, "an outline takes seconds"
+    server.answer(request)
+    assert isinstance(wait_for(client.poll), Prediction)
+    client.request("rgb", 1, 1, bytes(3))
+    assert isinstance(wait_for(client.poll), Refusal), "and the next one may not"
 
 
 def test_the_ready_file(tmp_path: Path) -> None:

@@ -9,17 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from fake_network import ANGLES, CAMERA, INFO, LIFT, NAMES, PAN, POSE, Fake
+from fake_network import ANGLES, CAMERA, INFO, LIFT, NAMES, PAN, POINTS, POSE, UR10, Fake
+from numpy.typing import NDArray
+from robot_keypoints.core.camera.intrinsics import Intrinsics, transform
 from robot_keypoints.core.errors import UserError
 from robot_keypoints.core.messages.envelope import MessageError, encode_request, parse
 from robot_keypoints.core.messages.pose import PoseRequest, PredictedPose
 from robot_keypoints.core.messages.prediction import Prediction, decode_answer
-from robot_keypoints.core.robot.urdf_reader import builtin_urdf
+from robot_keypoints.core.messages.robot_shapes import RobotShapes, ShapePart
+from robot_keypoints.core.robot import keypoints
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.inference import server_requests
 from robot_keypoints.trainer.inference.pose_finder import PoseFinder
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.pose.silhouette import Shapes
 
 
 def ask(pose: Any, fake: Fake | None = None, info: ModelInfo = INFO, urdf: Path | None = None) -> dict[str, Any]:
@@ -111,6 +117,68 @@ def test_readings_come_with_deviations_and_are_answered_with_some() -> None:
     assert "joints_deviation" not in PoseRequest.of(CAMERA, ANGLES).to_dict()
     plain = ask(asked(ANGLES))["pose"]
     assert "joints_deviation" not in plain and not PredictedPose.from_dict(plain).deviations
+
+
+def shaped(joints: dict[str, float]) -> RobotShapes:
+    """The UR10's shapes as these joints have them."""
+    shapes, frames = Shapes.of(load_urdf(builtin_urdf())), UR10.link_frames(joints)
+    return RobotShapes(
+        tuple(
+            ShapePart(transform(frames[n], v).astype(np.float32), f.astype(np.uint32))
+            for n, v, f in zip(shapes.links, shapes.vertices, shapes.faces, strict=True)
+        )
+    )
+
+
+def ask_shaped(pose: Any, picture: NDArray[np.uint8], counts: Any, data: bytes, fake: Fake) -> dict[str, Any]:
+    height, width, _ = picture.shape
+    header = encode_request("predict", id=4, encoding="rgb", width=width, height=height, pose=pose, shapes=counts)
+    frames = [b"me", b"", header, picture.tobytes(), data]
+    return parse(server_requests.answer(fake, frames, server_requests.Poses(INFO))[0])  # type: ignore[arg-type]
+
+
+def test_shapes_that_come_along_place_the_camera_by_their_outline() -> None:
+    """A light robot before a dark wall, ten times as large as the keypoints' camera, and keypoints some pixels off."""
+    fx, fy, cx, cy = (10 * n for n in (CAMERA.fx, CAMERA.fy, CAMERA.cx + 0.45, CAMERA.cy + 0.45))
+    camera = Intrinsics(640, 480, fx, fy, cx, cy)
+    solids = Shapes.of(load_urdf(builtin_urdf()))
+    shown = solids.drawn(UR10.link_frames(ANGLES), POSE, camera).shown > 0
+    picture = cv2.GaussianBlur((90 + 120 * shown[..., None].repeat(3, 2)).astype(np.uint8), (0, 0), 1.0)
+    fake = Fake()
+    places = keypoints.positions(POINTS, {"": UR10.link_frames(ANGLES)})
+    exact, _ = camera.project(transform(POSE, places))
+    off = np.random.default_rng(2).normal(0, 8, exact.shape)
+    fake.found = [
+        replace(k, u=u, v=v, covariance=((60.0, 0.0), (0.0, 60.0)))
+        for k, (u, v) in zip(fake.found, (exact + off).tolist(), strict=True)
+    ]
+    request, shapes = PoseRequest.of(camera, ANGLES).to_dict(), shaped(ANGLES)
+
+    def apart(answer: dict[str, Any]) -> tuple[PredictedPose, float]:
+        pose = PredictedPose.from_dict(answer["pose"])
+        assert pose.base_in_camera is not None
+        return pose, float(np.linalg.norm(pose.base_in_camera[:3, 3] - POSE[:3, 3]))
+
+    pose, outlined = apart(ask_shaped(request, picture, shapes.counts, shapes.data, fake))
+    assert pose.outline is not None and pose.outline.used and (pose.outline.support or 0) > 0.6
+    dark, alone = apart(ask_shaped(request, np.zeros_like(picture), shapes.counts, shapes.data, fake))
+    assert dark.outline is not None and not dark.outline.used
+    assert outlined < alone / 3 and outlined < 0.02, (outlined, alone)
+    elsewhere = shaped(ANGLES | {LIFT: -0.2})
+    lost, _ = apart(ask_shaped(request, picture, elsewhere.counts, elsewhere.data, fake))
+    assert lost.outline is not None and not lost.outline.used, "it goes by the shapes that came, not by its own"
+
+    counts, data = shapes.counts, shapes.data
+    for pose_, counts_, data_, words in (
+        (None, counts, data, "no pose is asked for: give a camera"),
+        (request, counts, data[:-4], "bytes, not"),
+        (request, "x", data, "no list of"),
+        (request, None, data, "not one for a prediction"),
+        (PoseRequest.of(camera, {PAN: 0.4}).to_dict(), counts, data, "nothing tells its joint shoulder_lift_joint"),
+        (PoseRequest.of(camera, ANGLES, {PAN: 0.1}).to_dict(), counts, data, "takes its joints as exact"),
+    ):
+        answer = ask_shaped(pose_, picture, counts_, data_, fake)
+        assert answer["type"] == "refused" and words in answer["reason"], answer
 
 
 def test_the_robot_comes_from_the_model_or_from_a_file(tmp_path: Path) -> None:

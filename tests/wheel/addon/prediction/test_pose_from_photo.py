@@ -33,7 +33,8 @@ from robot_keypoints.core.camera.intrinsics import BLENDER_FROM_OPENCV, Intrinsi
 from robot_keypoints.core.messages.model_client import ModelClient
 from robot_keypoints.core.messages.model_document import ModelDescription
 from robot_keypoints.core.messages.pose_publishing import PosePublisher
-from robot_keypoints.core.robot.urdf_reader import load_urdf
+from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
+from robot_keypoints.trainer.pose.silhouette import Shapes
 
 WIDTH, HEIGHT = 96, 64
 ANGLES = dict(
@@ -258,6 +259,29 @@ def test_joints_that_are_about_right_are_corrected(server: ExactServer) -> None:
     found = pose_from_photo.latest()
     assert found is not None and found.pose.deviations.keys() == ANGLES.keys()
     assert found.pose.deviations[PAN] == pytest.approx(math.radians(2), rel=0.05)
+
+
+def test_the_rigs_shapes_go_along_where_its_outline_may_place_the_camera(server: ExactServer) -> None:
+    """Off by its switch, with joints that aren't exact, for the robot's joints and while a movie is followed; and a
+    grey picture has no outline, so that keypoints count alone."""
+    image, photo = props().overlay.image, props().photo
+    assert photo.outline
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert len(server.asked[-1]["shapes"]) == len(Shapes.of(load_urdf(builtin_urdf())).links)
+    found = pose_from_photo.latest()
+    assert found is not None and found.pose.outline is not None and not found.pose.outline.used
+    assert np.abs(base_in_camera() - POSE).max() < 2e-4
+    of = pose_from_photo.Question.of
+    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, outline=True).shapes is not None
+    assert of(bpy.context.scene, pose_from_photo.CAMERA, image).shapes is None
+    assert of(bpy.context.scene, pose_from_photo.ROBOT, image, outline=True).shapes is None
+    photo.joints_deviation = 0.03
+    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, outline=True).shapes is None
+    photo.joints_deviation, photo.outline = 0.0, False
+    assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert "shapes" not in server.asked[-1]
+    found = pose_from_photo.latest()
+    assert found is not None and found.pose.outline is None
 
 
 def test_undo_is_one_step(server: ExactServer) -> None:

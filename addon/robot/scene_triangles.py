@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import bpy
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import transform
-from ..stage.visibility import Seen
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -39,8 +38,17 @@ class Shape:
 class Shapes:
     """Reads them; what can't change is read once."""
 
-    def __init__(self, scene: bpy.types.Scene, armatures: Mapping[str, bpy.types.Object], seen: Seen) -> None:
-        """Number the links of all robots, in the order of ``armatures`` and of their bones."""
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        armatures: Mapping[str, bpy.types.Object],
+        seen: Callable[[bpy.types.Object], bool],
+    ) -> None:
+        """Number the links of all robots, in the order of ``armatures`` and of their bones.
+
+        Args:
+            seen: whether an object counts.
+        """
         self._scene, self._seen = scene, seen
         self._robots = {armature.name: name for name, armature in armatures.items()}
         links = [(robot, bone.name) for robot, armature in armatures.items() for bone in armature.data.bones]
@@ -50,7 +58,7 @@ class Shapes:
         self._bent: dict[str, tuple[int, NDArray[np.uint16]]] = {}
 
     def read(self, frame: Floats, everything: bool = True) -> Iterator[Shape]:
-        """What a rendering shows, as it stands; the view layer must be up to date.
+        """What is seen, as it stands; the view layer must be up to date.
 
         Args:
             frame: ``T_frame_world`` ``(4, 4)`` of the frame that vertices are given in.
