@@ -160,7 +160,8 @@ class Service:
         begin = time.monotonic()
         if overlay.source == "IMAGE":
             picture = photo_source.read(context.scene, overlay.image)
-            self._client.request(picture.encoding, picture.width, picture.height, picture.data)
+            still = not photo_source.moving(overlay.image)
+            self._client.request(picture.encoding, picture.width, picture.height, picture.data, still=still)
             self._view = (bpy.path.abspath(overlay.image), picture.frame)
         else:
             view = viewport_capture.find_viewport(context)

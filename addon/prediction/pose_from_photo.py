@@ -40,14 +40,16 @@ class Question:
     """Standard deviations of joints that are only about right, radians; the others are exact."""
     shapes: RobotShapes | None = None
     """The rig as it stands, where the camera is to be placed by its outline as well."""
+    still: bool = False
+    """Whether it is asked about one picture alone, for whose answer there is time."""
 
     @classmethod
-    def of(cls, scene: bpy.types.Scene, kind: str, path: str, *, outline: bool = False) -> Question:
+    def of(cls, scene: bpy.types.Scene, kind: str, path: str, *, still: bool = False) -> Question:
         """About the photograph ``path`` and the scene as it stands.
 
         Args:
-            outline: whether there is time to go by the robot's outline, where the settings want that and the joints
-                are exact.
+            still: whether there is time: then the answer goes by the robot's outline as well, where the settings want
+                that and the joints are exact.
 
         Raises:
             UserError: if there is no model, no robot, no photograph, or one doesn't go with the other.
@@ -61,9 +63,9 @@ class Question:
         deviation = scene.robot_keypoints.photo.joints_deviation
         turning = [j.name for j in robot.joints if not j.linear]
         deviations = {n: deviation for n in turning if deviation > 0 and n in match.joints}
-        wanted = outline and kind == CAMERA and scene.robot_keypoints.photo.outline and not deviations
+        wanted = still and kind == CAMERA and scene.robot_keypoints.photo.outline and not deviations
         shapes = posed_shapes.of(robot, match.offset) if wanted else None
-        return cls(kind, picture, lens, match, deviations, shapes)
+        return cls(kind, picture, lens, match, deviations, shapes, still)
 
     def known(self, given: Iterable[str]) -> dict[str, float]:
         """Positions to tell the model's server, radians or metres: all joints where the camera is to be placed, else
@@ -166,7 +168,15 @@ class Conversation:
         picture = question.picture
         known = question.known(self._given)
         request = PoseRequest.of(question.lens.intrinsics, known, question.deviations)
-        self._client.request(picture.encoding, picture.width, picture.height, picture.data, request, question.shapes)
+        self._client.request(
+            picture.encoding,
+            picture.width,
+            picture.height,
+            picture.data,
+            request,
+            question.shapes,
+            still=question.still,
+        )
 
 
 def apply(scene: bpy.types.Scene, kind: str, found: Found, offset: Any, path: str = "") -> None:

@@ -85,12 +85,19 @@ class ModelClient:
 
     def request(
         self, encoding: str, width: int, height: int, data: bytes, pose: PoseRequest | None = None,
-        shapes: RobotShapes | None = None,
+        shapes: RobotShapes | None = None, *, still: bool = False,
     ) -> None:  # fmt: skip
-        """Ask for the keypoints of an image: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``; and where
-        ``pose`` says with what camera it was taken, for the robot's pose, which goes by the outline of ``shapes`` as
-        well where they are given."""
+        """Ask for the keypoints of an image.
+
+        Args:
+            encoding: ``rgb`` or ``rgba`` rows, top first, or an encoded ``file``.
+            pose: with what camera it was taken, where the robot's pose is wanted as well.
+            shapes: the robot's, where that is to go by the outline, too.
+            still: whether it is a single picture, which is looked at more thoroughly than one of many.
+        """
         asked: dict[str, Any] = {} if pose is None else {"pose": pose.to_dict()}
+        if still:
+            asked["still"] = True
         frames = [data]
         if shapes is not None:
             asked["shapes"] = shapes.counts

@@ -13,6 +13,7 @@ from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.inference.predictor import Found
 from robot_keypoints.trainer.networks import factory
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.networks.two_passes import MOVING, Inspection
 
 CAMERA = Intrinsics(64, 48, 61.0, 60.0, 32.2, 23.7, (-0.12, 0.05, 0.001, -0.002, 0.01))
 UR10 = load_urdf(builtin_urdf())
@@ -35,7 +36,9 @@ class Fake:
         places = keypoints.positions(POINTS, {"": UR10.link_frames(ANGLES)})
         pixels, _ = CAMERA.project(transform(POSE, places))
         spread = ((0.02, 0.0), (0.0, 0.02))
+        self.inspection = MOVING
         self.found = [Found(n, float(u), float(v), 0.97, spread) for n, (u, v) in zip(NAMES, pixels, strict=True)]
 
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
+    def predict(self, images: Sequence[NDArray[np.uint8]], inspection: Inspection = MOVING) -> list[list[Found]]:
+        self.inspection = inspection
         return [self.found for _ in images]

@@ -20,6 +20,7 @@ from ...core.messages.robot_shapes import RobotShapes
 from ..images import image_file
 from ..images.image_file import Photograph
 from ..networks.model_file import ModelInfo
+from ..networks.two_passes import MOVING, STILL, Inspection
 from ..pose.robot_points import PlacedRobot
 from .pose_finder import PoseFinder
 from .predictor import Predictor, in_whole
@@ -103,10 +104,12 @@ class Poses:
         return PoseFinder.of_numbers(self._placed, request.camera, request.joints, request.deviations)
 
 
-def find(predictor: Predictor, picture: Photograph, finder: PoseFinder | None) -> Predicted:
+def find(
+    predictor: Predictor, picture: Photograph, finder: PoseFinder | None, inspection: Inspection = MOVING
+) -> Predicted:
     """Keypoints, and with a ``finder`` the pose, in a picture, in pixels of the whole of it."""
     begin = time.perf_counter()
-    found = in_whole(predictor.predict([picture.pixels])[0], picture)
+    found = in_whole(predictor.predict([picture.pixels], inspection)[0], picture)
     pose = None if finder is None else finder.find(found, picture)
     milliseconds = 1000 * (time.perf_counter() - begin)
     camera = None if finder is None else finder.numbers
@@ -148,9 +151,9 @@ def answer(
     """The answer to one request ``[identity, b"", header, image]``: a prediction, or why there is none.
 
     A header's ``pose`` is what :class:`.PoseRequest` says; the answer then has ``pose`` as well. With the header's
-    ``shapes`` and a further frame, which are :class:`.RobotShapes`, it goes by the robot's outline, too. A request of
-    type ``joints`` has no image and tells :meth:`Poses.tell`; it is ``noted``. Whatever a request holds, there is an
-    answer.
+    ``shapes`` and a further frame, which are :class:`.RobotShapes`, it goes by the robot's outline, too. Where
+    ``still`` is true the image is looked at as a single one, else as one of many. A request of type ``joints`` has no
+    image and tells :meth:`Poses.tell`; it is ``noted``. Whatever a request holds, there is an answer.
 
     Args:
         fault: called where the server itself fails, with the exception being handled.
@@ -173,7 +176,10 @@ def answer(
             if finder is None:
                 raise MessageError("the robot's shapes are given and no pose is asked for: give a camera")
             finder = finder.with_shapes(RobotShapes.decode(header["shapes"], frames[4]))
-        found = find(predictor, decode_image(header, frames[3]), finder)
+        still = header.get("still", False)
+        if type(still) is not bool:
+            raise MessageError("the request's still is neither true nor false")
+        found = find(predictor, decode_image(header, frames[3]), finder, STILL if still else MOVING)
     except (MessageError, UserError) as problem:
         return refusal(number, str(problem)), None
     except Exception as problem:  # one client's request must not be the end of all others'

@@ -107,7 +107,7 @@ class _FromImage:
         path = bpy.path.abspath(self.filepath) or scene.robot_keypoints.overlay.image
         follow_video.SERVICE.stop()
         pose_from_photo.say("")
-        self._question = pose_from_photo.Question.of(scene, self.kind, path, outline=True)
+        self._question = pose_from_photo.Question.of(scene, self.kind, path, still=True)
         self._talk = pose_from_photo.Conversation()
         self._talk.ask(self._question)
         pose_from_photo.set_asking(True)

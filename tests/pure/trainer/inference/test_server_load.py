@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_in_a_line(header: bytes, words: str) -> None:
 
 def test_a_server_that_fails_at_a_request_says_so_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Fake):
-        def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
+        def predict(self, images: Sequence[NDArray[np.uint8]], *_: object) -> list[list[Found]]:
             raise ArithmeticError("something that nobody thought of")
 
     header = encode_request("predict", id=4, encoding="rgb", width=64, height=48)
@@ -111,7 +111,7 @@ def test_an_image_file_is_read_as_predict_reads_it(tmp_path: Path) -> None:
     class Looks(Fake):
         seen: NDArray[np.uint8]
 
-        def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
+        def predict(self, images: Sequence[NDArray[np.uint8]], *_: object) -> list[list[Found]]:
             self.seen = images[0]
             return super().predict(images)
 
@@ -209,7 +209,7 @@ class Counting(Fake):
         self.enough = enough
         self.ended = threading.Event()
 
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Found]]:
+    def predict(self, images: Sequence[NDArray[np.uint8]], *_: object) -> list[list[Found]]:
         self.seen[images[0].shape[1]] += 1
         if self.seen.total() >= self.enough:
             self.ended.set()

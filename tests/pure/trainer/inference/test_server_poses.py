@@ -25,6 +25,7 @@ from robot_keypoints.core.robot.urdf_reader import builtin_urdf, load_urdf
 from robot_keypoints.trainer.inference import server_requests
 from robot_keypoints.trainer.inference.pose_finder import PoseFinder
 from robot_keypoints.trainer.networks.model_file import ModelInfo
+from robot_keypoints.trainer.networks.two_passes import MOVING, STILL
 from robot_keypoints.trainer.pose.silhouette import Shapes
 
 
@@ -117,6 +118,17 @@ def test_readings_come_with_deviations_and_are_answered_with_some() -> None:
     assert "joints_deviation" not in PoseRequest.of(CAMERA, ANGLES).to_dict()
     plain = ask(asked(ANGLES))["pose"]
     assert "joints_deviation" not in plain and not PredictedPose.from_dict(plain).deviations
+
+
+def test_a_single_picture_is_looked_at_more_thoroughly() -> None:
+    fake, poses = Fake(), server_requests.Poses(INFO)
+    for more, expected in (({"still": True}, STILL), ({"still": False}, MOVING), ({}, MOVING)):
+        header = encode_request("predict", id=4, encoding="rgb", width=64, height=48, **more)
+        message, _ = server_requests.answer(fake, [b"me", b"", header, bytes(64 * 48 * 3)], poses)  # type: ignore[arg-type]
+        assert parse(message)["type"] == "prediction" and fake.inspection == expected
+    header = encode_request("predict", id=4, encoding="rgb", width=64, height=48, still=1)
+    message, _ = server_requests.answer(fake, [b"me", b"", header, bytes(64 * 48 * 3)], poses)  # type: ignore[arg-type]
+    assert "neither true nor false" in parse(message)["reason"]
 
 
 def shaped(joints: dict[str, float]) -> RobotShapes:

@@ -267,16 +267,17 @@ def test_the_rigs_shapes_go_along_where_its_outline_may_place_the_camera(server:
     image, photo = props().overlay.image, props().photo
     assert photo.outline
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
+    assert server.asked[-1]["still"] is True
     assert len(server.asked[-1]["shapes"]) == len(Shapes.of(load_urdf(builtin_urdf())).links)
     found = pose_from_photo.latest()
     assert found is not None and found.pose.outline is not None and not found.pose.outline.used
     assert np.abs(base_in_camera() - POSE).max() < 2e-4
     of = pose_from_photo.Question.of
-    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, outline=True).shapes is not None
+    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, still=True).shapes is not None
     assert of(bpy.context.scene, pose_from_photo.CAMERA, image).shapes is None
-    assert of(bpy.context.scene, pose_from_photo.ROBOT, image, outline=True).shapes is None
+    assert of(bpy.context.scene, pose_from_photo.ROBOT, image, still=True).shapes is None
     photo.joints_deviation = 0.03
-    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, outline=True).shapes is None
+    assert of(bpy.context.scene, pose_from_photo.CAMERA, image, still=True).shapes is None
     photo.joints_deviation, photo.outline = 0.0, False
     assert bpy.ops.robot_keypoints.place_camera() == {"FINISHED"}
     assert "shapes" not in server.asked[-1]
