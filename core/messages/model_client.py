@@ -28,7 +28,7 @@ from .samples import MALFORMED
 
 ANSWER_DEADLINE = 20.0
 """A request that is not answered within so many seconds is given up."""
-OUTLINE_DEADLINE = 60.0
+OUTLINE_DEADLINE = 120.0
 """The same of one with a robot's shapes, whose outline takes seconds to find."""
 MAX_ANSWER = 1 << 20
 AT_ONCE = 64

@@ -180,7 +180,7 @@ def story(d: Driver) -> Steps:
     rig.pose(props.armature, angles)
     scene.camera.matrix_world = Matrix.Translation((6.0, 0.0, 1.0))
     yield from d.click_button("robot_keypoints.place_camera", fractions=(0.4,))
-    found = yield from d.wait(applied, 60, "the camera to be placed by the built-in model")
+    found = yield from d.wait(applied, 120, "the camera to be placed by the built-in model, and its outline")
     yield from d.move(*d.middle())
     points = part("core.robot.keypoints").joint_keypoints(rig.robot_of(props.armature))
     frames = {"": rig.robot_of(props.armature).link_frames(angles)}
@@ -190,6 +190,7 @@ def story(d: Driver) -> Steps:
     yield from d.station(
         "5-built-in", off=off(wanted), model=prediction.model.name,
         pixels=np.linalg.norm(pixels[0] - pixels[1], axis=1).tolist(), inliers=found.pose.inliers,
+        outline=found.pose.outline.used,
     )  # fmt: skip
 
 
