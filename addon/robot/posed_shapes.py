@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import invert
 from ...core.meshes.vertex_clustering import clustered
-from ...core.messages.robot_shapes import RobotShapes, ShapePart
+from ...core.messages.robot_shapes import FARTHEST, MOST_PARTS, RobotShapes, ShapePart
 from .robot_in_scene import RobotInScene
 from .scene_triangles import Shape, Shapes
 
@@ -22,7 +22,7 @@ FINEST = 0.002
 
 
 def of(robot: RobotInScene, offset: Floats) -> RobotShapes | None:
-    """What a rendering would show of the robot, link by link; None where that is nothing.
+    """What a rendering would show of the robot, link by link; None where that is nothing, or more than a message takes.
 
     Args:
         offset: ``T_rigbase_modelbase`` ``(4, 4)``; the shapes are given in the model's base frame.
@@ -34,13 +34,14 @@ def of(robot: RobotInScene, offset: Floats) -> RobotShapes | None:
     for shape in read.read(base, everything=False):
         for number in np.unique(shape.numbers).tolist():
             links.setdefault(number, []).append(_only(shape, number))
-    meshes = [_joined(those) for those in links.values()]
+    joined = (_joined(those) for those in links.values())
+    meshes = [mesh for mesh in joined if (np.abs(mesh[0]) <= FARTHEST).all()]
     size = FINEST
     while sum(len(triangles) for _, triangles in meshes) > MOST_TRIANGLES:
         meshes = [clustered(vertices, triangles, size) for vertices, triangles in meshes]
         size *= 2
     parts = [ShapePart(v.astype(np.float32), t.astype(np.uint32)) for v, t in meshes if len(t)]
-    return RobotShapes(tuple(parts)) if parts else None
+    return RobotShapes(tuple(parts)) if 1 <= len(parts) <= MOST_PARTS else None
 
 
 def _only(shape: Shape, number: int) -> Mesh:

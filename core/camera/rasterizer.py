@@ -49,6 +49,12 @@ def numbers(
     return result.reshape(k.height, k.width)
 
 
+def pairs(vertices: Floats, triangles: Integers, k: Intrinsics, near: float = 1e-6) -> int:
+    """How many pairs of a triangle and a pixel :func:`numbers` looks at, which is what its time goes by."""
+    _, size, _ = _boxes(vertices, triangles, k, near)
+    return int((size[:, 0] * size[:, 1]).sum())
+
+
 def _lines(vertices: Floats, triangles: Integers, k: Intrinsics) -> Floats:
     """``(3, 3, T)``: where a pixel's ray meets the plane of a triangle, the weights of its corners (first axis) are
     these functions of u, v, 1 (second axis). Their sum is one over the distance from the camera's plane."""

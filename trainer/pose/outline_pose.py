@@ -56,6 +56,8 @@ SHARPEST = 1e-12
 """Variance, radians² or metres², that nothing is surer than."""
 LEAST = 12
 """Clear edges, without which it isn't."""
+MOST_OVERDRAW = 64.0
+"""Times the image's pixels that may have to be looked at to draw the robot once: more would take minutes."""
 SURE = 0.42
 """Support from which on an outline is believed."""
 
@@ -152,14 +154,17 @@ class OutlineSolver:
             others: further poses that explain the keypoints about as well.
 
         Returns:
-            None where too little of the silhouette has edges on it.
+            None where too little of the silhouette has edges on it, or drawing it would take too long.
         """
         if not np.isfinite(covariance).all():
             return None
         variances, axes = np.linalg.eigh(WIDER**2 * covariance)
         variances = np.maximum(variances, SHARPEST)
         deviations, random = axes * np.sqrt(variances), np.random.default_rng(0)
-        search = _Search(_Picture.of(image, camera), self._frames(joints), (axes / variances) @ axes.T)
+        frames, picture = self._frames(joints), _Picture.of(image, camera)
+        if self.shapes.overdraw(frames, start, picture.pinhole) > MOST_OVERDRAW:
+            return None
+        search = _Search(picture, frames, (axes / variances) @ axes.T)
         anchors = [start, *others]
         tries = [_Try(anchor, np.zeros(6)) for anchor in anchors]
         while len(tries) < POSES:

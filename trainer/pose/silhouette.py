@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import Intrinsics, transform
-from ...core.camera.rasterizer import numbers
+from ...core.camera.rasterizer import numbers, pairs
 from ...core.errors import UserError
 from ...core.meshes import reader
 from ...core.meshes.mesh import MeshData, joined
@@ -84,13 +84,22 @@ class Shapes:
             frames: ``T_base_link`` of the links.
             pose: ``T_cam_base``.
         """
-        placed = [transform(pose @ frames[n], v) for n, v in zip(self.links, self.vertices, strict=True)]
-        counts = np.cumsum([0, *(len(p) for p in placed)])
-        triangles = np.concatenate([f + c for f, c in zip(self.faces, counts, strict=False)])
+        placed, triangles = self._placed(frames, pose)
         values = np.repeat(np.arange(1, len(placed) + 1, dtype=np.uint16), [len(f) for f in self.faces])
         depths = np.array([p[:, 2].mean() for p in placed])
         turns = np.array([(pose @ frames[n])[:3, :3] for n in self.links])
         return Drawn(pose, numbers(np.concatenate(placed), triangles, values, k), np.maximum(depths, 1e-3), turns)
+
+    def overdraw(self, frames: Mapping[str, Floats], pose: Floats, k: Intrinsics) -> float:
+        """How many times as many pixels as the image has :meth:`drawn` looks at."""
+        placed, triangles = self._placed(frames, pose)
+        return pairs(np.concatenate(placed), triangles, k) / (k.width * k.height)
+
+    def _placed(self, frames: Mapping[str, Floats], pose: Floats) -> tuple[list[Floats], NDArray[np.int64]]:
+        """The links' vertices in the camera's frame, and the triangles of all of them together."""
+        placed = [transform(pose @ frames[n], v) for n, v in zip(self.links, self.vertices, strict=True)]
+        counts = np.cumsum([0, *(len(p) for p in placed)])
+        return placed, np.concatenate([f + c for f, c in zip(self.faces, counts, strict=False)])
 
 
 @dataclass(frozen=True)

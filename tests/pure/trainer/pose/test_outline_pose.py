@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robot_keypoints.core.camera.intrinsics import Intrinsics, invert, transform
 from robot_keypoints.core.camera.rasterizer import numbers
 from robot_keypoints.core.errors import UserError
+from robot_keypoints.core.messages.robot_shapes import RobotShapes, ShapePart
 from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.trainer.pose import outline_pose
 from robot_keypoints.trainer.pose.outline_pose import SURE, OutlinePose, OutlineSolver
@@ -120,6 +121,19 @@ def test_nothing_to_go_by_is_no_answer() -> None:
     assert OutlineSolver.of(ROBOT).solve(picture(), PINHOLE, JOINTS, POSE, np.full((6, 6), np.nan)) is None
     found = solved(picture(board=False), turn=-1.0, bend=-1.5)
     assert found is None or not found.sure
+
+
+def test_shapes_that_would_take_minutes_to_draw_are_left() -> None:
+    """A hundred walls behind one another, from far and from near."""
+    wall = np.array([[-5, -5, 0], [5, -5, 0], [0, 9, 0]], np.float32)
+    parts = tuple(ShapePart(wall + np.float32([0, 0, 0.01 * n]), np.array([[0, 1, 2]], np.uint32)) for n in range(100))
+    solver, image = OutlineSolver.of_posed(ROBOT, RobotShapes(parts)), picture()
+    near, far = np.eye(4), np.eye(4)
+    near[2, 3], far[2, 3] = 2.0, 200.0
+    assert solver.solve(image, PINHOLE, JOINTS, near, SPREAD) is None
+    frames = dict.fromkeys(solver.shapes.links, np.eye(4))
+    pinhole = Intrinsics(WIDTH, HEIGHT, *PINHOLE[:4])
+    assert solver.shapes.overdraw(frames, near, pinhole) > 64 > 1 > solver.shapes.overdraw(frames, far, pinhole) > 0.1
 
 
 def test_what_is_missing_is_one_sentence() -> None:

@@ -69,6 +69,22 @@ def test_too_many_triangles_become_fewer_and_stay_in_place(
     assert np.abs(a - b).max() < 0.03
 
 
+def test_what_a_message_does_not_take_stays_here(armature: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dome that somebody has hung on a link, and more links than there may be."""
+    whole = read(armature)
+    mesh = bpy.data.meshes.new("dome")
+    mesh.from_pydata([(0, 0, 0), (9e4, 0, 0), (0, 9e4, 0)], [], [(0, 1, 2)])
+    dome = bpy.data.objects.new("dome", mesh)
+    bpy.context.scene.collection.objects.link(dome)
+    dome.parent, dome.parent_type = armature, "BONE"
+    dome.parent_bone = armature.data.bones[-1].name
+    few = read(armature)
+    assert whole is not None and few is not None and len(whole.parts) - 1 <= len(few.parts) <= len(whole.parts)
+    RobotShapes.decode(few.counts, few.data)
+    monkeypatch.setattr(posed_shapes, "MOST_PARTS", len(few.parts) - 1)
+    assert read(armature) is None
+
+
 def test_what_is_not_rendered_is_left_out(armature: bpy.types.Object) -> None:
     whole = read(armature)
     meshes = [o for o in bpy.context.scene.objects if o.type == "MESH" and o.parent == armature]
