@@ -21,6 +21,7 @@ from robot_keypoints.core.messages.robot_shapes import RobotShapes, ShapePart
 from robot_keypoints.core.messages.samples import SampleContract, decode_sample, encode_sample
 from robot_keypoints.core.processes.programs import Programs
 from robot_keypoints.core.processes.session import Session
+from robot_keypoints.core.robot.robot import Robot
 from robot_keypoints.core.settings.schema import Settings
 from subjects import Seed
 
@@ -132,11 +133,15 @@ class Requests:
         path = subjects_models.write_model(scratch / "model.safetensors", subjects_models.robot_info())
         self._predictor = Predictor.load(path, torch.device("cpu"))
         self._poses = Poses(self._predictor.info)
+        robot = Robot.from_dict(self._predictor.info.robot or {})
+        self._joints = dict.fromkeys((j.name for j in robot.moving_joints), 0.0)
 
     def seeds(self) -> Sequence[Seed]:
         picture = Image.effect_noise((64, 48), 60).convert("RGB")
         png = io.BytesIO()
         picture.save(png, "PNG")
+        known = {**CAMERA, "joints": self._joints}
+        shaped = encode_request("predict", id=7, encoding="file", still=True, pose=known, shapes=SHAPES.counts)
         headers = [
             ({"encoding": "file"}, png.getvalue()),
             ({"encoding": "rgb", "width": 64, "height": 48}, picture.tobytes()),
@@ -146,12 +151,7 @@ class Requests:
         return [
             Seed("request.json", {"request.json": encode_request("predict", id=7, **h), "image.png": image})
             for h, image in headers
-        ] + [
-            Seed("request.json", {
-                "request.json": encode_request("predict", id=7, encoding="file", pose=CAMERA, shapes=SHAPES.counts),
-                "image.png": png.getvalue(), "shapes.bin": SHAPES.data,
-            })
-        ]  # fmt: skip
+        ] + [Seed("request.json", {"request.json": shaped, "image.png": png.getvalue(), "shapes.bin": SHAPES.data})]
 
     def attempt(self, entry: Path) -> None:
         from robot_keypoints.trainer.inference import server_requests
