@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.camera.intrinsics import transform
+from . import rigid_bodies
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,7 +82,7 @@ class Shapes:
                 mesh = evaluated.to_mesh()
                 if mesh is None:
                     continue
-                vertices, triangles = _read(mesh)
+                vertices, triangles = rigid_bodies.shape(mesh)
                 evaluated.to_mesh_clear()
             if len(triangles):
                 numbers = self._numbers_of(obj, owner, triangles)
@@ -90,7 +91,7 @@ class Shapes:
     def _rigid_mesh(self, obj: bpy.types.Object) -> tuple[Floats, Integers]:
         known = self._rigid.get(obj.name)
         if known is None or known[0] != obj.data:
-            known = self._rigid[obj.name] = (obj.data, *_read(obj.data))
+            known = self._rigid[obj.name] = (obj.data, *rigid_bodies.shape(obj.data))
         return known[1:]
 
     def _owner(self, obj: bpy.types.Object) -> tuple[str, str] | None:
@@ -142,12 +143,3 @@ class Shapes:
 
 def _root(armature: bpy.types.Object) -> str:
     return str(next(bone.name for bone in armature.data.bones if bone.parent is None))
-
-
-def _read(mesh: bpy.types.Mesh) -> tuple[Floats, Integers]:
-    vertices = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", vertices)
-    mesh.calc_loop_triangles()
-    triangles = np.empty(3 * len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("vertices", triangles)
-    return vertices.reshape(-1, 3).astype(np.float64), triangles.reshape(-1, 3).astype(np.int64)

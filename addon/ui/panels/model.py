@@ -110,8 +110,9 @@ def _draw_overlay(layout: bpy.types.UILayout, context: bpy.types.Context, servic
     row.operator("robot_keypoints.predict", icon="VIEWZOOM")
     shown = service.prediction
     live = context.window_manager.robot_keypoints
-    live_takes = shown is not None and (shown.pose is None or shown.pose.outline is None)
-    text = f"Live ({shown.milliseconds:.0f} ms)" if shown is not None and live_takes else "Live"
+    text = "Live"
+    if shown is not None and (shown.pose is None or shown.pose.outline is None):
+        text = f"Live ({shown.milliseconds:.0f} ms)"
     row.prop(live, "live", text=text, toggle=True, icon="REC")
     if service.message:
         panels.advice(layout, context, service.message, "ERROR")
